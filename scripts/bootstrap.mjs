@@ -1,0 +1,65 @@
+/**
+ * First step of every npm script, in plain JavaScript for the Node that the
+ * machine already has (18 or newer): installs the npm packages when they are
+ * missing or the lock file changed, then runs the given script with the pinned
+ * Node 26 from node_modules.
+ *
+ *   node scripts/bootstrap.mjs <script.ts> [arguments…]
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const modules = join(root, "node_modules");
+const node = join(modules, "node", "bin", "node");
+const stamp = join(modules, ".marcoboot-lock");
+
+function installPackages() {
+  const digest = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
+  if (existsSync(node) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest) return;
+  process.stderr.write("setup: installing npm packages (once; about a minute)\n");
+  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
+  if (npm.error)
+    fail(`npm could not be started: ${npm.error.message}`, "install npm (Debian package npm)");
+  if (npm.status !== 0)
+    fail(`npm ci ended with ${npm.status}`, "read the lines above; a registry must be reachable");
+  if (!existsSync(node)) {
+    // npm may be set not to run install scripts: the package's own script then has to be asked for.
+    spawnSync("npm", ["rebuild", "node", "--foreground-scripts"], {
+      cwd: root,
+      stdio: ["ignore", 2, 2],
+    });
+  }
+  if (!existsSync(node)) fail("npm package node@26 brought no binary", "npm rebuild node");
+  mkdirSync(modules, { recursive: true });
+  writeFileSync(stamp, digest);
+}
+
+function fail(what, remedy) {
+  process.stderr.write(`error: ${what}\nhint: ${remedy}\n`);
+  process.exit(1);
+}
+
+const [script, ...args] = process.argv.slice(2);
+if (!script) fail("no script named", "node scripts/bootstrap.mjs <script.ts>");
+installPackages();
+const child = spawn(node, [resolve(root, script), ...args], {
+  stdio: "inherit",
+  env: { ...process.env, PATH: `${join(modules, ".bin")}:${process.env.PATH}` },
+});
+// Ctrl-C reaches the child through the terminal's process group; a signal to this process alone is passed on.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  process.on(signal, () => {
+    if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
+  });
+}
+child.on("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 1)));

@@ -1,0 +1,120 @@
+/**
+ * What the agent and the server say to each other over HTTPS, after discovery.
+ *
+ *   POST /agent/v1/enrol        EnrolRequest      -> EnrolAnswer        (TLS; no client certificate yet)
+ *   POST /agent/v1/check-in     CheckIn           -> CheckInAnswer      (mutual TLS from here on)
+ *   GET  /agent/v1/assignment?wait=25&known=<task>:<epoch>:<action>  -> SignedAssignment | 204
+ *   POST /agent/v1/report       Report            -> ReportAnswer | 409 attempt-superseded
+ *   GET  <assignment.image.url> with `Authorization: Bearer <ticket>`, Range allowed (plain boot listener)
+ *
+ * Errors are problem documents (problem.ts).
+ */
+
+import type { NodeId, TaskId } from "./brand.ts";
+import type { Architecture } from "./firmware.ts";
+import type { ImageManifest } from "./image.ts";
+import type { Stage } from "./job.ts";
+import type { AgentRole, Hardware } from "./node.ts";
+
+export const agentVersion = "0.1.0";
+
+export interface EnrolRequest {
+  /** SubjectPublicKeyInfo of the node's new ed25519 key, PEM. */
+  readonly publicKey: string;
+  /** One-time token from the kernel line; absent when an admin must approve. */
+  readonly token?: string;
+  /** 128 random bits in hex, signed back in the answer. */
+  readonly nonce: string;
+  readonly mac: string;
+  readonly architecture: Architecture;
+  readonly bootId: string;
+  readonly hardware: Hardware;
+}
+
+export interface EnrolAnswer {
+  readonly nodeId: NodeId;
+  /** Client certificate, PEM. */
+  readonly certificate: string;
+  readonly nonce: string;
+  /** ed25519 by the server's pinned key over `enrolText(answer)`, base64. */
+  readonly signature: string;
+}
+
+export function enrolText(answer: Omit<EnrolAnswer, "signature">): string {
+  return `marcoboot enrol 1\n${answer.nonce}\n${answer.nodeId}\n${answer.certificate}`;
+}
+
+/** Sent at start and every 15 s afterwards; a changed boot id tells of a reboot. */
+export interface CheckIn {
+  readonly role: AgentRole;
+  readonly version: string;
+  readonly bootId: string;
+  readonly hostname: string;
+  readonly uptimeSeconds: number;
+  readonly hardware?: Hardware;
+  /** MiB of MemTotal minus MemAvailable: what boot and agent need. */
+  readonly usedMemoryMiB: number;
+}
+export interface CheckInAnswer {
+  readonly nodeId: NodeId;
+  readonly name: string;
+  readonly checkInSeconds: number;
+}
+
+interface AssignmentBase {
+  readonly nodeId: NodeId;
+  readonly taskId: TaskId;
+  /** Attempt number: an agent drops an assignment older than one it has seen for the task. */
+  readonly epoch: number;
+}
+export interface InstallAssignment extends AssignmentBase {
+  readonly action: "install";
+  readonly image: ImageManifest & { readonly signature: string; readonly url: string };
+  /** Lets this node fetch this image for this attempt; sent as bearer token, reveals nothing else. */
+  readonly ticket: string;
+  readonly disk?: string;
+  readonly hostname: string;
+  readonly authorizedKeys: readonly string[];
+}
+/** `reboot` ends netinst's work too: the server then answers the next boot with "local disk". */
+export interface PowerAssignment extends AssignmentBase {
+  readonly action: "reboot" | "shutdown";
+  readonly warnSeconds: number;
+}
+export type Assignment = InstallAssignment | PowerAssignment;
+
+/** The agent checks `signature` (ed25519 by the pinned key over `assignmentText`) before it acts. */
+export interface SignedAssignment {
+  /** JSON text of an {@link Assignment}. */
+  readonly assignment: string;
+  readonly signature: string;
+}
+export function assignmentText(assignment: string): string {
+  return `marcoboot assignment 1\n${assignment}`;
+}
+/** Manifests are signed over this text. */
+export function manifestText(canonicalManifest: string): string {
+  return `marcoboot image 1\n${canonicalManifest}`;
+}
+
+export interface Report {
+  readonly taskId: TaskId;
+  readonly epoch: number;
+  readonly bootId: string;
+  readonly status: "running" | "done" | "failed";
+  readonly stage: Stage;
+  /** 0-100 within the stage. */
+  readonly percent: number;
+  readonly bytesPerSecond?: number;
+  /** Required when failed: plain words with the wrong value. */
+  readonly reason?: string;
+  /** Whether another attempt could end better (network) or not (wrong hash, disk too small). */
+  readonly retryable?: boolean;
+  readonly log?: readonly string[];
+  /** With `done` of an install: sha256 fingerprints of the SSH host keys, `SHA256:…`. */
+  readonly sshHostKeys?: readonly string[];
+}
+export interface ReportAnswer {
+  /** The attempt was cancelled: stop at the next safe point. */
+  readonly cancelled: boolean;
+}

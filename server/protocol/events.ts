@@ -1,0 +1,69 @@
+/** Domain events: what happened, in the order it happened. The API streams them (SSE), the page draws them. */
+
+import type { Instant, Ipv4Address, MacAddress, NodeId } from "./brand.ts";
+import type { FirmwareName } from "./firmware.ts";
+import type { Job, Task } from "./job.ts";
+import type { Node, PowerState, SlotRef } from "./node.ts";
+
+export type DomainEvent =
+  | { readonly topic: "node"; readonly node: Node }
+  | { readonly topic: "job"; readonly job: Job }
+  | { readonly topic: "task"; readonly task: Task }
+  | {
+      readonly topic: "task-log";
+      readonly taskId: string;
+      readonly nodeId: NodeId;
+      readonly lines: readonly string[];
+    }
+  | {
+      readonly topic: "lease";
+      readonly mac: MacAddress;
+      readonly address: Ipv4Address;
+      readonly state: "offered" | "bound" | "released" | "declined" | "expired";
+    }
+  /** A firmware, iPXE or OS asked by DHCP; `known` says whether a node has this MAC address. */
+  | {
+      readonly topic: "heard";
+      readonly mac: MacAddress;
+      readonly firmware?: FirmwareName;
+      readonly serial?: string;
+      readonly uuid?: string;
+    }
+  | {
+      readonly topic: "boot-file";
+      readonly address: Ipv4Address;
+      readonly mac?: MacAddress;
+      readonly protocol: "tftp" | "http";
+      readonly name: string;
+      readonly bytes: number;
+      readonly outcome: "sent" | "not-found" | "aborted";
+    }
+  | {
+      readonly topic: "power";
+      readonly slot: SlotRef;
+      readonly state: PowerState;
+      readonly ok: boolean;
+      readonly reason?: string;
+    }
+  | {
+      readonly topic: "enrolment";
+      readonly mac: MacAddress;
+      readonly outcome: "accepted" | "refused";
+      readonly reason?: string;
+    }
+  | {
+      readonly topic: "learning";
+      readonly state: "running" | "done" | "failed" | "cancelled";
+      readonly text: string;
+      readonly slot?: SlotRef;
+    }
+  | { readonly topic: "alarm"; readonly text: string };
+
+export type EventTopic = DomainEvent["topic"];
+
+export interface StoredEvent {
+  /** Rises by one per event; `Last-Event-ID` of the stream. */
+  readonly id: number;
+  readonly at: Instant;
+  readonly event: DomainEvent;
+}

@@ -1,0 +1,34 @@
+/** An OS image in the library: a disk, or a root file system as tar. */
+
+import type { ImageDigest, Instant } from "./brand.ts";
+import type { Architecture } from "./firmware.ts";
+
+export const imageFormats = ["raw", "rootfs-tar"] as const;
+export type ImageFormat = (typeof imageFormats)[number];
+
+export const compressions = ["none", "gzip", "xz", "zstd"] as const;
+export type Compression = (typeof compressions)[number];
+
+/** What is signed: an agent writes nothing that such a manifest does not name. */
+export interface ImageManifest {
+  readonly version: 1;
+  readonly name: string;
+  readonly architecture: Architecture;
+  readonly format: ImageFormat;
+  readonly compression: Compression;
+  /** sha-256 of the plain bytes: the identity of the image. */
+  readonly digest: ImageDigest;
+  /** Plain bytes; for `raw` the least size of a target disk. */
+  readonly sizeBytes: number;
+  /** Bytes as stored and sent, and their sha-256. */
+  readonly storedBytes: number;
+  readonly storedDigest: string;
+  /** `raspberry-pi`: FAT boot partition with firmware files, MBR. `grub`: BIOS and UEFI. */
+  readonly bootloader: "grub" | "raspberry-pi" | "none";
+}
+
+export interface Image extends ImageManifest {
+  readonly createdAt: Instant;
+  /** ed25519 over the canonical JSON of the manifest, base64. */
+  readonly signature: string;
+}

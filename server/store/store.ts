@@ -1,0 +1,171 @@
+/**
+ * The journal: everything marcoboot must still know after a power cut.
+ *
+ * Promise of every implementation (one contract suite, test/store/contract.ts):
+ * a method that returned has its change on stable storage, and a transaction is
+ * there as a whole or not at all. Calls are synchronous: a commit costs one
+ * fsync, and no caller can acknowledge before it.
+ */
+
+import type {
+  ImageDigest,
+  Instant,
+  Ipv4Address,
+  JobId,
+  MacAddress,
+  NodeId,
+  TaskId,
+} from "#protocol/brand.ts";
+import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
+import type { Image } from "#protocol/image.ts";
+import type { Attempt, Job, Task } from "#protocol/job.ts";
+import type { Node, SlotRef } from "#protocol/node.ts";
+import type { Rack } from "#protocol/rack.ts";
+
+/** An address that belongs to a MAC address for good. Never handed to another. */
+export interface Reservation {
+  readonly mac: MacAddress;
+  readonly address: Ipv4Address;
+  readonly hostname?: string;
+  readonly slot?: SlotRef;
+  readonly createdAt: Instant;
+}
+
+/** Row form of `Lease` (lease/lease.ts); free addresses have no row. */
+export interface LeaseRow {
+  readonly address: Ipv4Address;
+  readonly mac: MacAddress;
+  readonly state: "offered" | "bound" | "declined";
+  readonly until: Instant;
+}
+
+/** A one-time enrolment secret. Only its hash is kept. */
+export interface EnrolmentToken {
+  /** sha-256 of the token, hex. */
+  readonly hash: string;
+  readonly mac: MacAddress;
+  /** Why the window is open: `power-on`, `reboot`, `approved`. */
+  readonly cause: string;
+  readonly openedAt: Instant;
+  readonly expiresAt: Instant;
+  readonly usedAt?: Instant;
+}
+
+export interface User {
+  readonly name: string;
+  /** scrypt, as `salt:hash` in hex. */
+  readonly password: string;
+  readonly role: "admin" | "operator" | "viewer";
+  readonly createdAt: Instant;
+}
+
+/** Bearer token of the API; only its hash is kept. */
+export interface ApiToken {
+  readonly hash: string;
+  readonly user: string;
+  readonly name: string;
+  readonly createdAt: Instant;
+  readonly expiresAt?: Instant;
+  readonly lastUsedAt?: Instant;
+}
+
+export interface AuditEntry {
+  readonly id: number;
+  readonly at: Instant;
+  /** User name, `node:<id>`, or `server`. */
+  readonly who: string;
+  readonly what: string;
+  readonly target: string;
+  readonly detail?: string;
+}
+
+export interface Store {
+  /** Runs `work` as one atomic, durable change; a throw inside undoes it. Nested calls join the outer one. */
+  transaction<T>(work: () => T): T;
+  close(): void;
+
+  readonly nodes: {
+    get(id: NodeId): Node | undefined;
+    byMac(mac: MacAddress): Node | undefined;
+    byName(name: string): Node | undefined;
+    list(): readonly Node[];
+    put(node: Node): void;
+  };
+  readonly racks: {
+    get(name: string): Rack | undefined;
+    list(): readonly Rack[];
+    put(rack: Rack): void;
+    delete(name: string): void;
+  };
+  readonly reservations: {
+    byMac(mac: MacAddress): Reservation | undefined;
+    byAddress(address: Ipv4Address): Reservation | undefined;
+    list(): readonly Reservation[];
+    /** @throws ConflictError when another MAC address holds the address. */
+    put(reservation: Reservation): void;
+    delete(mac: MacAddress): void;
+  };
+  readonly leases: {
+    byMac(mac: MacAddress): LeaseRow | undefined;
+    byAddress(address: Ipv4Address): LeaseRow | undefined;
+    list(): readonly LeaseRow[];
+    put(lease: LeaseRow): void;
+    delete(address: Ipv4Address): void;
+  };
+  readonly images: {
+    get(digest: ImageDigest): Image | undefined;
+    byName(name: string): readonly Image[];
+    list(): readonly Image[];
+    put(image: Image): void;
+    delete(digest: ImageDigest): void;
+  };
+  readonly jobs: {
+    get(id: JobId): Job | undefined;
+    /** Newest first. `before`: id of the last job of the previous page. */
+    list(page: { readonly limit: number; readonly before?: JobId }): readonly Job[];
+    put(job: Job): void;
+  };
+  readonly tasks: {
+    get(id: TaskId): Task | undefined;
+    ofJob(job: JobId): readonly Task[];
+    /** Queued or running, oldest first. */
+    unfinished(): readonly Task[];
+    /** The queued or running tasks of a node, oldest first. */
+    unfinishedOf(node: NodeId): readonly Task[];
+    put(task: Task): void;
+    /** Appends lines to the task's log. */
+    appendLog(id: TaskId, at: Instant, lines: readonly string[]): void;
+    log(id: TaskId): readonly { readonly at: Instant; readonly line: string }[];
+  };
+  readonly attempts: {
+    put(attempt: Attempt): void;
+    ofTask(task: TaskId): readonly Attempt[];
+  };
+  readonly events: {
+    /** Keeps the newest 100,000. */
+    append(at: Instant, event: DomainEvent): StoredEvent;
+    since(id: number, limit: number): readonly StoredEvent[];
+    lastId(): number;
+  };
+  readonly tokens: {
+    put(token: EnrolmentToken): void;
+    get(hash: string): EnrolmentToken | undefined;
+    /** Marks it used, on disk, before the caller answers. False when it was used before. */
+    burn(hash: string, at: Instant): boolean;
+    deleteExpired(at: Instant): void;
+  };
+  readonly users: {
+    get(name: string): User | undefined;
+    list(): readonly User[];
+    put(user: User): void;
+  };
+  readonly apiTokens: {
+    get(hash: string): ApiToken | undefined;
+    put(token: ApiToken): void;
+    delete(hash: string): void;
+  };
+  readonly audit: {
+    append(entry: Omit<AuditEntry, "id">): void;
+    list(page: { readonly limit: number; readonly before?: number }): readonly AuditEntry[];
+  };
+}
