@@ -132,8 +132,10 @@ export interface Store {
     unfinished(): readonly Task[];
     /** The queued or running tasks of a node, oldest first. */
     unfinishedOf(node: NodeId): readonly Task[];
+    /** Every task the node ever had, newest first, at most `limit`. */
+    ofNode(node: NodeId, limit: number): readonly Task[];
     put(task: Task): void;
-    /** Appends lines to the task's log. */
+    /** Appends lines to the task's log, which keeps its newest 10,000. */
     appendLog(id: TaskId, at: Instant, lines: readonly string[]): void;
     log(id: TaskId): readonly { readonly at: Instant; readonly line: string }[];
   };
@@ -163,6 +165,11 @@ export interface Store {
     get(hash: string): ApiToken | undefined;
     put(token: ApiToken): void;
     delete(hash: string): void;
+  };
+  /** Single values, e.g. the key that image tickets are derived from. */
+  readonly settings: {
+    get(name: string): string | undefined;
+    put(name: string, value: string): void;
   };
   readonly audit: {
     append(entry: Omit<AuditEntry, "id">): void;

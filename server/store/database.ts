@@ -1,0 +1,170 @@
+/**
+ * One SQLite file, opened the way the journal needs it: WAL, an fsync per
+ * commit, foreign keys on, brought to the newest schema. Knows nothing of what
+ * is kept in it.
+ */
+
+import { closeSync, openSync } from "node:fs";
+import { DatabaseSync, type SQLInputValue, type SQLOutputValue } from "node:sqlite";
+import { ConfigurationError, ConflictError, UnavailableError } from "../errors.ts";
+import { type Migration, migrations } from "./schema.ts";
+
+export type Row = Readonly<Record<string, SQLOutputValue>>;
+
+/** A prepared statement. */
+export interface Statement {
+  get(...values: readonly SQLInputValue[]): Row | undefined;
+  all(...values: readonly SQLInputValue[]): readonly Row[];
+  /** @throws ConflictError when a unique column would repeat, UnavailableError when the disk is full. */
+  run(...values: readonly SQLInputValue[]): { readonly changes: number; readonly lastId: number };
+}
+
+export interface Database {
+  prepare(sql: string): Statement;
+  /** Nested calls are part of the outer change; each undoes its own part when it throws. */
+  transaction<T>(work: () => T): T;
+  close(): void;
+}
+
+/** SQLite result codes, https://sqlite.org/rescode.html. */
+const resultCodes = { busy: 5, readOnly: 8, io: 10, full: 13, unique: 2067, primaryKey: 1555 };
+
+/** Another process (a backup) may hold the lock this long, in milliseconds. */
+const busyTimeoutMs = 5000;
+
+/**
+ * @param path - a file, created with mode 0600; or `:memory:`
+ * @throws ConfigurationError when it is damaged, no journal, or of a newer version.
+ */
+export function openDatabase(path: string, steps: readonly Migration[] = migrations): Database {
+  const connection = connect(path);
+  try {
+    migrate(connection, path, steps);
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+  let depth = 0;
+  return {
+    prepare(sql) {
+      const statement = connection.prepare(sql);
+      return {
+        get: (...values) => statement.get(...values),
+        all: (...values) => statement.all(...values),
+        run: (...values) => {
+          try {
+            const result = statement.run(...values);
+            return { changes: Number(result.changes), lastId: Number(result.lastInsertRowid) };
+          } catch (error) {
+            throw translate(error);
+          }
+        },
+      };
+    },
+    transaction(work) {
+      const [begin, commit, undo] =
+        depth === 0
+          ? ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
+          : [
+              `SAVEPOINT s${depth}`,
+              `RELEASE s${depth}`,
+              `ROLLBACK TO s${depth}; RELEASE s${depth}`,
+            ];
+      execute(connection, begin);
+      depth += 1;
+      try {
+        const value = work();
+        execute(connection, commit);
+        return value;
+      } catch (error) {
+        // A full disk may have ended the transaction already: then there is nothing left to undo.
+        if (connection.isTransaction) connection.exec(undo);
+        throw error;
+      } finally {
+        depth -= 1;
+      }
+    },
+    close: () => connection.close(),
+  };
+}
+
+function connect(path: string): DatabaseSync {
+  try {
+    // Created here so that nobody else can read it for even a moment.
+    if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
+    const connection = new DatabaseSync(path, {
+      enableForeignKeyConstraints: true,
+      timeout: busyTimeoutMs,
+    });
+    connection.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+    const health = connection.prepare("PRAGMA quick_check(1)").get()?.["quick_check"];
+    if (health !== "ok") throw new Error(String(health));
+    return connection;
+  } catch (cause) {
+    throw new ConfigurationError(`journal ${path} cannot be opened: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+function migrate(connection: DatabaseSync, path: string, steps: readonly Migration[]): void {
+  connection.exec(
+    "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT",
+  );
+  const found = Number(
+    connection.prepare("SELECT max(version) AS version FROM migrations").get()?.["version"] ?? 0,
+  );
+  const newest = steps.at(-1)?.version ?? 0;
+  if (found > newest) {
+    throw new ConfigurationError(
+      `journal ${path} has version ${found}, this marcoboot knows up to ${newest}: start the newer marcoboot, or restore a backup`,
+    );
+  }
+  for (const step of steps.filter((one) => one.version > found)) {
+    connection.exec("BEGIN IMMEDIATE");
+    try {
+      connection.exec(step.sql);
+      connection
+        .prepare("INSERT INTO migrations (version, name) VALUES (?, ?)")
+        .run(step.version, step.name);
+      connection.exec("COMMIT");
+    } catch (cause) {
+      if (connection.isTransaction) connection.exec("ROLLBACK");
+      throw new ConfigurationError(
+        `journal ${path}: step ${step.version} (${step.name}) failed: ${messageOf(cause)}`,
+        { cause },
+      );
+    }
+  }
+}
+
+function execute(connection: DatabaseSync, sql: string): void {
+  try {
+    connection.exec(sql);
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** SQLite's result code as an error of ours; anything else unchanged. */
+function translate(error: unknown): unknown {
+  const code = (error as { readonly errcode?: unknown }).errcode;
+  switch (code) {
+    case resultCodes.unique:
+    case resultCodes.primaryKey:
+      return new ConflictError(`already taken: ${messageOf(error)}`, { cause: error });
+    case resultCodes.full:
+    case resultCodes.io:
+    case resultCodes.readOnly:
+    case resultCodes.busy:
+      return new UnavailableError(`the journal cannot be written: ${messageOf(error)}`, {
+        cause: error,
+      });
+    default:
+      return error;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

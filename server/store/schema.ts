@@ -1,0 +1,74 @@
+/**
+ * Tables of the journal, and the steps that made them.
+ *
+ * A document table holds the JSON text of a protocol type in `body` beside the
+ * columns it is looked up by. `id` (or SQLite's row id) rises with age, so
+ * "oldest first" needs no clock.
+ *
+ * A step, once released, is never edited: a change of the tables is a new step.
+ */
+
+export interface Migration {
+  /** Rises by one, from 1. */
+  readonly version: number;
+  readonly name: string;
+  readonly sql: string;
+}
+
+export const migrations: readonly Migration[] = [
+  {
+    version: 1,
+    name: "first tables",
+    sql: `
+      CREATE TABLE nodes (
+        age INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE, mac TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE,
+        body TEXT NOT NULL
+      ) STRICT;
+      CREATE TABLE racks (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+      CREATE TABLE reservations (
+        mac TEXT PRIMARY KEY, address TEXT NOT NULL UNIQUE, body TEXT NOT NULL
+      ) STRICT;
+      CREATE TABLE leases (
+        address TEXT PRIMARY KEY, mac TEXT NOT NULL, state TEXT NOT NULL, until INTEGER NOT NULL
+      ) STRICT;
+      CREATE INDEX leases_by_mac ON leases (mac);
+      CREATE TABLE images (
+        age INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, name TEXT NOT NULL, body TEXT NOT NULL
+      ) STRICT;
+      CREATE INDEX images_by_name ON images (name);
+      CREATE TABLE jobs (age INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL) STRICT;
+      CREATE TABLE tasks (
+        age INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        job TEXT NOT NULL REFERENCES jobs (id),
+        node TEXT NOT NULL,
+        state TEXT NOT NULL,
+        body TEXT NOT NULL
+      ) STRICT;
+      CREATE INDEX tasks_by_job ON tasks (job);
+      CREATE INDEX tasks_by_node ON tasks (node);
+      CREATE INDEX tasks_unfinished ON tasks (node) WHERE state IN ('queued', 'running');
+      CREATE TABLE task_log (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        task TEXT NOT NULL REFERENCES tasks (id), at INTEGER NOT NULL, line TEXT NOT NULL
+      ) STRICT;
+      CREATE INDEX task_log_by_task ON task_log (task, id);
+      CREATE TABLE attempts (
+        task TEXT NOT NULL REFERENCES tasks (id), epoch INTEGER NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (task, epoch)
+      ) STRICT;
+      CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, body TEXT NOT NULL
+      ) STRICT;
+      CREATE TABLE tokens (
+        hash TEXT PRIMARY KEY, mac TEXT NOT NULL, cause TEXT NOT NULL,
+        opened_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, used_at INTEGER
+      ) STRICT;
+      CREATE TABLE users (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+      CREATE TABLE api_tokens (hash TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+      CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+      CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
+    `,
+  },
+];

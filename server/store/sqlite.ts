@@ -1,0 +1,348 @@
+/**
+ * The journal in one SQLite file. Tables are in schema.ts, the connection in
+ * database.ts; here is only which statement answers which question.
+ */
+
+import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
+import type { Image } from "#protocol/image.ts";
+import type { Attempt, Job, Task } from "#protocol/job.ts";
+import type { Node } from "#protocol/node.ts";
+import type { Rack } from "#protocol/rack.ts";
+import { ConflictError } from "../errors.ts";
+import { type Database, openDatabase, type Row } from "./database.ts";
+import type {
+  ApiToken,
+  AuditEntry,
+  EnrolmentToken,
+  LeaseRow,
+  Reservation,
+  Store,
+  User,
+} from "./store.ts";
+
+/** Events kept; older ones are dropped one by one. */
+const eventLimit = 100_000;
+/** Log lines kept per task. */
+const logLimit = 10_000;
+
+/**
+ * Opens or creates the journal.
+ *
+ * @param path - a file, or `:memory:` for tests
+ * @throws ConfigurationError when it is damaged or written by a newer marcoboot.
+ */
+export function openSqliteStore(path: string): Store {
+  const database = openDatabase(path);
+  return {
+    transaction: (work) => database.transaction(work),
+    close: () => database.close(),
+    nodes: nodesOf(database),
+    racks: racksOf(database),
+    reservations: reservationsOf(database),
+    leases: leasesOf(database),
+    images: imagesOf(database),
+    jobs: jobsOf(database),
+    tasks: tasksOf(database),
+    attempts: attemptsOf(database),
+    events: eventsOf(database),
+    tokens: tokensOf(database),
+    users: usersOf(database),
+    apiTokens: apiTokensOf(database),
+    settings: settingsOf(database),
+    audit: auditOf(database),
+  };
+}
+
+/** Only this file writes `body`, from a value of the same type. */
+function read<T>(row: Row | undefined): T | undefined {
+  return row === undefined ? undefined : (JSON.parse(String(row["body"])) as T);
+}
+
+function readAll<T>(rows: readonly Row[]): readonly T[] {
+  return rows.map((row) => JSON.parse(String(row["body"])) as T);
+}
+
+function nodesOf(database: Database): Store["nodes"] {
+  const get = database.prepare("SELECT body FROM nodes WHERE id = ?");
+  const byMac = database.prepare("SELECT body FROM nodes WHERE mac = ?");
+  const byName = database.prepare("SELECT body FROM nodes WHERE name = ?");
+  const list = database.prepare("SELECT body FROM nodes ORDER BY name");
+  const put = database.prepare(
+    `INSERT INTO nodes (id, mac, name, body) VALUES (?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, name = excluded.name, body = excluded.body`,
+  );
+  return {
+    get: (id) => read<Node>(get.get(id)),
+    byMac: (mac) => read<Node>(byMac.get(mac)),
+    byName: (name) => read<Node>(byName.get(name)),
+    list: () => readAll<Node>(list.all()),
+    put: (node) => void put.run(node.id, node.mac, node.name, JSON.stringify(node)),
+  };
+}
+
+function racksOf(database: Database): Store["racks"] {
+  const get = database.prepare("SELECT body FROM racks WHERE name = ?");
+  const list = database.prepare("SELECT body FROM racks ORDER BY name");
+  const put = database.prepare(
+    "INSERT INTO racks (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+  );
+  const remove = database.prepare("DELETE FROM racks WHERE name = ?");
+  return {
+    get: (name) => read<Rack>(get.get(name)),
+    list: () => readAll<Rack>(list.all()),
+    put: (rack) => void put.run(rack.name, JSON.stringify(rack)),
+    delete: (name) => void remove.run(name),
+  };
+}
+
+function reservationsOf(database: Database): Store["reservations"] {
+  const byMac = database.prepare("SELECT body FROM reservations WHERE mac = ?");
+  const byAddress = database.prepare("SELECT body FROM reservations WHERE address = ?");
+  const list = database.prepare("SELECT body FROM reservations ORDER BY rowid");
+  const put = database.prepare(
+    `INSERT INTO reservations (mac, address, body) VALUES (?, ?, ?)
+     ON CONFLICT (mac) DO UPDATE SET address = excluded.address, body = excluded.body`,
+  );
+  const remove = database.prepare("DELETE FROM reservations WHERE mac = ?");
+  return {
+    byMac: (mac) => read<Reservation>(byMac.get(mac)),
+    byAddress: (address) => read<Reservation>(byAddress.get(address)),
+    list: () => readAll<Reservation>(list.all()),
+    put(reservation) {
+      const holder = read<Reservation>(byAddress.get(reservation.address));
+      if (holder && holder.mac !== reservation.mac) {
+        throw new ConflictError(
+          `${reservation.address} is reserved for ${holder.mac}, not for ${reservation.mac}`,
+        );
+      }
+      put.run(reservation.mac, reservation.address, JSON.stringify(reservation));
+    },
+    delete: (mac) => void remove.run(mac),
+  };
+}
+
+function leasesOf(database: Database): Store["leases"] {
+  const columns = "address, mac, state, until";
+  // A declined address keeps the name of who declined it; a lease in use comes before it.
+  const byMac = database.prepare(
+    `SELECT ${columns} FROM leases WHERE mac = ? ORDER BY state = 'declined', until DESC LIMIT 1`,
+  );
+  const byAddress = database.prepare(`SELECT ${columns} FROM leases WHERE address = ?`);
+  const list = database.prepare(`SELECT ${columns} FROM leases ORDER BY rowid`);
+  const put = database.prepare(
+    `INSERT INTO leases (${columns}) VALUES (?, ?, ?, ?) ON CONFLICT (address)
+     DO UPDATE SET mac = excluded.mac, state = excluded.state, until = excluded.until`,
+  );
+  const remove = database.prepare("DELETE FROM leases WHERE address = ?");
+  const fromRow = (row: Row) => ({ ...row }) as unknown as LeaseRow;
+  const one = (row: Row | undefined) => (row === undefined ? undefined : fromRow(row));
+  return {
+    byMac: (mac) => one(byMac.get(mac)),
+    byAddress: (address) => one(byAddress.get(address)),
+    list: () => list.all().map(fromRow),
+    put: (lease) => void put.run(lease.address, lease.mac, lease.state, Math.trunc(lease.until)),
+    delete: (address) => void remove.run(address),
+  };
+}
+
+function imagesOf(database: Database): Store["images"] {
+  const get = database.prepare("SELECT body FROM images WHERE digest = ?");
+  const byName = database.prepare("SELECT body FROM images WHERE name = ? ORDER BY age DESC");
+  const list = database.prepare("SELECT body FROM images ORDER BY name, age DESC");
+  const put = database.prepare(
+    `INSERT INTO images (digest, name, body) VALUES (?, ?, ?)
+     ON CONFLICT (digest) DO UPDATE SET name = excluded.name, body = excluded.body`,
+  );
+  const remove = database.prepare("DELETE FROM images WHERE digest = ?");
+  return {
+    get: (digest) => read<Image>(get.get(digest)),
+    byName: (name) => readAll<Image>(byName.all(name)),
+    list: () => readAll<Image>(list.all()),
+    put: (image) => void put.run(image.digest, image.name, JSON.stringify(image)),
+    delete: (digest) => void remove.run(digest),
+  };
+}
+
+function jobsOf(database: Database): Store["jobs"] {
+  const get = database.prepare("SELECT body FROM jobs WHERE id = ?");
+  const newest = database.prepare("SELECT body FROM jobs ORDER BY age DESC LIMIT ?");
+  const older = database.prepare(
+    `SELECT body FROM jobs WHERE age < (SELECT age FROM jobs WHERE id = ?)
+     ORDER BY age DESC LIMIT ?`,
+  );
+  const put = database.prepare(
+    "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+  );
+  return {
+    get: (id) => read<Job>(get.get(id)),
+    list: ({ limit, before }) =>
+      readAll<Job>(before === undefined ? newest.all(limit) : older.all(before, limit)),
+    put: (job) => void put.run(job.id, JSON.stringify(job)),
+  };
+}
+
+function tasksOf(database: Database): Store["tasks"] {
+  const open = "state IN ('queued', 'running')";
+  const get = database.prepare("SELECT body FROM tasks WHERE id = ?");
+  const ofJob = database.prepare("SELECT body FROM tasks WHERE job = ? ORDER BY age");
+  const unfinished = database.prepare(`SELECT body FROM tasks WHERE ${open} ORDER BY age`);
+  const unfinishedOf = database.prepare(
+    `SELECT body FROM tasks WHERE node = ? AND ${open} ORDER BY age`,
+  );
+  const ofNode = database.prepare(
+    "SELECT body FROM tasks WHERE node = ? ORDER BY age DESC LIMIT ?",
+  );
+  const put = database.prepare(
+    `INSERT INTO tasks (id, job, node, state, body) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body`,
+  );
+  const addLine = database.prepare("INSERT INTO task_log (task, at, line) VALUES (?, ?, ?)");
+  const prune = database.prepare(
+    `DELETE FROM task_log WHERE task = ?1 AND id <=
+     (SELECT id FROM task_log WHERE task = ?1 ORDER BY id DESC LIMIT 1 OFFSET ${logLimit})`,
+  );
+  const log = database.prepare("SELECT at, line FROM task_log WHERE task = ? ORDER BY id");
+  return {
+    get: (id) => read<Task>(get.get(id)),
+    ofJob: (job) => readAll<Task>(ofJob.all(job)),
+    unfinished: () => readAll<Task>(unfinished.all()),
+    unfinishedOf: (node) => readAll<Task>(unfinishedOf.all(node)),
+    ofNode: (node, limit) => readAll<Task>(ofNode.all(node, limit)),
+    put: (task) => void put.run(task.id, task.jobId, task.nodeId, task.state, JSON.stringify(task)),
+    appendLog: (id, at, lines) =>
+      database.transaction(() => {
+        for (const line of lines) addLine.run(id, Math.trunc(at), line);
+        prune.run(id);
+      }),
+    log: (id) =>
+      log.all(id).map((row) => ({ ...row }) as unknown as { at: Task["createdAt"]; line: string }),
+  };
+}
+
+function attemptsOf(database: Database): Store["attempts"] {
+  const put = database.prepare(
+    `INSERT INTO attempts (task, epoch, body) VALUES (?, ?, ?)
+     ON CONFLICT (task, epoch) DO UPDATE SET body = excluded.body`,
+  );
+  const ofTask = database.prepare("SELECT body FROM attempts WHERE task = ? ORDER BY epoch");
+  return {
+    put: (attempt) => void put.run(attempt.taskId, attempt.epoch, JSON.stringify(attempt)),
+    ofTask: (task) => readAll<Attempt>(ofTask.all(task)),
+  };
+}
+
+function eventsOf(database: Database): Store["events"] {
+  const append = database.prepare("INSERT INTO events (at, body) VALUES (?, ?)");
+  const prune = database.prepare("DELETE FROM events WHERE id <= ?");
+  const since = database.prepare(
+    "SELECT id, at, body FROM events WHERE id > ? ORDER BY id LIMIT ?",
+  );
+  const last = database.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'");
+  const fromRow = (row: Row): StoredEvent => ({
+    id: Number(row["id"]),
+    at: Number(row["at"]) as StoredEvent["at"],
+    event: JSON.parse(String(row["body"])) as DomainEvent,
+  });
+  return {
+    append: (at, event) =>
+      database.transaction(() => {
+        const { lastId } = append.run(Math.trunc(at), JSON.stringify(event));
+        prune.run(lastId - eventLimit);
+        return { id: lastId, at, event };
+      }),
+    since: (id, limit) => since.all(id, limit).map(fromRow),
+    lastId: () => Number(last.get()?.["seq"] ?? 0),
+  };
+}
+
+function tokensOf(database: Database): Store["tokens"] {
+  const put = database.prepare(
+    `INSERT INTO tokens (hash, mac, cause, opened_at, expires_at, used_at) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (hash) DO UPDATE SET mac = excluded.mac, cause = excluded.cause,
+       opened_at = excluded.opened_at, expires_at = excluded.expires_at, used_at = excluded.used_at`,
+  );
+  const get = database.prepare(
+    `SELECT hash, mac, cause, opened_at AS openedAt, expires_at AS expiresAt, used_at AS usedAt
+     FROM tokens WHERE hash = ?`,
+  );
+  const burn = database.prepare("UPDATE tokens SET used_at = ? WHERE hash = ? AND used_at IS NULL");
+  const deleteExpired = database.prepare("DELETE FROM tokens WHERE expires_at <= ?");
+  return {
+    put: (token) =>
+      void put.run(
+        token.hash,
+        token.mac,
+        token.cause,
+        Math.trunc(token.openedAt),
+        Math.trunc(token.expiresAt),
+        token.usedAt === undefined ? null : Math.trunc(token.usedAt),
+      ),
+    get(hash) {
+      const row = get.get(hash);
+      if (row === undefined) return undefined;
+      const { usedAt, ...rest } = row;
+      return { ...rest, ...(usedAt !== null && { usedAt }) } as unknown as EnrolmentToken;
+    },
+    burn: (hash, at) => burn.run(Math.trunc(at), hash).changes === 1,
+    deleteExpired: (at) => void deleteExpired.run(Math.trunc(at)),
+  };
+}
+
+function usersOf(database: Database): Store["users"] {
+  const get = database.prepare("SELECT body FROM users WHERE name = ?");
+  const list = database.prepare("SELECT body FROM users ORDER BY name");
+  const put = database.prepare(
+    "INSERT INTO users (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+  );
+  return {
+    get: (name) => read<User>(get.get(name)),
+    list: () => readAll<User>(list.all()),
+    put: (user) => void put.run(user.name, JSON.stringify(user)),
+  };
+}
+
+function apiTokensOf(database: Database): Store["apiTokens"] {
+  const get = database.prepare("SELECT body FROM api_tokens WHERE hash = ?");
+  const put = database.prepare(
+    `INSERT INTO api_tokens (hash, body) VALUES (?, ?)
+     ON CONFLICT (hash) DO UPDATE SET body = excluded.body`,
+  );
+  const remove = database.prepare("DELETE FROM api_tokens WHERE hash = ?");
+  return {
+    get: (hash) => read<ApiToken>(get.get(hash)),
+    put: (token) => void put.run(token.hash, JSON.stringify(token)),
+    delete: (hash) => void remove.run(hash),
+  };
+}
+
+function settingsOf(database: Database): Store["settings"] {
+  const get = database.prepare("SELECT value FROM settings WHERE name = ?");
+  const put = database.prepare(
+    `INSERT INTO settings (name, value) VALUES (?, ?)
+     ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
+  );
+  return {
+    get(name) {
+      const row = get.get(name);
+      return row === undefined ? undefined : String(row["value"]);
+    },
+    put: (name, value) => void put.run(name, value),
+  };
+}
+
+function auditOf(database: Database): Store["audit"] {
+  const append = database.prepare("INSERT INTO audit (body) VALUES (?)");
+  const newest = database.prepare("SELECT id, body FROM audit ORDER BY id DESC LIMIT ?");
+  const older = database.prepare(
+    "SELECT id, body FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?",
+  );
+  const fromRow = (row: Row): AuditEntry => ({
+    ...(JSON.parse(String(row["body"])) as Omit<AuditEntry, "id">),
+    id: Number(row["id"]),
+  });
+  return {
+    append: (entry) => void append.run(JSON.stringify(entry)),
+    list: ({ limit, before }) =>
+      (before === undefined ? newest.all(limit) : older.all(before, limit)).map(fromRow),
+  };
+}
