@@ -1,0 +1,160 @@
+/**
+ * The site's two keys and what they vouch for.
+ *
+ *   keys/signing.key    ed25519: discovery answers, assignments, image manifests.
+ *                       Its public half is pinned in every initramfs.
+ *   keys/authority.key  ECDSA P-256: certificates of the agent listener and of nodes.
+ *   keys/authority.crt  the authority's own certificate; agents get it, signed by
+ *                       the first key, in the discovery answer.
+ *
+ * A listener's key lives only as long as the process: agents trust the
+ * authority, so a new one at each start costs them nothing.
+ */
+
+import {
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from "node:crypto";
+import { join } from "node:path";
+import type { Ipv4Address, NodeId } from "#protocol/brand.ts";
+import { InvalidInputError } from "../errors.ts";
+import { makePrivateDirectory, writeDurably } from "../store/durable-file.ts";
+import { privateKeyAt, readPrivate } from "./keys.ts";
+import { type CertificateFields, writeCertificate } from "./x509.ts";
+
+export interface Site {
+  /** Raw 32-octet ed25519 public key, base64: what nodes are given to pin. */
+  readonly serverKey: string;
+  /** First 16 hex digits of the sha-256 of the raw key: a hint in messages. */
+  readonly keyId: string;
+  /** ed25519, base64. The caller passes a text with its own domain line (protocol/*.ts). */
+  sign(text: string): string;
+  /** Certificate of the site's authority. */
+  readonly authorityPem: string;
+  /** Key and certificate of a TLS server reached by these addresses; the same while they are. */
+  serverTls(addresses: readonly Ipv4Address[]): Promise<{ key: string; cert: string }>;
+  /**
+   * Client certificate with the node's id as its common name. It stands until the
+   * node's record names another fingerprint; its dates decide nothing.
+   *
+   * @param publicKeyPem - SubjectPublicKeyInfo of an ed25519 key
+   * @returns the sha-256 of the DER as `fingerprint`, in hex
+   * @throws InvalidInputError when `publicKeyPem` is anything else
+   */
+  issueNodeCertificate(
+    nodeId: NodeId,
+    publicKeyPem: string,
+  ): Promise<{ pem: string; fingerprint: string }>;
+}
+
+/** Opens the site in `<stateDirectory>/keys`, and founds it on the first call. */
+export async function openSite(stateDirectory: string): Promise<Site> {
+  const directory = join(stateDirectory, "keys");
+  await makePrivateDirectory(directory);
+  const signingKey = await privateKeyAt(join(directory, "signing.key"), "ed25519");
+  const authorityKey = await privateKeyAt(join(directory, "authority.key"), "p-256");
+  const raw = rawPublicKey(signingKey);
+  const keyId = sha256(raw).slice(0, 16);
+  const issue = issuer(`marcoboot site ${keyId}`, authorityKey);
+  const authorityPem = await authorityAt(join(directory, "authority.crt"), () =>
+    issue.authority(createPublicKey(authorityKey)),
+  );
+  const listeners = new Map<string, { key: string; cert: string }>();
+
+  return {
+    serverKey: raw.toString("base64"),
+    keyId,
+    authorityPem,
+    sign: (text) => sign(null, Buffer.from(text), signingKey).toString("base64"),
+    async serverTls(addresses) {
+      const wanted = [...addresses].sort().join(" ");
+      const existing = listeners.get(wanted);
+      if (existing) return existing;
+      const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+      const made = {
+        key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+        cert: toPem(issue.server(publicKey, addresses)),
+      };
+      listeners.set(wanted, made);
+      return made;
+    },
+    async issueNodeCertificate(nodeId, publicKeyPem) {
+      const der = issue.node(parseNodeKey(publicKeyPem), nodeId);
+      return { pem: toPem(der), fingerprint: sha256(der) };
+    },
+  };
+}
+
+async function authorityAt(path: string, issue: () => Uint8Array): Promise<string> {
+  const stored = await readPrivate(path);
+  if (stored !== undefined) return stored;
+  const pem = toPem(issue());
+  await writeDurably(path, pem, 0o600);
+  return pem;
+}
+
+function issuer(name: string, key: KeyObject) {
+  const authorityKeyId = keyIdentifier(createPublicKey(key));
+  const write = (subject: string, publicKey: KeyObject, use: CertificateFields["use"]) =>
+    writeCertificate(
+      {
+        issuer: name,
+        subject,
+        serial: randomBytes(16),
+        publicKey: publicKey.export({ type: "spki", format: "der" }),
+        subjectKeyId: keyIdentifier(publicKey),
+        authorityKeyId,
+        use,
+      },
+      (bytes) => sign("sha256", bytes, key),
+    );
+  return {
+    authority: (publicKey: KeyObject) => write(name, publicKey, { kind: "authority" }),
+    server: (publicKey: KeyObject, addresses: readonly Ipv4Address[]) =>
+      write("marcoboot server", publicKey, { kind: "server", addresses }),
+    node: (publicKey: KeyObject, nodeId: NodeId) => write(nodeId, publicKey, { kind: "node" }),
+  };
+}
+
+function parseNodeKey(pem: string): KeyObject {
+  let key: KeyObject;
+  try {
+    key = createPublicKey({ key: pem, format: "pem", type: "spki" });
+  } catch (cause) {
+    throw refusedKey("not a public key in PEM", { cause });
+  }
+  if (key.asymmetricKeyType === "ed25519") return key;
+  throw refusedKey(`a key of type ${key.asymmetricKeyType}, not ed25519`);
+}
+
+function refusedKey(detail: string, options?: ErrorOptions): InvalidInputError {
+  return new InvalidInputError(
+    `public key refused: ${detail}`,
+    [{ pointer: "/publicKey", detail }],
+    options,
+  );
+}
+
+/** 160 bits of the key's sha-256, RFC 7093 §2 method 1. */
+function keyIdentifier(publicKey: KeyObject): Uint8Array {
+  const der = publicKey.export({ type: "spki", format: "der" });
+  return createHash("sha256").update(der).digest().subarray(0, 20);
+}
+
+function rawPublicKey(privateKey: KeyObject): Buffer {
+  const { x } = createPublicKey(privateKey).export({ format: "jwk" });
+  return Buffer.from(x ?? "", "base64url");
+}
+
+function toPem(der: Uint8Array): string {
+  const lines = Buffer.from(der).toString("base64").replace(/.{64}/g, "$&\n").trimEnd();
+  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

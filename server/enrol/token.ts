@@ -1,0 +1,155 @@
+/**
+ * Enrolment windows: when, and with which one-time token, a node may get its
+ * first credential.
+ *
+ * No boot ROM can keep a secret, so first trust rests on the one thing an
+ * attacker does not control: when an outlet was switched. A window opens then,
+ * for one MAC address; its token is 128 random bits, single use. The journal
+ * holds only the token's hash. The token itself lives in memory while the window
+ * is open, because the boot script must carry it; after a restart of the server
+ * a node that has its kernel line can still enrol, one that has not needs a
+ * new window.
+ */
+
+import { createHash, randomBytes } from "node:crypto";
+import { after, type Instant, type MacAddress, milliseconds } from "#protocol/brand.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import { EnrolmentRefusedError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { EnrolmentToken, Store } from "../store/store.ts";
+
+export type WindowCause = "power-on" | "reboot" | "approved";
+
+export interface Windows {
+  /**
+   * Lets `mac` enrol within `enrolmentMinutes`. A window that is still open is
+   * made longer and keeps its token: a script already fetched stays good.
+   */
+  open(mac: MacAddress, cause: WindowCause): void;
+  /** The plain token, 32 hex digits, while the window is open and the token unused. */
+  tokenFor(mac: MacAddress): string | undefined;
+  /**
+   * Marks the token used, on disk, before the caller answers. The same `holder`
+   * may repeat its request, because an answer can be lost on the way.
+   *
+   * @param holder - the public key that enrols; useless to whoever lacks its private half
+   * @throws TokenRefusedError when the token is unknown, used, late or another node's
+   */
+  burn(mac: MacAddress, token: string, holder?: string): void;
+  /** An admin vouches for the node: it may enrol once without a token, within the window's time. */
+  approve(mac: MacAddress): void;
+  /**
+   * Uses up an approval.
+   *
+   * @throws EnrolmentRefusedError when there is none
+   */
+  useApproval(mac: MacAddress): void;
+}
+
+/** Why a token was refused, and which node must be held back for it. */
+export class TokenRefusedError extends EnrolmentRefusedError {
+  /** Node the token was made for; undefined for a guess, which tells nothing about any node. */
+  readonly holds: MacAddress | undefined;
+
+  constructor(reason: string, holds: MacAddress | undefined) {
+    super(reason);
+    this.holds = holds;
+  }
+}
+
+interface OpenWindow {
+  readonly token: string;
+  readonly expiresAt: Instant;
+}
+
+export function createWindows(context: {
+  readonly store: Pick<Store, "tokens" | "transaction">;
+  readonly clock: Clock;
+  readonly config: Pick<Config, "enrolmentMinutes">;
+  readonly log: Log;
+}): Windows {
+  const { store, clock, log } = context;
+  const duration = milliseconds(context.config.enrolmentMinutes * 60_000);
+  const windows = new Map<MacAddress, OpenWindow>();
+  const approvals = new Map<MacAddress, Instant>();
+  /** Hash of a burnt token to the public key that burnt it. */
+  const holders = new Map<string, { readonly holder: string; readonly until: Instant }>();
+
+  const isOpen = (window: OpenWindow | undefined, now: Instant): window is OpenWindow =>
+    window !== undefined && now < window.expiresAt;
+
+  function forgetExpired(now: Instant): void {
+    for (const [mac, window] of windows) if (!isOpen(window, now)) windows.delete(mac);
+    for (const [mac, until] of approvals) if (now >= until) approvals.delete(mac);
+    for (const [hash, { until }] of holders) if (now >= until) holders.delete(hash);
+    // A late token shall be known as late, not as a guess: its row stays a day longer.
+    store.tokens.deleteExpired((now - 86_400_000) as Instant);
+  }
+
+  function check(row: EnrolmentToken | undefined, mac: MacAddress, now: Instant): EnrolmentToken {
+    if (!row) throw new TokenRefusedError(`enrolment token of ${mac} is unknown`, undefined);
+    if (row.mac !== mac) {
+      throw new TokenRefusedError(`enrolment token of ${row.mac} came from ${mac}`, row.mac);
+    }
+    if (now >= row.expiresAt) {
+      throw new TokenRefusedError(
+        `enrolment token of ${mac} came ${Math.ceil((now - row.expiresAt) / 1000)} s too late`,
+        row.mac,
+      );
+    }
+    return row;
+  }
+
+  return {
+    open(mac, cause) {
+      const now = clock.now();
+      forgetExpired(now);
+      const current = windows.get(mac);
+      const token = current?.token ?? randomBytes(16).toString("hex");
+      const expiresAt = after(now, duration);
+      store.tokens.put({ hash: hashOf(token), mac, cause, openedAt: now, expiresAt });
+      windows.set(mac, { token, expiresAt });
+      log.info({ mac, cause, until: expiresAt }, "enrolment window opened");
+    },
+
+    tokenFor(mac) {
+      const window = windows.get(mac);
+      return isOpen(window, clock.now()) ? window.token : undefined;
+    },
+
+    burn(mac, token, holder) {
+      const now = clock.now();
+      const hash = hashOf(token);
+      const row = check(store.tokens.get(hash), mac, now);
+      if (store.tokens.burn(hash, now)) {
+        if (windows.get(mac)?.token === token) windows.delete(mac);
+        if (holder !== undefined) holders.set(hash, { holder, until: row.expiresAt });
+        log.info({ mac }, "enrolment token used");
+        return;
+      }
+      if (holder !== undefined && holders.get(hash)?.holder === holder) return;
+      throw new TokenRefusedError(`enrolment token of ${mac} was used before`, row.mac);
+    },
+
+    approve(mac) {
+      const now = clock.now();
+      forgetExpired(now);
+      approvals.set(mac, after(now, duration));
+      log.info({ mac }, "enrolment approved");
+    },
+
+    useApproval(mac) {
+      const until = approvals.get(mac);
+      approvals.delete(mac);
+      if (until !== undefined && clock.now() < until) return;
+      throw new EnrolmentRefusedError(
+        `node ${mac} has no enrolment token: an admin must approve it`,
+      );
+    },
+  };
+}
+
+function hashOf(token: string): string {
+  return createHash("sha256").update(token).digest("hex");
+}
