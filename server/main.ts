@@ -1,0 +1,270 @@
+/**
+ * Composition root: makes every room, hands each what it needs, and takes them
+ * down in the reverse order. Nothing else in the server knows all of them.
+ *
+ *   store -> site keys -> nodes, leases, windows, power -> learning, boot, images, jobs
+ *         -> dhcp, tftp, boot HTTP, agents, discovery (one of each per subnet) -> admin
+ */
+
+import { mkdirSync } from "node:fs";
+import { enableCompileCache } from "node:module";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { createLibrary } from "../images/library.ts";
+import type { Ipv4Address } from "#protocol/brand.ts";
+import { milliseconds } from "#protocol/brand.ts";
+import { startAgentListener } from "./agent/listener.ts";
+import { createBoot } from "./boot/profile.ts";
+import { systemClock } from "./clock.ts";
+import { type Config, readConfig, type Subnet } from "./config.ts";
+import { startDhcp } from "./dhcp/server.ts";
+import { startDiscovery } from "./discovery/server.ts";
+import { openSite } from "./enrol/authority.ts";
+import { createLearning } from "./enrol/sequence.ts";
+import { createWindows } from "./enrol/token.ts";
+import { createEventBus } from "./events.ts";
+import { startAdmin } from "./http/admin.ts";
+import { startBootListener } from "./http/boot-listener.ts";
+import { createJobs } from "./job/jobs.ts";
+import { openQueue } from "./job/queue.ts";
+import { startRedis } from "./job/redis.ts";
+import { createLeases } from "./lease/leases.ts";
+import { createLog } from "./log.ts";
+import { interfaceAddress } from "./net/interfaces.ts";
+import { createNeighbours } from "./net/neighbours.ts";
+import { openDatagramSocket } from "./net/udp.ts";
+import { createNodes } from "./node/nodes.ts";
+import { createPower } from "./power/power.ts";
+import { openSqliteStore } from "./store/sqlite.ts";
+import { startTftp } from "./tftp/server.ts";
+
+/** Nodes are looked over this often; one that has not called for 45 s is offline. */
+const offlineCheck = milliseconds(5000);
+
+export interface RunningServer {
+  /** Shown once on the console while no admin exists. */
+  readonly setupCode: string | undefined;
+  /** Ends transfers, closes sockets, Redis and the journal. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** A subnet with the server's own address on its interface. */
+interface Served {
+  readonly subnet: Subnet;
+  readonly address: Ipv4Address;
+  readonly bootUrl: string;
+  readonly agentUrl: string;
+}
+
+/**
+ * Starts everything.
+ *
+ * @throws ConfigurationError when an interface or a file of the configuration is not there
+ */
+export async function startServer(config: Config): Promise<RunningServer> {
+  const clock = systemClock;
+  const log = createLog(config.logLevel);
+  const closers: (() => Promise<void> | void)[] = [];
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
+    const served = config.subnets.map((subnet) => serveSubnet(config, subnet));
+    const events = createEventBus(log);
+    const store = openSqliteStore(join(config.stateDirectory, "marcoboot.db"));
+    closers.push(() => store.close());
+    const site = await openSite(join(config.stateDirectory, "keys"), clock);
+
+    const nodes = createNodes({ store, events, clock, log });
+    const leases = createLeases({ store, clock, events });
+    const windows = createWindows({ store, clock, config, log });
+    const power = createPower({ store, events, clock, log });
+    const learning = createLearning({
+      store,
+      nodes,
+      leases,
+      power,
+      windows,
+      events,
+      clock,
+      log,
+      config,
+    });
+    const library = createLibrary({
+      directory: join(config.stateDirectory, "images"),
+      store,
+      site,
+      clock,
+      log,
+      events,
+    });
+    const boot = createBoot({
+      config,
+      store,
+      leases,
+      windows,
+      site,
+      servers: served.map(({ address, bootUrl }) => ({ address, httpUrl: bootUrl })),
+      events,
+      log,
+    });
+    const neighbours = createNeighbours(log);
+
+    const redis = config.redisUrl
+      ? { url: config.redisUrl, close: async () => undefined }
+      : await startRedis({ directory: join(config.stateDirectory, "redis"), log, clock });
+    closers.push(() => redis.close());
+    const queue = await openQueue({ redisUrl: redis.url, log, clock });
+    const jobs = createJobs({
+      store,
+      nodes,
+      events,
+      clock,
+      log,
+      queue,
+      power,
+      windows,
+      images: library,
+      bootUrlFor: (node) => bootUrlFor(served, node.address),
+    });
+    closers.push(() => jobs.close());
+
+    for (const { subnet, address, bootUrl, agentUrl } of served) {
+      const interfaceName = subnet.interface;
+      const tftp = await startTftp({ config, interfaceName, address, files: boot.files, events, clock, log });
+      closers.push(() => tftp.close());
+      const http = await startBootListener({
+        config,
+        address,
+        files: boot.files,
+        images: imageSource(jobs, library),
+        events,
+        log,
+        leases,
+      });
+      closers.push(() => http.close());
+      const agents = await startAgentListener({
+        config,
+        address,
+        site,
+        nodes,
+        jobs,
+        windows,
+        store,
+        events,
+        clock,
+        log,
+      });
+      closers.push(() => agents.close());
+      const discovery = await startDiscovery({
+        config,
+        interfaceName,
+        address,
+        site,
+        bootUrl,
+        agentUrl,
+        hostname: hostname(),
+        log,
+        clock,
+        openSocket: openDatagramSocket,
+      });
+      closers.push(() => discovery.close());
+    }
+    // DHCP comes last: a firmware that gets an address must find everything it asks for next.
+    const dhcp = await startDhcp({
+      config,
+      leases,
+      admission: learning,
+      nodes,
+      boot,
+      neighbours,
+      events,
+      clock,
+      log,
+    });
+    closers.push(() => dhcp.close());
+    closers.push(clock.every(offlineCheck, () => nodes.markOffline()));
+    await jobs.start();
+
+    const admin = await startAdmin({
+      config,
+      store,
+      nodes,
+      leases,
+      jobs,
+      power,
+      learning,
+      library,
+      windows,
+      events,
+      clock,
+      log,
+      site,
+    });
+    closers.push(() => admin.close());
+    log.info(
+      { subnets: served.map(({ subnet, address }) => `${subnet.cidr} on ${subnet.interface} (${address})`) },
+      "server started",
+    );
+    return { setupCode: admin.setupCode, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Runs the server until `signal` aborts; what `marcoboot serve` calls. */
+export async function serve(options: {
+  readonly configPath: string;
+  readonly signal: AbortSignal;
+}): Promise<void> {
+  const { configPath, signal } = options;
+  enableCompileCache();
+  const server = await startServer(readConfig(configPath));
+  if (server.setupCode !== undefined) process.stdout.write(`set-up code: ${server.setupCode}\n`);
+  process.stdout.write("ready\n");
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  await server.close();
+}
+
+function serveSubnet(config: Config, subnet: Subnet): Served {
+  const address = interfaceAddress(subnet.interface);
+  return {
+    subnet,
+    address,
+    bootUrl: `http://${address}:${config.bootPort}`,
+    agentUrl: `https://${address}:${config.agentPort}`,
+  };
+}
+
+/** The boot listener a node can reach: the one on its own subnet. */
+function bootUrlFor(served: readonly Served[], address: Ipv4Address | undefined): string {
+  const own = served.find(({ subnet }) => address !== undefined && contains(subnet, address));
+  const [first] = served;
+  const { bootUrl } = own ?? first ?? fail();
+  return bootUrl;
+}
+
+function fail(): never {
+  throw new ConfigurationError("no subnet is configured");
+}
+
+function contains(subnet: Subnet, address: Ipv4Address): boolean {
+  const mask = ipv4ToNumber(subnet.netmask);
+  return (ipv4ToNumber(address) & mask) >>> 0 === ipv4ToNumber(subnet.network);
+}
+
+/** Images leave the plain boot listener only for a ticket of a running attempt. */
+function imageSource(jobs: Jobs, library: Library): ImageSource {
+  return {
+    open(digest, ticket) {
+      const image = library.get(digest);
+      if (!jobs.imageAllowed(ticket, digest)) {
+        throw new ForbiddenError(`the ticket does not allow image ${digest}`);
+      }
+      if (!image) throw new NotFoundError(`no image ${digest}`);
+      return { path: library.pathOf(digest), sizeBytes: image.storedBytes };
+    },
+  };
+}
