@@ -1,0 +1,58 @@
+/**
+ * Boot loaders that the server hands out, laid out as `loadersDirectory` wants them:
+ *
+ *   ipxe-x64.efi      UEFI, the firmware's own network driver (snponly)
+ *   ipxe-arm64.efi    UEFI arm64; Debian builds it with iPXE's drivers and the firmware's
+ *   undionly.kpxe     BIOS, the card's own UNDI driver
+ *   raspberry-pi/     bootcode.bin start*.elf fixup*.dat *.dtb
+ *
+ * iPXE is the next release's build: Debian 12 has none for arm64.
+ */
+
+import { cp, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { PrivateApt } from "../../netinst/initramfs/private-apt.ts";
+
+/** Board trees under the names the Pi's firmware asks for; upstream Linux calls the Pi 3's chip bcm2837. */
+const dtbAliases: Readonly<Record<string, string>> = {
+  "bcm2837-rpi-3-b.dtb": "bcm2710-rpi-3-b.dtb",
+  "bcm2837-rpi-3-b-plus.dtb": "bcm2710-rpi-3-b-plus.dtb",
+  "bcm2837-rpi-cm3-io3.dtb": "bcm2710-rpi-cm3.dtb",
+  "bcm2837-rpi-zero-2-w.dtb": "bcm2710-rpi-zero-2-w.dtb",
+};
+
+/** Makes the directory anew beside the old one, then puts it in its place. */
+export async function layLoaders(apt: PrivateApt, output: string): Promise<void> {
+  const [ipxe = ""] = await apt.unpack("next", "amd64", ["ipxe"]);
+  const [firmware = ""] = await apt.unpack("own", "amd64", ["raspi-firmware"]);
+  const version = await apt.versionedKernel("arm64");
+  const [kernel = ""] = await apt.unpack("own", "arm64", [`linux-image-${version}`]);
+
+  const fresh = `${output}.new`;
+  await rm(fresh, { recursive: true, force: true });
+  const pi = join(fresh, "raspberry-pi");
+  await mkdir(pi, { recursive: true });
+  const files: readonly (readonly [from: string, to: string])[] = [
+    [join(ipxe, "usr/lib/ipxe/snponly.efi"), join(fresh, "ipxe-x64.efi")],
+    [join(ipxe, "usr/lib/ipxe/ipxe-arm64.efi"), join(fresh, "ipxe-arm64.efi")],
+    [join(ipxe, "usr/lib/ipxe/undionly.kpxe"), join(fresh, "undionly.kpxe")],
+    ...(await matching(join(firmware, "usr/lib/raspi-firmware"), /\.(bin|elf|dat)$/, pi)),
+    ...(await matching(
+      join(kernel, "usr/lib", `linux-image-${version}`, "broadcom"),
+      /^bcm(2711|2837)-rpi-.*\.dtb$/,
+      pi,
+    )),
+  ];
+  for (const [from, to] of files) {
+    await cp(from, to);
+    const alias = dtbAliases[basename(to)];
+    if (alias) await cp(from, join(dirname(to), alias));
+  }
+  await rm(output, { recursive: true, force: true });
+  await rename(fresh, output);
+}
+
+async function matching(directory: string, pattern: RegExp, target: string) {
+  const names = (await readdir(directory)).filter((name) => pattern.test(name));
+  return names.map((name) => [join(directory, name), join(target, name)] as const);
+}
