@@ -74,7 +74,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const events = createEventBus(log);
     const store = openSqliteStore(join(config.stateDirectory, "marcoboot.db"));
     closers.push(() => store.close());
-    const site = await openSite(join(config.stateDirectory, "keys"), clock);
+    const site = await openSite(join(config.stateDirectory, "keys"));
 
     const nodes = createNodes({ store, events, clock, log });
     const leases = createLeases({ store, clock, events });

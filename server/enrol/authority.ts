@@ -1,11 +1,11 @@
 /**
  * The site's two keys and what they vouch for.
  *
- *   keys/signing.key    ed25519: discovery answers, assignments, image manifests.
- *                       Its public half is pinned in every initramfs.
- *   keys/authority.key  ECDSA P-256: certificates of the agent listener and of nodes.
- *   keys/authority.crt  the authority's own certificate; agents get it, signed by
- *                       the first key, in the discovery answer.
+ *   signing.key    ed25519: discovery answers, assignments, image manifests.
+ *                  Its public half is pinned in every initramfs.
+ *   authority.key  ECDSA P-256: certificates of the agent listener and of nodes.
+ *   authority.crt  the authority's own certificate; agents get it, signed by
+ *                  the first key, in the discovery answer.
  *
  * A listener's key lives only as long as the process: agents trust the
  * authority, so a new one at each start costs them nothing.
@@ -51,9 +51,8 @@ export interface Site {
   ): Promise<{ pem: string; fingerprint: string }>;
 }
 
-/** Opens the site in `<stateDirectory>/keys`, and founds it on the first call. */
-export async function openSite(stateDirectory: string): Promise<Site> {
-  const directory = join(stateDirectory, "keys");
+/** Opens the site whose keys are in `directory`, and founds it on the first call. */
+export async function openSite(directory: string): Promise<Site> {
   await makePrivateDirectory(directory);
   const signingKey = await privateKeyAt(join(directory, "signing.key"), "ed25519");
   const authorityKey = await privateKeyAt(join(directory, "authority.key"), "p-256");

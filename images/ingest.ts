@@ -1,0 +1,163 @@
+/**
+ * Takes a file into the library: one pass that copies it, hashes it as stored
+ * and as plain bytes, and checks its format. It holds a few megabytes at most.
+ * Runs in a process of its own (worker.ts): an image is untrusted input and
+ * hashing one would delay every DHCP and TFTP reply.
+ */
+
+import { createHash, type Hash } from "node:crypto";
+import { type FileHandle, open } from "node:fs/promises";
+import type { Compression, ImageFormat } from "#protocol/image.ts";
+import {
+  ImageDigestError,
+  ImageInvalidError,
+  ProvisionError,
+  UnavailableError,
+} from "../server/errors.ts";
+import { decompress, detectCompression, magicBytes } from "./compression.ts";
+import type { FormatCheck } from "./formats/format.ts";
+import { detectFormat, formatHeadBytes, formats } from "./formats/registry.ts";
+
+export interface IngestRequest {
+  readonly path: string;
+  /** Where the copy goes; must not exist. */
+  readonly target: string;
+  /** Absent: found out from the first bytes. */
+  readonly format?: ImageFormat;
+  /** sha-256 in hex that the file, as it is or unpacked, must have. */
+  readonly expectedDigest?: string;
+}
+
+export interface Ingested {
+  readonly format: ImageFormat;
+  readonly compression: Compression;
+  /** sha-256 in hex, and length, of the plain bytes and of the bytes as stored. */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly storedDigest: string;
+  readonly storedBytes: number;
+}
+
+const readBytes = 1 << 20;
+/** A bomb unpacks for ever: no disk of a node is larger. */
+const maxPlainBytes = 2 ** 44; // 16 TiB
+
+/**
+ * Returns when the copy is on stable storage, read-only.
+ *
+ * @param onProgress - percent of the file read, at most once per percent
+ * @throws ImageInvalidError, ImageDigestError, UnavailableError; a part of the
+ *   copy may be left at `target`
+ */
+export async function ingest(
+  request: IngestRequest,
+  onProgress: (percent: number) => void,
+): Promise<Ingested> {
+  try {
+    await using source = await open(request.path, "r");
+    const status = await source.stat();
+    if (!status.isFile()) throw new ImageInvalidError(`${request.path} is not a file`);
+    if (status.size === 0) throw new ImageInvalidError(`${request.path} is empty`);
+    await using copy = await open(request.target, "wx", 0o600);
+    const ingested = await stream(source, copy, status.size, request, onProgress);
+    checkDigest(ingested, request.expectedDigest);
+    await copy.chmod(0o444);
+    await copy.sync();
+    return ingested;
+  } catch (cause) {
+    throw asProvisionError(cause, request.path);
+  }
+}
+
+async function stream(
+  source: FileHandle,
+  copy: FileHandle,
+  size: number,
+  request: IngestRequest,
+  onProgress: (percent: number) => void,
+): Promise<Ingested> {
+  const head = new Uint8Array(magicBytes);
+  await source.read(head, 0, magicBytes, 0);
+  const compression = detectCompression(head);
+  const stored = createHash("sha256");
+  let storedBytes = 0;
+  let percent = -1;
+  const plain = createPlainSide(request.format);
+  async function* copied(): AsyncGenerator<Buffer, void> {
+    const chunks = source.createReadStream({
+      start: 0,
+      highWaterMark: readBytes,
+      autoClose: false,
+    });
+    for await (const chunk of chunks as AsyncIterable<Buffer>) {
+      stored.update(chunk);
+      await copy.writeFile(chunk); // at the handle's position, the whole chunk
+      storedBytes += chunk.length;
+      const now = Math.min(100, Math.floor((storedBytes / size) * 100));
+      if (now > percent) onProgress(now);
+      percent = now;
+      yield chunk;
+    }
+  }
+  for await (const chunk of decompress(compression, copied())) plain.write(chunk);
+  return { ...plain.end(), compression, storedDigest: stored.digest("hex"), storedBytes };
+}
+
+/** What is learned from the plain bytes: digest, length, and that the format is right. */
+function createPlainSide(wanted: ImageFormat | undefined) {
+  const digest: Hash = createHash("sha256");
+  let sizeBytes = 0;
+  let held: Buffer[] = []; // until the format is known
+  let known: { readonly format: ImageFormat; readonly check: FormatCheck } | undefined;
+
+  const decide = () => {
+    const head = Buffer.concat(held);
+    held = [];
+    const format = wanted ?? detectFormat(head);
+    if (!format) {
+      throw new ImageInvalidError(
+        "neither a disk image (no boot signature 55aa in sector 0) nor a tar archive",
+      );
+    }
+    known = { format, check: formats[format].startCheck() };
+    known.check.write(head);
+    return known;
+  };
+
+  return {
+    write(chunk: Buffer) {
+      digest.update(chunk);
+      sizeBytes += chunk.length;
+      if (sizeBytes > maxPlainBytes) {
+        throw new ImageInvalidError(`unpacks to more than ${maxPlainBytes} octets`);
+      }
+      if (known) return known.check.write(chunk);
+      held.push(chunk);
+      if (sizeBytes >= formatHeadBytes) decide();
+      return undefined;
+    },
+    end() {
+      const { format, check } = known ?? decide();
+      check.end();
+      return { format, digest: digest.digest("hex"), sizeBytes };
+    },
+  };
+}
+
+function checkDigest(ingested: Ingested, expected: string | undefined): void {
+  if (expected === undefined) return;
+  if (expected === ingested.digest || expected === ingested.storedDigest) return;
+  throw new ImageDigestError(
+    `expected sha-256 ${expected}, but the file has ${ingested.storedDigest} and unpacked ${ingested.digest}`,
+  );
+}
+
+function asProvisionError(cause: unknown, path: string): ProvisionError {
+  if (cause instanceof ProvisionError) return cause;
+  const { code = "", message = String(cause) } = cause as NodeJS.ErrnoException;
+  if (/^(?:Z_|ZSTD_|ERR_BUFFER)/.test(code)) {
+    return new ImageInvalidError(`compressed data is damaged or cut off: ${message}`, { cause });
+  }
+  if (code === "ENOENT") return new ImageInvalidError(`${path} does not exist`, { cause });
+  return new UnavailableError(`image cannot be stored: ${message}`, { cause });
+}

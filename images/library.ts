@@ -1,0 +1,287 @@
+/**
+ * The images on this server: content-addressed, read-only, signed.
+ *
+ *   <directory>/<digest>/image          the bytes as they came, mode 0444
+ *   <directory>/<digest>/manifest.json  what is signed, and the signature
+ *   <directory>/.incoming-<random>/     being taken in; removed at the next start
+ *
+ * An image appears by one rename of its directory, after it was checked, hashed
+ * and synced, and counts once the journal has its row.
+ */
+
+import { type ChildProcess, fork } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type ImageDigest, parseImageDigest } from "#protocol/brand.ts";
+import { canonicalJson } from "#protocol/discovery.ts";
+import type { Architecture } from "#protocol/firmware.ts";
+import type { Image, ImageFormat, ImageManifest } from "#protocol/image.ts";
+import type { Clock } from "../server/clock.ts";
+import {
+  ConflictError,
+  ImageDigestError,
+  ImageInvalidError,
+  InvalidInputError,
+  NotFoundError,
+  type ProvisionError,
+  UnavailableError,
+} from "../server/errors.ts";
+import type { EventBus } from "../server/events.ts";
+import type { Log } from "../server/log.ts";
+import { syncDirectory, writeDurably } from "../server/store/durable-file.ts";
+import type { Store } from "../server/store/store.ts";
+import type { Ingested, IngestRequest } from "./ingest.ts";
+import { manifestOf, signedManifestText } from "./manifest.ts";
+import type { WorkerMessage } from "./worker.ts";
+
+export interface AddRequest {
+  /** A file on this server; it is copied and stays. */
+  readonly path: string;
+  /** 1-63 of `a-z 0-9 . _ -`. Several images may share one: the newest is meant. */
+  readonly name: string;
+  readonly architecture: Architecture;
+  /** Absent: found out from the first bytes. */
+  readonly format?: ImageFormat;
+  /** Default `grub`. */
+  readonly bootloader?: ImageManifest["bootloader"];
+  /** sha-256 in hex of the file as it is, or unpacked. */
+  readonly expectedDigest?: string;
+}
+
+export interface Library {
+  /**
+   * Checks, copies, signs and publishes an image; one at a time. An image that
+   * is there already is returned as it is.
+   *
+   * @param onProgress - percent of the file read
+   * @throws InvalidInputError, ImageInvalidError, ImageDigestError, UnavailableError;
+   *   ConflictError when the same bytes are there under another description.
+   *   Nothing is published then.
+   */
+  add(request: AddRequest, onProgress?: (percent: number) => void): Promise<Image>;
+  get(digest: ImageDigest): Image | undefined;
+  list(): readonly Image[];
+  /** @throws NotFoundError; ConflictError while an unfinished job installs it. */
+  remove(digest: ImageDigest): Promise<void>;
+  /** File with the bytes as stored. */
+  pathOf(digest: ImageDigest): string;
+  /** Ends the work under way; nothing of it is published. */
+  close(): Promise<void>;
+}
+
+export interface LibraryContext {
+  readonly directory: string;
+  readonly store: Pick<Store, "images" | "tasks" | "jobs">;
+  readonly site: { sign(text: string): string };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly events: Pick<EventBus, "publish">;
+}
+
+const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const digestPattern = /^[0-9a-f]{64}$/;
+const incoming = ".incoming-";
+const removed = ".removed-";
+/** Left free for the journal, leases and logs. */
+const reserveBytes = 256 * 1024 * 1024;
+
+export function createLibrary(context: LibraryContext): Library {
+  const { directory, store, site, clock, log } = context;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  removeLeftovers(directory, log);
+  const workers = new Set<ChildProcess>();
+  const closing = new AbortController();
+  let last: Promise<unknown> = Promise.resolve();
+
+  const pathOf = (digest: ImageDigest) => join(directory, digest, "image");
+
+  async function takeIn(
+    request: AddRequest,
+    onProgress: (percent: number) => void,
+  ): Promise<Image> {
+    if (closing.signal.aborted) throw new UnavailableError("the server is closing");
+    await checkSpace(request.path, directory);
+    const temporary = join(directory, `${incoming}${randomBytes(8).toString("hex")}`);
+    await mkdir(temporary, { mode: 0o755 });
+    try {
+      const ingested = await runWorker(
+        {
+          path: request.path,
+          target: join(temporary, "image"),
+          ...(request.format && { format: request.format }),
+          ...(request.expectedDigest && { expectedDigest: request.expectedDigest }),
+        },
+        onProgress,
+        workers,
+      );
+      return await publish(temporary, manifest(request, ingested));
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+  }
+
+  async function publish(temporary: string, signed: ImageManifest): Promise<Image> {
+    const existing = store.images.get(signed.digest);
+    if (existing) return sameOrConflict(existing, signed);
+    const image: Image = {
+      ...signed,
+      createdAt: clock.now(),
+      signature: site.sign(signedManifestText(signed)),
+    };
+    await writeDurably(join(temporary, "manifest.json"), `${canonicalJson(image)}\n`, 0o444);
+    await discard(directory, signed.digest); // of an add that was cut off before its row
+    await rename(temporary, join(directory, signed.digest));
+    await syncDirectory(directory);
+    store.images.put(image);
+    log.info({ digest: image.digest, name: image.name, bytes: image.storedBytes }, "image added");
+    return image;
+  }
+
+  return {
+    async add(request, onProgress = () => undefined) {
+      checkRequest(request);
+      const result = last.then(() => takeIn(request, onProgress));
+      last = result.catch(() => undefined); // the caller hears of it, the next in line need not
+      return await result;
+    },
+    get: (digest) => store.images.get(digest),
+    list: () => store.images.list(),
+    pathOf,
+    async remove(digest) {
+      const image = store.images.get(digest);
+      if (!image) throw new NotFoundError(`no image ${digest}`);
+      const user = userOf(digest, store);
+      if (user) throw new ConflictError(`image ${image.name} is being installed by ${user}`);
+      store.images.delete(digest);
+      await discard(directory, digest); // a transfer under way keeps its open file
+      log.info({ digest, name: image.name }, "image removed");
+    },
+    async close() {
+      closing.abort();
+      for (const worker of workers) worker.kill("SIGKILL");
+      await last;
+    },
+  };
+}
+
+function checkRequest({ name, expectedDigest }: AddRequest): void {
+  if (!namePattern.test(name)) {
+    throw new InvalidInputError(`not an image name: ${JSON.stringify(name)}`, [
+      { pointer: "/name", detail: "1-63 of a-z, 0-9, dot, underscore, hyphen; no sign first" },
+    ]);
+  }
+  if (expectedDigest !== undefined && !digestPattern.test(expectedDigest)) {
+    throw new InvalidInputError(`not a sha-256 digest: ${JSON.stringify(expectedDigest)}`, [
+      { pointer: "/expectedDigest", detail: "64 lower-case hexadecimal digits" },
+    ]);
+  }
+}
+
+function manifest(request: AddRequest, ingested: Ingested): ImageManifest {
+  return {
+    version: 1,
+    name: request.name,
+    architecture: request.architecture,
+    format: ingested.format,
+    compression: ingested.compression,
+    digest: parseImageDigest(ingested.digest),
+    sizeBytes: ingested.sizeBytes,
+    storedBytes: ingested.storedBytes,
+    storedDigest: ingested.storedDigest,
+    bootloader: request.bootloader ?? "grub",
+  };
+}
+
+/** The same plain bytes may come again, also packed otherwise; they may not mean something else. */
+function sameOrConflict(existing: Image, offered: ImageManifest): Image {
+  const { compression, storedBytes, storedDigest } = existing;
+  const alike = { ...offered, compression, storedBytes, storedDigest };
+  if (canonicalJson(alike) === canonicalJson(manifestOf(existing))) return existing;
+  throw new ConflictError(
+    `image ${existing.digest} is in the library as ${existing.name} (${existing.architecture}, ${existing.format})`,
+  );
+}
+
+/** Id of an unfinished job that needs the image. */
+function userOf(digest: ImageDigest, store: LibraryContext["store"]): string | undefined {
+  return store.tasks
+    .unfinished()
+    .map((task) => store.jobs.get(task.jobId))
+    .find((job) => job?.kind === "install" && job.parameters.image === digest)?.id;
+}
+
+async function checkSpace(path: string, directory: string): Promise<void> {
+  const size = await stat(path).then(
+    (status) => status.size,
+    () => 0, // the worker says what is wrong with the file
+  );
+  const { bavail, bsize } = await statfs(directory);
+  const free = bavail * bsize;
+  if (size + reserveBytes <= free) return;
+  throw new UnavailableError(
+    `${size} octets do not fit: ${directory} has ${free} free, ${reserveBytes} of them are kept`,
+  );
+}
+
+/** Out of sight by a rename first, so that a half-removed image is never seen. */
+async function discard(directory: string, digest: ImageDigest): Promise<void> {
+  const trash = join(directory, `${removed}${randomBytes(8).toString("hex")}`);
+  try {
+    await rename(join(directory, digest), trash);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw error;
+  }
+  await syncDirectory(directory);
+  await rm(trash, { recursive: true, force: true });
+}
+
+function removeLeftovers(directory: string, log: Log): void {
+  for (const name of readdirSync(directory)) {
+    if (!name.startsWith(incoming) && !name.startsWith(removed)) continue;
+    rmSync(join(directory, name), { recursive: true, force: true });
+    log.info({ name }, "left-over of an unfinished image removed");
+  }
+}
+
+function runWorker(
+  request: IngestRequest,
+  onProgress: (percent: number) => void,
+  workers: Set<ChildProcess>,
+): Promise<Ingested> {
+  return new Promise((resolve, reject) => {
+    const worker = fork(fileURLToPath(new URL("./worker.ts", import.meta.url)), [], {
+      execArgv: [],
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
+    workers.add(worker);
+    worker.on("message", (raw) => {
+      const message = raw as WorkerMessage;
+      if (message.kind === "progress") onProgress(message.percent);
+      else if (message.kind === "done") resolve(message.ingested);
+      else reject(errorOf(message.code, message.message));
+    });
+    worker.on("error", (cause) =>
+      reject(new UnavailableError("image worker cannot run", { cause })),
+    );
+    worker.on("exit", (code, signal) => {
+      workers.delete(worker);
+      reject(new UnavailableError(`image worker ended by ${signal ?? code} before it was done`));
+    });
+    worker.send(request);
+  });
+}
+
+function errorOf(code: string, message: string): ProvisionError {
+  switch (code) {
+    case "image-invalid":
+      return new ImageInvalidError(message);
+    case "image-digest-mismatch":
+      return new ImageDigestError(message);
+    default:
+      return new UnavailableError(message);
+  }
+}

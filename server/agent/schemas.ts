@@ -1,0 +1,109 @@
+/**
+ * What agents may send, checked at the door. The limits are far above what an
+ * honest agent needs and far below what could hurt. Texts are not refused for
+ * odd characters, because a firmware's serial number or a tool's last words may
+ * hold any: {@link cleaned} makes them harmless instead.
+ */
+
+import { type Static, Type } from "typebox";
+import { stages } from "#protocol/job.ts";
+
+const strict = { additionalProperties: false } as const;
+const text = (maxLength: number) => Type.String({ maxLength });
+const literals = <const Values extends readonly string[]>(values: Values) =>
+  Type.Union(values.map((value) => Type.Literal(value)));
+const hexDigits = (length: number) => Type.String({ pattern: `^[0-9a-f]{${length}}$` });
+const bootId = Type.String({ pattern: "^[0-9a-f-]{8,64}$" });
+const taskId = Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$" });
+
+const diskSchema = Type.Object(
+  {
+    name: Type.String({ pattern: "^[A-Za-z0-9_!-]{1,32}$" }),
+    sizeBytes: Type.Integer({ minimum: 0 }),
+    model: Type.Optional(text(128)),
+    serial: Type.Optional(text(128)),
+    removable: Type.Boolean(),
+  },
+  strict,
+);
+
+const hardwareSchema = Type.Object(
+  {
+    model: text(256),
+    serial: Type.Optional(text(128)),
+    uuid: Type.Optional(text(64)),
+    cpus: Type.Integer({ minimum: 1, maximum: 4096 }),
+    memoryMiB: Type.Integer({ minimum: 1, maximum: 1 << 26 }),
+    disks: Type.Array(diskSchema, { maxItems: 256 }),
+    interfaces: Type.Array(
+      Type.Object({ name: text(32), mac: Type.String({ maxLength: 64 }) }, strict),
+      { maxItems: 256 },
+    ),
+  },
+  strict,
+);
+
+export const enrolSchema = Type.Object(
+  {
+    publicKey: Type.String({ maxLength: 1024 }),
+    token: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
+    nonce: hexDigits(32),
+    mac: Type.String({ maxLength: 17 }),
+    architecture: literals(["amd64", "arm64"]),
+    bootId,
+    hardware: hardwareSchema,
+  },
+  strict,
+);
+
+export const checkInSchema = Type.Object(
+  {
+    role: literals(["netinst", "resident"]),
+    version: text(32),
+    bootId,
+    hostname: text(253),
+    uptimeSeconds: Type.Number({ minimum: 0 }),
+    hardware: Type.Optional(hardwareSchema),
+    usedMemoryMiB: Type.Number({ minimum: 0 }),
+  },
+  strict,
+);
+
+export const reportSchema = Type.Object(
+  {
+    taskId,
+    epoch: Type.Integer({ minimum: 0 }),
+    bootId,
+    status: literals(["running", "done", "failed"]),
+    stage: literals(stages),
+    percent: Type.Number({ minimum: 0, maximum: 100 }),
+    bytesPerSecond: Type.Optional(Type.Number({ minimum: 0 })),
+    reason: Type.Optional(text(1000)),
+    retryable: Type.Optional(Type.Boolean()),
+    log: Type.Optional(Type.Array(text(1000), { maxItems: 500 })),
+    sshHostKeys: Type.Optional(Type.Array(text(256), { maxItems: 16 })),
+  },
+  strict,
+);
+
+export const assignmentQuerySchema = Type.Object(
+  {
+    /** Seconds the server may hold the request. */
+    wait: Type.Integer({ minimum: 0, maximum: 30, default: 0 }),
+    /** `<task>:<epoch>:<action>` of the assignment the agent is at. */
+    known: Type.Optional(Type.String({ maxLength: 128, pattern: "^[A-Za-z0-9_:-]+$" })),
+  },
+  strict,
+);
+
+export type EnrolBody = Static<typeof enrolSchema>;
+export type CheckInBody = Static<typeof checkInSchema>;
+export type ReportBody = Static<typeof reportSchema>;
+export type AssignmentQuery = Static<typeof assignmentQuerySchema>;
+
+/** The same value with every control character (C0, DEL, C1) in its texts made a space. */
+export function cleaned<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value), (_key, member: unknown) =>
+    typeof member === "string" ? member.replaceAll(/\p{Cc}/gu, " ") : member,
+  ) as T;
+}
