@@ -82,4 +82,9 @@ export interface Attempt {
   readonly endedAt?: Instant;
   readonly outcome?: "done" | "failed" | "cancelled" | "superseded";
   readonly reason?: string;
+  /**
+   * When this attempt switched the node's power. Written before the switch: a
+   * restarted server never switches twice for one attempt.
+   */
+  readonly powerOrderedAt?: Instant;
 }

@@ -79,6 +79,8 @@ export interface Node {
   readonly hardware?: Hardware;
   /** Image on its disk, once installed. */
   readonly image?: ImageDigest;
+  /** Fingerprints of the installed system's SSH host keys, `SHA256:…`, recorded at install. */
+  readonly sshHostKeys?: readonly string[];
   /** sha-256 fingerprint of the node's certificate, in hex; a new enrolment replaces it. */
   readonly certificate?: string;
   readonly createdAt: Instant;

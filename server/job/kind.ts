@@ -1,0 +1,119 @@
+/**
+ * What a job kind is. One file in `kinds/` per kind; `registry.ts` is the list.
+ *
+ * A kind's `run` is one attempt. It may be stopped at any instant and called
+ * again with the same epoch after a restart: it reads where it is from the
+ * journal (`run.task`), and every step it takes is either repeatable or goes
+ * through {@link TaskRun.switchPowerOnce}.
+ */
+
+import type { InstallAssignment } from "#protocol/agent.ts";
+import type { Milliseconds } from "#protocol/brand.ts";
+import type { Job, JobKindName, JobParameters, Stage, Task } from "#protocol/job.ts";
+import type { Node } from "#protocol/node.ts";
+import type { NodeChange } from "../node/nodes.ts";
+
+export type JobOf<Name extends JobKindName> = Extract<Job, { readonly kind: Name }>;
+type ParametersOf<Name extends JobKindName> = Extract<
+  JobParameters,
+  { readonly kind: Name }
+>["parameters"];
+
+export interface Kind<Name extends JobKindName> {
+  readonly kind: Name;
+  /** In order. The first one is set when an attempt begins. */
+  readonly stages: readonly [Stage, ...Stage[]];
+  /** Stages the agent may report; a report never moves a task backwards. */
+  readonly agentStages: readonly Stage[];
+  /** Where an agent's `done` leads: the node still has to prove it. */
+  readonly stageAfterDone: Stage;
+  /** Stage a task moves to when its power order was handed to the agent. */
+  readonly stageWhenFetched?: Stage;
+  /** @throws InvalidInputError naming the wrong member. */
+  parse(parameters: unknown): ParametersOf<Name>;
+  /** Why this node cannot be given this job now, in plain words; asked when the task's turn comes. */
+  refuse(node: Node, job: JobOf<Name>, images: Images): string | undefined;
+  /**
+   * Resolves when the node has proven the result; its value is what changes in the node with it.
+   *
+   * @throws AttemptError when the attempt failed.
+   */
+  run(run: TaskRun, job: JobOf<Name>): Promise<NodeChange>;
+  /** What an attempt that begins, or a task that ends unfinished, changes in the node. */
+  nodeWhenBegun?(node: Node): NodeChange;
+  nodeWhenEnded?(node: Node, task: Task, reason: string): NodeChange;
+  /** What a report changes in the node. */
+  nodeWhenReported?(node: Node, stage: Stage): NodeChange;
+}
+
+export interface Images {
+  get(digest: InstallAssignment["image"]["digest"]): InstallImage | undefined;
+}
+export type InstallImage = Omit<InstallAssignment["image"], "url">;
+
+/** How long is waited for what. */
+export interface Timing {
+  /** Without check-in and report, while the agent works. */
+  readonly silence: Milliseconds;
+  /** From power-on or reboot order to netinst's first check-in. */
+  readonly boot: Milliseconds;
+  /** The same where a human must press the button. */
+  readonly manualBoot: Milliseconds;
+  /** For an agent's whole work in one attempt. */
+  readonly work: Milliseconds;
+  /** From the final reboot order to the installed system's first check-in. */
+  readonly firstBoot: Milliseconds;
+  /** A node that obeyed a shutdown and is silent this long counts as off. */
+  readonly offSilence: Milliseconds;
+  /** Before the second attempt; doubled before each further one. */
+  readonly retry: Milliseconds;
+}
+
+/** What one attempt may see and do. */
+export interface TaskRun {
+  /** As the journal has it now. */
+  readonly task: Task;
+  readonly node: Node;
+  readonly timing: Timing;
+  readonly signal: AbortSignal;
+  setStage(stage: Stage): void;
+  /** A line of the task's log, for people. */
+  say(line: string): void;
+  /**
+   * Gives the agent this order until another replaces it. Only the boot named
+   * by `bootId` gets it, so that no node reboots twice; it is the task's
+   * `bootIdBefore` from now on.
+   */
+  orderInstall(job: JobOf<"install">, bootId: string): void;
+  orderPower(action: "reboot" | "shutdown", warnSeconds: number, bootId: string): void;
+  withdraw(): void;
+  /** Lets the node enrol again: it will boot netinst with a new identity. */
+  openWindow(cause: "power-on" | "reboot"): void;
+  hasOutlet(): boolean;
+  /** At most once per epoch, over restarts too. False when it was done before. @throws PowerUnreachableError, PowerRefusedError */
+  switchPowerOnce(): Promise<boolean>;
+  /** `off` only where the outlet knows that the node draws no power. */
+  queryPower(): Promise<Node["power"]>;
+  /** Since the last check-in or report, at most since this run began. */
+  silence(): Milliseconds;
+  /**
+   * Asks `answer` again at each report and check-in, and every few seconds.
+   *
+   * @returns undefined when `limit` has passed.
+   * @throws whatever `answer` throws; or the abort reason.
+   */
+  until<T>(answer: () => T | undefined, limit: Milliseconds): Promise<T | undefined>;
+}
+
+/** One attempt failed; the task may try again when `retryable`. */
+export class AttemptError extends Error {
+  readonly retryable: boolean;
+
+  constructor(reason: string, retryable: boolean, options?: ErrorOptions) {
+    super(reason, options);
+    this.retryable = retryable;
+  }
+  override get name(): string {
+    return "AttemptError";
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * Install: brings the node into netinst, lets the agent write the image, and
+ * is done only when the agent of the installed system calls from another boot,
+ * under the node's name.
+ *
+ *   waiting-for-agent -> preparing … committing -> rebooting -> first-boot -> done
+ *   (we)                 (netinst reports)         (we)         (the node)
+ */
+
+import { Type } from "typebox";
+import { parseImageDigest } from "#protocol/brand.ts";
+import { type InstallParameters, installStages, type Stage, type Task } from "#protocol/job.ts";
+import type { AgentSession, Node } from "#protocol/node.ts";
+import type { NodeChange } from "../../node/nodes.ts";
+import { AttemptError, type Kind, type TaskRun } from "../kind.ts";
+import { check } from "../parameters.ts";
+
+const schema = Type.Object(
+  {
+    image: Type.String({ pattern: "^[0-9a-f]{64}$" }),
+    disk: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9_.:-]{1,64}$" })),
+    /** One OpenSSH public key per line: no line breaks inside. */
+    authorizedKeys: Type.Array(Type.String({ pattern: "^[\\x20-\\x7e]{1,8192}$" }), {
+      maxItems: 64,
+      default: [],
+    }),
+  },
+  { additionalProperties: false },
+);
+
+const agentStages = ["preparing", "writing", "verifying", "configuring", "committing"] as const;
+
+export const install: Kind<"install"> = {
+  kind: "install",
+  stages: installStages,
+  agentStages,
+  stageAfterDone: "rebooting",
+
+  parse(value): InstallParameters {
+    const { image, ...rest } = check(schema, value);
+    return { ...rest, image: parseImageDigest(image) };
+  },
+
+  refuse(node, job, images) {
+    const image = images.get(job.parameters.image);
+    if (!image) return `image ${job.parameters.image} is no longer in the library`;
+    if (node.quarantined) return `${node.name} is held back: ${node.reason ?? "in quarantine"}`;
+    if (node.state === "retired") return `${node.name} is retired`;
+    if (node.state === "discovered") {
+      return `${node.name} has not enrolled yet: let it boot from the network once`;
+    }
+    if (node.architecture !== undefined && node.architecture !== image.architecture) {
+      return `${node.name} is ${node.architecture}, image ${image.name} is for ${image.architecture}`;
+    }
+    return undefined;
+  },
+
+  async run(run, job) {
+    if (run.task.stage === "waiting-for-agent") {
+      const agent = await bringIntoNetinst(run);
+      run.orderInstall(job, agent.bootId);
+      run.setStage("preparing");
+    } else if (isAgentsWork(run.task.stage)) {
+      run.orderInstall(job, bootIdBefore(run.task));
+    }
+    await agentsWork(run);
+    await firstBoot(run);
+    return { state: "installed", image: job.parameters.image, reason: undefined };
+  },
+
+  nodeWhenBegun: () => ({ state: "installing", reason: undefined }),
+
+  // From the first write there is no system on the disk, whatever was there before.
+  nodeWhenReported: (node, stage) =>
+    stage === "writing" && node.image !== undefined
+      ? { image: undefined, sshHostKeys: undefined }
+      : {},
+
+  nodeWhenEnded(node, task, reason) {
+    if (wasWritten(task)) return { state: "failed", reason };
+    return { state: stateWithout(node) };
+  },
+};
+
+async function bringIntoNetinst(run: TaskRun): Promise<AgentSession> {
+  const present = netinstOf(run.node);
+  if (present) return present;
+  const limit = await startNetinst(run);
+  const agent = await run.until(() => netinstOf(run.node), limit);
+  run.withdraw();
+  if (agent) return agent;
+  throw new AttemptError(`netinst did not call within ${Math.round(limit / 1000)} s`, true);
+}
+
+/** @returns how long its first check-in may take. */
+async function startNetinst(run: TaskRun): Promise<TaskRun["timing"]["boot"]> {
+  const { node, timing } = run;
+  const resident = node.connection === "online" ? node.agent : undefined;
+  if (resident) {
+    run.openWindow("reboot");
+    run.orderPower("reboot", 0, resident.bootId);
+    run.say("asked the running system to restart into netinst");
+    return timing.boot;
+  }
+  run.openWindow("power-on");
+  if (!run.hasOutlet()) {
+    run.say("no agent is online and no outlet is known: power the node on by hand");
+    return timing.manualBoot;
+  }
+  if (await run.switchPowerOnce()) run.say("switched its power so that it boots netinst");
+  return timing.boot;
+}
+
+/** Returns when the agent has reported `done`; at once when it had before. */
+async function agentsWork(run: TaskRun): Promise<void> {
+  const { work, silence } = run.timing;
+  const done = await run.until(() => {
+    const { task, node } = run;
+    if (!isAgentsWork(task.stage)) return true;
+    if (node.agent && node.agent.bootId !== task.bootIdBefore) {
+      throw new AttemptError(`the node restarted while ${task.stage}`, true);
+    }
+    if (run.silence() >= silence) {
+      throw new AttemptError(`no sign of life for ${silence / 1000} s while ${task.stage}`, true);
+    }
+    return undefined;
+  }, work);
+  if (done) return;
+  throw new AttemptError(`not finished after ${work / 60_000} minutes: ${run.task.stage}`, true);
+}
+
+async function firstBoot(run: TaskRun): Promise<void> {
+  const before = bootIdBefore(run.task);
+  if (run.node.agent?.bootId === before) run.orderPower("reboot", 0, before);
+  const { firstBoot: limit } = run.timing;
+  const proven = await run.until(() => {
+    const { node, task } = run;
+    const agent = node.connection === "online" ? node.agent : undefined;
+    if (task.stage === "rebooting" && agent?.bootId !== before) run.setStage("first-boot");
+    if (agent === undefined || agent.bootId === before) return undefined;
+    if (agent.role === "netinst") {
+      throw new AttemptError("it started netinst again instead of the installed system", true);
+    }
+    return agent.hostname === node.name || undefined;
+  }, limit);
+  run.withdraw();
+  if (proven) return;
+  throw new AttemptError(whyNotProven(run.node, before, limit), true);
+}
+
+function whyNotProven({ agent, name }: Node, before: string, limitMs: number): string {
+  const named = agent !== undefined && agent.bootId !== before && agent.hostname !== name;
+  return named
+    ? `the installed system calls itself ${agent.hostname}, not ${name}`
+    : `the installed system did not call within ${Math.round(limitMs / 1000)} s`;
+}
+
+function netinstOf(node: Node): AgentSession | undefined {
+  return node.connection === "online" && node.agent?.role === "netinst" ? node.agent : undefined;
+}
+
+function isAgentsWork(stage: Stage | undefined): boolean {
+  return agentStages.some((one) => one === stage);
+}
+
+/** Set with the order that led to the present stage. */
+function bootIdBefore(task: Task): string {
+  if (task.bootIdBefore !== undefined) return task.bootIdBefore;
+  throw new AttemptError(`no boot id was recorded before ${task.stage}`, true);
+}
+
+/** Whether any attempt of this task got as far as writing to the disk. */
+function wasWritten(task: Task): boolean {
+  const clean: readonly (Stage | undefined)[] = ["waiting-for-agent", "preparing", undefined];
+  return task.stageSeconds.writing !== undefined || !clean.includes(task.stage);
+}
+
+/** The state a node had before an install that wrote nothing. */
+function stateWithout(node: Node): NonNullable<NodeChange["state"]> {
+  if (node.image !== undefined) return "installed";
+  return node.slot === undefined ? "enrolled" : "ready";
+}

@@ -1,0 +1,53 @@
+/**
+ * Shutdown: done when the outlet says that the node is off. Where no outlet
+ * can tell (none, or a relay that only knows its own contact), done when the
+ * agent that took the order has been silent for a minute.
+ */
+
+import { milliseconds } from "#protocol/brand.ts";
+import { AttemptError, type Kind, type TaskRun } from "../kind.ts";
+import { parsePowerParameters, refuseWithoutAgent } from "./power-parameters.ts";
+
+/** How often the outlet is asked. */
+const queryPeriod = milliseconds(5000);
+
+export const shutdown: Kind<"shutdown"> = {
+  kind: "shutdown",
+  stages: ["requested", "powering-off"],
+  agentStages: ["requested", "powering-off"],
+  stageAfterDone: "powering-off",
+  stageWhenFetched: "powering-off",
+  parse: parsePowerParameters,
+  refuse: refuseWithoutAgent,
+
+  async run(run, { parameters: { warnSeconds } }) {
+    const { timing, task, node } = run;
+    const before =
+      task.stage === "powering-off" ? task.bootIdBefore : (node.agent?.bootId ?? task.bootIdBefore);
+    if (before === undefined) throw new AttemptError("its agent never called", false);
+    if (node.agent?.bootId === before) run.orderPower("shutdown", warnSeconds, before);
+    const rounds = Math.ceil((warnSeconds * 1000 + timing.boot) / queryPeriod);
+    for (let round = 0; round < rounds; round++) {
+      if (await isOff(run, before)) return { power: "off", connection: "offline" };
+      await run.until(() => undefined, queryPeriod);
+    }
+    throw new AttemptError(
+      `it was still running ${Math.round((rounds * queryPeriod) / 1000)} s after the order`,
+      true,
+    );
+  },
+};
+
+async function isOff(run: TaskRun, before: string): Promise<boolean> {
+  const { node, task, timing } = run;
+  if (node.connection === "online" && node.agent && node.agent.bootId !== before) {
+    throw new AttemptError("it restarted instead of powering off", true);
+  }
+  if ((await run.queryPower()) === "off") return true;
+  if (run.silence() < timing.offSilence) return false;
+  if (task.stage === "powering-off") return true;
+  throw new AttemptError(
+    `no sign of life for ${timing.offSilence / 1000} s before it took the order`,
+    true,
+  );
+}

@@ -1,0 +1,20 @@
+/** The job kinds. A new kind is a file in `kinds/`, a line here, and its parameters in protocol/job.ts. */
+
+import type { JobKindName } from "#protocol/job.ts";
+import type { Kind } from "./kind.ts";
+import { install } from "./kinds/install.ts";
+import { reboot } from "./kinds/reboot.ts";
+import { shutdown } from "./kinds/shutdown.ts";
+
+const kinds = { install, reboot, shutdown } satisfies {
+  readonly [Name in JobKindName]: Kind<Name>;
+};
+
+/** Its caller passes a job of the same kind, which the compiler cannot see. */
+export function kindOf(name: JobKindName): Kind<JobKindName> {
+  return kinds[name] as Kind<JobKindName>;
+}
+
+export function isJobKind(text: string): text is JobKindName {
+  return Object.hasOwn(kinds, text);
+}

@@ -1,0 +1,307 @@
+/**
+ * The nodes: what we know of each computer, and the only place that changes it.
+ *
+ * Every change is in the journal before its `node` event is published. The
+ * exception is `agent.lastSeen`: it moves with each check-in, is kept in
+ * memory, and reaches the journal with the next real change or every
+ * {@link lastSeenWritten}; it decides nothing after a restart.
+ */
+
+import { randomUUID } from "node:crypto";
+import type { CheckIn } from "#protocol/agent.ts";
+import {
+  type Ipv4Address,
+  type MacAddress,
+  type Milliseconds,
+  milliseconds,
+  type NodeId,
+} from "#protocol/brand.ts";
+import { canonicalJson } from "#protocol/discovery.ts";
+import { type Architecture, architectureOf, type FirmwareName } from "#protocol/firmware.ts";
+import type { AgentSession, Hardware, Node, SlotRef } from "#protocol/node.ts";
+import type { BootClient } from "../boot/client.ts";
+import type { Clock } from "../clock.ts";
+import { ConflictError, InvalidInputError, NotFoundError } from "../errors.ts";
+import type { EventBus } from "../events.ts";
+import type { Log } from "../log.ts";
+import type { Store } from "../store/store.ts";
+
+/** Three missed check-ins of 15 s. */
+export const offlineAfter = milliseconds(45_000);
+/** Least time between two journal writes that only move `lastSeen`. */
+const lastSeenWritten = milliseconds(60_000);
+/** A host name label (RFC 1123 §2.1), lower case. */
+const namePattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+/** Sent by an old Raspberry Pi ROM, QEMU and careless vendors: no identity. */
+const constantUuid = /^(?:0{8}-0{4}-0{4}-0{4}-0{12}|f{8}-f{4}-f{4}-f{4}-f{12})$/i;
+
+/** What an admin or a room may change. The rest follows from what the node does. */
+type Changeable = Omit<Node, "id" | "mac" | "createdAt" | "updatedAt">;
+/** A member given as `undefined` is removed. */
+export type NodeChange = { readonly [Name in keyof Changeable]?: Changeable[Name] | undefined };
+
+export interface Nodes {
+  get(id: NodeId): Node | undefined;
+  byMac(mac: MacAddress): Node | undefined;
+  byName(name: string): Node | undefined;
+  /** By name. */
+  list(): readonly Node[];
+  /** A boot client asked by DHCP. Creates the node as `discovered` when its MAC address is new. */
+  heard(client: BootClient, address?: Ipv4Address): Node;
+  /**
+   * Learning found where the node is.
+   *
+   * @throws ConflictError when the name or the slot belongs to another node.
+   */
+  place(mac: MacAddress, slot: SlotRef, name: string, address: Ipv4Address): Node;
+  /** The node holds a new certificate; the one before it is worth nothing from now on. */
+  enrolled(
+    id: NodeId,
+    facts: {
+      readonly certificate: string;
+      readonly hardware: Hardware;
+      readonly architecture: Architecture;
+    },
+  ): Node;
+  /** @throws NotFoundError */
+  checkIn(id: NodeId, checkIn: CheckIn, address: Ipv4Address): Node;
+  /** Run it every 5 s: a node without check-in for 45 s becomes `offline`. */
+  markOffline(): void;
+  /** Stores, then publishes. Nothing happens when nothing would change. @throws NotFoundError, ConflictError */
+  update(id: NodeId, change: NodeChange): Node;
+  /** Holds the node back from jobs and enrolment until an admin approves it. */
+  quarantine(id: NodeId, reason: string): Node;
+  /** Ends quarantine. */
+  approve(id: NodeId): Node;
+  /** Time since the last check-in this process saw; infinite when it saw none. */
+  silence(id: NodeId): Milliseconds;
+}
+
+interface NodesContext {
+  readonly store: Store;
+  readonly events: EventBus;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export function createNodes({ store, events, clock, log }: NodesContext): Nodes {
+  /** Monotonic milliseconds of the last check-in: wall clocks jump. */
+  const seen = new Map<NodeId, { readonly at: number; written: number }>();
+  // After a start every node that was online gets the full time to call again.
+  for (const node of store.nodes.list()) {
+    if (node.connection === "online") {
+      seen.set(node.id, { at: clock.monotonic(), written: clock.monotonic() });
+    }
+  }
+
+  const existing = (id: NodeId): Node => {
+    const node = store.nodes.get(id);
+    if (!node) throw new NotFoundError(`no node ${id}`);
+    return node;
+  };
+
+  const save = (node: Node): Node => {
+    store.nodes.put(node);
+    events.publish({ topic: "node", node });
+    return node;
+  };
+
+  const update = (id: NodeId, change: NodeChange): Node => {
+    const before = existing(id);
+    const after = withChange(before, change);
+    if (after.name !== before.name) checkName(after, store);
+    if (sameText(before, after)) return before;
+    return save({ ...after, updatedAt: clock.now() });
+  };
+
+  const create = (mac: MacAddress, name: string, facts: NodeChange): Node => {
+    const now = clock.now();
+    const node = withChange(
+      {
+        id: `node_${randomUUID()}` as NodeId,
+        name,
+        mac,
+        state: "discovered",
+        quarantined: false,
+        power: "unknown",
+        connection: "offline",
+        createdAt: now,
+        updatedAt: now,
+      },
+      facts,
+    );
+    checkName(node, store);
+    log.info({ node: node.id, mac, name }, "node discovered");
+    return save(node);
+  };
+
+  return {
+    get: (id) => store.nodes.get(id),
+    byMac: (mac) => store.nodes.byMac(mac),
+    byName: (name) => store.nodes.byName(name),
+    list: () => store.nodes.list(),
+
+    heard(client, address) {
+      const known = store.nodes.byMac(client.mac);
+      const facts = factsOf(client, known?.firmware, address);
+      return known ? update(known.id, facts) : create(client.mac, nameOfMac(client.mac), facts);
+    },
+
+    place(mac, slot, name, address) {
+      const occupant = store.nodes
+        .list()
+        .find((one) => one.mac !== mac && one.slot && sameText(one.slot, slot));
+      if (occupant) {
+        throw new ConflictError(
+          `slot ${slot.rack}/${slot.stack}/${slot.slot} already holds ${occupant.name} (${occupant.mac})`,
+        );
+      }
+      const known = store.nodes.byMac(mac);
+      const node = known ?? create(mac, name, {});
+      const state = node.state === "enrolled" ? "ready" : node.state;
+      return update(node.id, { slot, name, address, state });
+    },
+
+    enrolled(id, { certificate, hardware, architecture }) {
+      const node = existing(id);
+      const fresh = node.state === "discovered" || node.state === "retired";
+      const swapped = isSwapped(node.hardware, hardware);
+      if (swapped) log.warn({ node: id, mac: node.mac, serial: hardware.serial }, "node swapped");
+      return update(id, {
+        certificate,
+        hardware,
+        architecture,
+        ...(hardware.serial !== undefined && { serial: hardware.serial }),
+        ...(hardware.uuid !== undefined && { uuid: hardware.uuid }),
+        ...(fresh && { state: node.slot ? "ready" : "enrolled" }),
+        ...(swapped && {
+          quarantined: true,
+          reason: `serial number was ${node.hardware?.serial}, is ${hardware.serial}: approve it if the computer was exchanged on purpose`,
+        }),
+      });
+    },
+
+    checkIn(id, checkIn, address) {
+      const node = existing(id);
+      const agent = sessionOf(node, checkIn, address, clock);
+      const now = clock.monotonic();
+      const written = seen.get(id)?.written ?? Number.NEGATIVE_INFINITY;
+      const change: NodeChange = {
+        agent,
+        address,
+        connection: "online",
+        power: "on",
+        ...(checkIn.hardware && { hardware: checkIn.hardware }),
+        ...(node.state === "enrolled" && node.slot && { state: "ready" }),
+      };
+      const after = withChange(node, change);
+      const onlyLastSeen = sameText(withoutLastSeen(node), withoutLastSeen(after));
+      if (onlyLastSeen && now - written < lastSeenWritten) {
+        seen.set(id, { at: now, written });
+        return after;
+      }
+      seen.set(id, { at: now, written: now });
+      return save({ ...after, updatedAt: clock.now() });
+    },
+
+    markOffline() {
+      const now = clock.monotonic();
+      for (const [id, { at }] of seen) {
+        if (now - at < offlineAfter) continue;
+        seen.delete(id);
+        if (store.nodes.get(id)?.connection === "online") update(id, { connection: "offline" });
+      }
+    },
+
+    update,
+    quarantine: (id, reason) => update(id, { quarantined: true, reason }),
+
+    silence(id) {
+      const at = seen.get(id)?.at;
+      return (at === undefined ? Number.POSITIVE_INFINITY : clock.monotonic() - at) as Milliseconds;
+    },
+
+    approve(id) {
+      const { reason: _, ...node } = existing(id);
+      return save({ ...node, quarantined: false, updatedAt: clock.now() });
+    },
+  };
+}
+
+/** Made from the MAC address, for a node that no rack file names: `node-dca632010203`. */
+export function nameOfMac(mac: MacAddress): string {
+  return `node-${mac.replaceAll(":", "")}`;
+}
+
+/** @throws InvalidInputError or ConflictError */
+function checkName(node: Node, store: Store): void {
+  if (!namePattern.test(node.name)) {
+    throw new InvalidInputError(`not a host name: ${JSON.stringify(node.name)}`, [
+      { pointer: "/name", detail: "1-63 of a-z, 0-9 and hyphen, no hyphen at either end" },
+    ]);
+  }
+  const other = store.nodes.byName(node.name);
+  if (other && other.id !== node.id) {
+    throw new ConflictError(`the name ${node.name} belongs to ${other.mac}`);
+  }
+}
+
+/**
+ * @param before - the firmware recorded so far. iPXE follows a firmware within
+ *   one boot; it is recorded only where nothing was heard before it.
+ */
+function factsOf(
+  client: BootClient,
+  before: FirmwareName | undefined,
+  address: Ipv4Address | undefined,
+): NodeChange {
+  // A running OS of a Raspberry Pi looks like its ROM when only the vendor part of the MAC tells.
+  const follows = client.ipxe || client.byOui === true;
+  const firmware = follows && before !== undefined ? before : client.firmware;
+  const uuid =
+    client.uuid !== undefined && !constantUuid.test(client.uuid) ? client.uuid : undefined;
+  return {
+    ...(firmware && { firmware, architecture: architectureOf(firmware) }),
+    ...(client.serial !== undefined && { serial: client.serial }),
+    ...(uuid !== undefined && { uuid }),
+    ...(address !== undefined && { address }),
+    // A ROM speaks: whatever the outlet's record says, there is power.
+    ...(client.firmware !== undefined && { power: "on" }),
+  };
+}
+
+/** Another computer behind a known MAC address: its disks may hold what nobody agreed to wipe. */
+function isSwapped(before: Hardware | undefined, after: Hardware): boolean {
+  return (
+    before?.serial !== undefined && after.serial !== undefined && before.serial !== after.serial
+  );
+}
+
+function sessionOf(
+  node: Node,
+  { role, version, bootId, hostname }: CheckIn,
+  address: Ipv4Address,
+  clock: Clock,
+): AgentSession {
+  const now = clock.now();
+  const same =
+    node.connection === "online" && node.agent?.bootId === bootId && node.agent.role === role;
+  const since = same && node.agent ? node.agent.since : now;
+  return { role, version, bootId, hostname, address, since, lastSeen: now };
+}
+
+function withoutLastSeen(node: Node): unknown {
+  return { ...node, agent: node.agent && { ...node.agent, lastSeen: 0 } };
+}
+
+function withChange(node: Node, change: NodeChange): Node {
+  const merged = { ...node, ...change };
+  return Object.fromEntries(
+    Object.entries(merged).filter(([, value]) => value !== undefined),
+  ) as unknown as Node;
+}
+
+/** Equal as JSON, whatever the order of members. */
+function sameText(a: unknown, b: unknown): boolean {
+  return canonicalJson(a) === canonicalJson(b);
+}
