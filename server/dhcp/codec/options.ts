@@ -1,0 +1,163 @@
+/**
+ * What the DHCP options mean that this server reads or sends (RFC 2132 unless noted).
+ *
+ * One table: name, code, type. {@link readOption} and {@link option} are made from
+ * it; a new option is one line here. Codes outside the table are carried by
+ * `packet.ts` and left alone.
+ */
+
+import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber } from "#protocol/brand.ts";
+import { PacketError } from "../../errors.ts";
+import type { Options } from "./packet.ts";
+
+const table = {
+  subnetMask: [1, "address"],
+  router: [3, "addresses"],
+  domainNameServer: [6, "addresses"],
+  hostName: [12, "text"],
+  broadcastAddress: [28, "address"],
+  vendorInformation: [43, "bytes"],
+  requestedAddress: [50, "address"],
+  leaseTime: [51, "uint32"],
+  messageType: [53, "uint8"],
+  serverIdentifier: [54, "address"],
+  parameterRequestList: [55, "bytes"],
+  message: [56, "text"],
+  maximumMessageSize: [57, "uint16"],
+  renewalTime: [58, "uint32"],
+  rebindingTime: [59, "uint32"],
+  vendorClass: [60, "text"],
+  clientIdentifier: [61, "bytes"],
+  tftpServerName: [66, "text"],
+  bootFileName: [67, "text"],
+  /** RFC 3004, but iPXE sends its name without the length octets. */
+  userClass: [77, "bytes"],
+  /** RFC 3046; see relay-agent.ts. */
+  relayAgentInformation: [82, "bytes"],
+  /** RFC 4578 §2.1: one type or several. */
+  clientArchitecture: [93, "uint16s"],
+  /** RFC 4578 §2.2. */
+  clientInterface: [94, "bytes"],
+  /** RFC 4578 §2.3; see pxe.ts. */
+  clientMachine: [97, "bytes"],
+  /** iPXE's encapsulated options; see vendor.ts. */
+  ipxe: [175, "bytes"],
+} as const satisfies Record<string, readonly [code: number, type: keyof ValueTypes]>;
+
+interface ValueTypes {
+  readonly uint8: number;
+  readonly uint16: number;
+  readonly uint32: number;
+  readonly uint16s: readonly number[];
+  readonly address: Ipv4Address;
+  readonly addresses: readonly Ipv4Address[];
+  /** One character per octet; trailing NULs are dropped. */
+  readonly text: string;
+  readonly bytes: Uint8Array;
+}
+
+export type OptionName = keyof typeof table;
+export type OptionValue<Name extends OptionName> = ValueTypes[(typeof table)[Name][1]];
+
+/** Values of option 53 (RFC 2132 §9.6). */
+export const messageTypes = {
+  discover: 1,
+  offer: 2,
+  request: 3,
+  decline: 4,
+  ack: 5,
+  nak: 6,
+  release: 7,
+  inform: 8,
+} as const;
+export type MessageType = keyof typeof messageTypes;
+
+const messageTypeNames = new Map(
+  Object.entries(messageTypes).map(([name, value]) => [value as number, name as MessageType]),
+);
+
+export function optionCode(name: OptionName): number {
+  return table[name][0];
+}
+
+/**
+ * `undefined` when the message does not carry the option.
+ *
+ * @throws PacketError if the value's length does not fit its type. The offset counts from the value's start.
+ */
+export function readOption<Name extends OptionName>(
+  options: Options,
+  name: Name,
+): OptionValue<Name> | undefined {
+  const [code, type] = table[name];
+  const value = options.get(code);
+  return value && (readers[type](value, code) as OptionValue<Name>);
+}
+
+/** `undefined` for a code RFC 2132 does not name. */
+export function readMessageType(options: Options): MessageType | undefined {
+  const value = readOption(options, "messageType");
+  return value === undefined ? undefined : messageTypeNames.get(value);
+}
+
+/** One entry for the options of a packet. */
+export function option<Name extends OptionName>(
+  name: Name,
+  value: OptionValue<Name>,
+): readonly [code: number, value: Uint8Array] {
+  const [code, type] = table[name];
+  const write: (value: never) => Uint8Array = writers[type];
+  return [code, write(value as never)];
+}
+
+const readers: {
+  readonly [T in keyof ValueTypes]: (b: Uint8Array, code: number) => ValueTypes[T];
+} = {
+  uint8: (value, code) => unsigned(value, 1, code),
+  uint16: (value, code) => unsigned(value, 2, code),
+  uint32: (value, code) => unsigned(value, 4, code),
+  uint16s: (value, code) => pieces(value, 2, code).map((piece) => unsigned(piece, 2, code)),
+  address: (value, code) => ipv4FromNumber(unsigned(value, 4, code)),
+  addresses: (value, code) =>
+    pieces(value, 4, code).map((piece) => ipv4FromNumber(unsigned(piece, 4, code))),
+  text: (value) => String.fromCharCode(...value).replace(/\0+$/, ""),
+  bytes: (value) => value,
+};
+
+const writers: { readonly [T in keyof ValueTypes]: (value: ValueTypes[T]) => Uint8Array } = {
+  uint8: (value) => Uint8Array.of(value),
+  uint16: (value) => bigEndian(value, 2),
+  uint32: (value) => bigEndian(value, 4),
+  uint16s: (values) => join(values.map((value) => bigEndian(value, 2))),
+  address: (value) => bigEndian(ipv4ToNumber(value), 4),
+  addresses: (values) => join(values.map((value) => bigEndian(ipv4ToNumber(value), 4))),
+  text: (value) => Uint8Array.from(value, (character) => character.charCodeAt(0)),
+  bytes: (value) => value,
+};
+
+function unsigned(value: Uint8Array, size: number, code: number): number {
+  if (value.length !== size) {
+    throw new PacketError(`option ${code} has ${value.length} octets instead of ${size}`, 0);
+  }
+  return value.reduce((sum, octet) => sum * 256 + octet, 0);
+}
+
+function pieces(value: Uint8Array, size: number, code: number): readonly Uint8Array[] {
+  if (value.length === 0 || value.length % size !== 0) {
+    throw new PacketError(`option ${code}: ${value.length} octets are not a list of ${size}`, 0);
+  }
+  return Array.from({ length: value.length / size }, (_, index) =>
+    value.subarray(index * size, (index + 1) * size),
+  );
+}
+
+function bigEndian(value: number, size: number): Uint8Array {
+  return Uint8Array.from(
+    { length: size },
+    (_, index) => (value >>> (8 * (size - 1 - index))) & 0xff,
+  );
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(parts.flatMap((part) => [...part]));
+}

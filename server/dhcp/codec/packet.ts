@@ -1,0 +1,219 @@
+/**
+ * A DHCP message: the BOOTP header (RFC 951, RFC 2131 §2) and its options (RFC 2132).
+ *
+ * Pure: bytes in, value out, and back. Nothing here knows what an option means;
+ * `options.ts` does. Long options are joined and split (RFC 3396), the fields
+ * `file` and `sname` are read as options when option 52 says so.
+ *
+ *   0        1        2        3
+ *   +--------+--------+--------+--------+
+ *   |   op   | htype  |  hlen  |  hops  |
+ *   +--------+--------+--------+--------+
+ *   |                xid                |
+ *   +-----------------+-----------------+
+ *   |      secs       |      flags      |
+ *   +-----------------+-----------------+
+ *   | ciaddr, yiaddr, siaddr, giaddr    |  4 octets each
+ *   +-----------------------------------+
+ *   | chaddr (16), sname (64), file (128)
+ *   +-----------------------------------+
+ *   | 99, 130, 83, 99 | options ... 255 |
+ *   +-----------------------------------+
+ */
+
+import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber } from "#protocol/brand.ts";
+import { PacketError } from "../../errors.ts";
+
+/** Option codes that shape the message itself; every other code is only carried. */
+const framing = { pad: 0, overload: 52, end: 255 } as const;
+const operations = { request: 1, reply: 2 } as const;
+
+const offsets = { xid: 4, addresses: 12, chaddr: 28, sname: 44, file: 108, cookie: 236 } as const;
+const headerSize = 240; // 236 (BOOTP) + 4 (magic cookie)
+const magicCookie = 0x63825363; // RFC 2131 §3
+const minimumSize = 300; // RFC 951 §3: relays and ROMs drop shorter ones
+const snameSize = 64;
+const fileSize = 128;
+const maximumHardwareLength = 16;
+
+/** Bit 0 of `flags`: the client cannot receive unicast before it has an address (RFC 2131 §4.1). */
+export const broadcastFlag = 0x8000;
+
+/** Option code to value; a value longer than 255 octets is one value here. */
+export type Options = ReadonlyMap<number, Uint8Array>;
+
+export interface DhcpPacket {
+  readonly operation: keyof typeof operations;
+  /** 1 is Ethernet. */
+  readonly hardwareType: number;
+  /** Octets of `chaddr` that count, 0-16. */
+  readonly hardwareLength: number;
+  readonly hops: number;
+  readonly xid: number;
+  readonly secs: number;
+  readonly flags: number;
+  readonly ciaddr: Ipv4Address;
+  readonly yiaddr: Ipv4Address;
+  readonly siaddr: Ipv4Address;
+  readonly giaddr: Ipv4Address;
+  /** All 16 octets. */
+  readonly chaddr: Uint8Array;
+  /** Up to the first NUL, one character per octet; empty when the field held options. */
+  readonly sname: string;
+  readonly file: string;
+  /** In the order they came; without 52, pads and the end. */
+  readonly options: Options;
+}
+
+/**
+ * Decodes the payload of a UDP datagram.
+ *
+ * A missing end option is accepted: some ROMs fill the datagram to its end.
+ *
+ * @throws PacketError if it is shorter than the header, has no magic cookie, or
+ *   an option runs past the end of its field.
+ */
+export function decodePacket(bytes: Uint8Array): DhcpPacket {
+  if (bytes.length < headerSize) throw new PacketError("DHCP header is cut short", bytes.length);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const hardwareLength = view.getUint8(2);
+  if (hardwareLength > maximumHardwareLength) {
+    throw new PacketError(`hardware address of ${hardwareLength} octets`, 2);
+  }
+  if (view.getUint32(offsets.cookie) !== magicCookie) {
+    throw new PacketError("no DHCP magic cookie", offsets.cookie);
+  }
+  const options = new Map<number, Uint8Array>();
+  readOptions(bytes, headerSize, bytes.length, options);
+  const overload = readOverload(options);
+  if (overload & 1) readOptions(bytes, offsets.file, offsets.file + fileSize, options);
+  if (overload & 2) readOptions(bytes, offsets.sname, offsets.sname + snameSize, options);
+  options.delete(framing.overload);
+
+  const addressAt = (index: number) =>
+    ipv4FromNumber(view.getUint32(offsets.addresses + 4 * index));
+  return {
+    operation: operationOf(view.getUint8(0)),
+    hardwareType: view.getUint8(1),
+    hardwareLength,
+    hops: view.getUint8(3),
+    xid: view.getUint32(offsets.xid),
+    secs: view.getUint16(8),
+    flags: view.getUint16(10),
+    ciaddr: addressAt(0),
+    yiaddr: addressAt(1),
+    siaddr: addressAt(2),
+    giaddr: addressAt(3),
+    chaddr: bytes.slice(offsets.chaddr, offsets.sname),
+    sname: overload & 2 ? "" : readText(bytes, offsets.sname, snameSize),
+    file: overload & 1 ? "" : readText(bytes, offsets.file, fileSize),
+    options,
+  };
+}
+
+/**
+ * Encodes options in their order, an end option, and zeros up to 300 octets.
+ *
+ * @throws RangeError if `sname` or `file` is longer than its field: a fault of the caller.
+ */
+export function encodePacket(packet: DhcpPacket): Uint8Array {
+  const options = encodeOptions(packet.options);
+  const bytes = new Uint8Array(Math.max(minimumSize, headerSize + options.length + 1));
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, operations[packet.operation]);
+  view.setUint8(1, packet.hardwareType);
+  view.setUint8(2, packet.hardwareLength);
+  view.setUint8(3, packet.hops);
+  view.setUint32(offsets.xid, packet.xid);
+  view.setUint16(8, packet.secs);
+  view.setUint16(10, packet.flags);
+  for (const [index, address] of [
+    packet.ciaddr,
+    packet.yiaddr,
+    packet.siaddr,
+    packet.giaddr,
+  ].entries()) {
+    view.setUint32(offsets.addresses + 4 * index, ipv4ToNumber(address));
+  }
+  bytes.set(packet.chaddr.subarray(0, maximumHardwareLength), offsets.chaddr);
+  writeText(bytes, packet.sname, offsets.sname, snameSize);
+  writeText(bytes, packet.file, offsets.file, fileSize);
+  view.setUint32(offsets.cookie, magicCookie);
+  bytes.set(options, headerSize);
+  bytes[headerSize + options.length] = framing.end;
+  return bytes;
+}
+
+function operationOf(value: number): keyof typeof operations {
+  if (value === operations.request) return "request";
+  if (value === operations.reply) return "reply";
+  throw new PacketError(`BOOTP operation ${value} is neither request nor reply`, 0);
+}
+
+/** Adds the options of one field; a code seen before is continued (RFC 3396 §5). */
+function readOptions(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  into: Map<number, Uint8Array>,
+): void {
+  for (let offset = from; offset < to; ) {
+    const code = bytes[offset];
+    if (code === framing.end) return;
+    if (code === undefined || code === framing.pad) {
+      offset += 1;
+      continue;
+    }
+    const length = offset + 1 < to ? bytes[offset + 1] : undefined;
+    if (length === undefined || offset + 2 + length > to) {
+      throw new PacketError(`option ${code} runs past the end`, offset);
+    }
+    const value = bytes.slice(offset + 2, offset + 2 + length);
+    const earlier = into.get(code);
+    into.set(code, earlier ? concatenate(earlier, value) : value);
+    offset += 2 + length;
+  }
+}
+
+/** 0, or the bits of option 52: 1 `file`, 2 `sname` (RFC 2132 §9.3). */
+function readOverload(options: Options): number {
+  const value = options.get(framing.overload);
+  if (!value) return 0;
+  const bits = value[0];
+  if (value.length !== 1 || bits === undefined || bits < 1 || bits > 3) {
+    throw new PacketError(`option overload ${value.toHex()} is not 1, 2 or 3`, headerSize);
+  }
+  return bits;
+}
+
+function encodeOptions(options: Options): Uint8Array {
+  const parts: number[] = [];
+  for (const [code, value] of options) {
+    if (code === framing.pad || code === framing.end || code === framing.overload) continue;
+    for (let start = 0; start === 0 || start < value.length; start += 255) {
+      const piece = value.subarray(start, start + 255);
+      parts.push(code, piece.length, ...piece);
+    }
+  }
+  return Uint8Array.from(parts);
+}
+
+function readText(bytes: Uint8Array, offset: number, size: number): string {
+  const field = bytes.subarray(offset, offset + size);
+  const end = field.indexOf(0);
+  return String.fromCharCode(...(end < 0 ? field : field.subarray(0, end)));
+}
+
+function writeText(bytes: Uint8Array, text: string, offset: number, size: number): void {
+  if (text.length > size) {
+    throw new RangeError(`${JSON.stringify(text)} is longer than ${size} octets`);
+  }
+  for (let index = 0; index < text.length; index++) bytes[offset + index] = text.charCodeAt(index);
+}
+
+function concatenate(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const out = new Uint8Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
+}

@@ -1,0 +1,216 @@
+/**
+ * The DHCP edge: one socket per interface named by a subnet, and nothing else.
+ *
+ * Packets come in, `handler.ts` decides, this file delivers. What the network
+ * sends wrong is counted and dropped here, once; whatever else goes wrong with
+ * one packet is logged and does not disturb the next.
+ */
+
+import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
+import type { Boot } from "../boot/profile.ts";
+import type { Clock } from "../clock.ts";
+import type { Config, Subnet } from "../config.ts";
+import { ConfigurationError, PacketError, PoolExhaustedError } from "../errors.ts";
+import type { EventBus } from "../events.ts";
+import type { Admission } from "../lease/admission.ts";
+import { contains, type Leases, within } from "../lease/leases.ts";
+import type { Log } from "../log.ts";
+import { interfaceAddress } from "../net/interfaces.ts";
+import type { Neighbour, Neighbours } from "../net/neighbours.ts";
+import { type DatagramSocket, openDatagramSocket, type Sender } from "../net/udp.ts";
+import { decodePacket, encodePacket } from "./codec/packet.ts";
+import { limitedBroadcast } from "./destination.ts";
+import { createRecent, type Decision, type HandlerContext, handlePacket } from "./handler.ts";
+
+/** How often neighbour entries are written anew: the kernel drops them when a link goes down. */
+const neighbourPeriod: Milliseconds = milliseconds(60_000);
+const expiryPeriod: Milliseconds = milliseconds(30_000);
+
+export interface DhcpMetrics {
+  /** `malformed`, `failed`, `offer`, `ack`, `nak`, or a reason for silence. */
+  packet(interfaceName: string, outcome: string): void;
+}
+
+export interface DhcpContext {
+  readonly config: Pick<Config, "subnets" | "dhcpPort" | "bootPort">;
+  readonly leases: Leases;
+  readonly admission: Admission;
+  readonly boot: Pick<Boot, "reply">;
+  readonly neighbours: Neighbours;
+  readonly events: EventBus;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics?: DhcpMetrics;
+}
+
+export interface DhcpServer {
+  /** Packets by outcome since the start, over all interfaces. */
+  counts(): Readonly<Record<string, number>>;
+  close(): Promise<void>;
+}
+
+/**
+ * @throws ConfigurationError when an interface has no address, the address lies in a range
+ *   that is handed out or outside every subnet of the interface, or the port is taken.
+ */
+export async function startDhcp(context: DhcpContext): Promise<DhcpServer> {
+  const counts: Record<string, number> = {};
+  const segments: Segment[] = [];
+  const close = async () => {
+    for (const stop of stops) stop();
+    await Promise.all(segments.map(({ socket }) => socket.close()));
+  };
+  const stops = [
+    context.clock.every(expiryPeriod, () => context.leases.expire()),
+    context.clock.every(neighbourPeriod, () => void writeNeighbours(context)),
+  ];
+  try {
+    for (const [interfaceName, subnets] of byInterface(context.config.subnets)) {
+      const segment = await openSegment(interfaceName, subnets, context);
+      segments.push(segment);
+      segment.socket.onMessage((bytes, from) => {
+        const outcome = receive(bytes, from, segment, context);
+        counts[outcome] = (counts[outcome] ?? 0) + 1;
+        context.metrics?.packet(interfaceName, outcome);
+      });
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  await writeNeighbours(context);
+  return { counts: () => counts, close };
+}
+
+/** One interface with its socket. */
+interface Segment {
+  readonly interfaceName: string;
+  readonly socket: DatagramSocket;
+  readonly handler: HandlerContext;
+}
+
+async function openSegment(
+  interfaceName: string,
+  subnets: readonly Subnet[],
+  context: DhcpContext,
+): Promise<Segment> {
+  const { config, log } = context;
+  const address = interfaceAddress(interfaceName);
+  const local = subnets.find((subnet) => contains(subnet, address));
+  if (!local) {
+    throw new ConfigurationError(
+      `interface ${interfaceName} has ${address}, which is in none of its subnets: ` +
+        subnets.map(({ cidr }) => cidr).join(", "),
+    );
+  }
+  const range = [local.reserved, local.pool].find((one) => one && within(one, address));
+  if (range) {
+    throw new ConfigurationError(
+      `the server's own ${address} lies in ${range.first} - ${range.last}, which is handed out`,
+    );
+  }
+  const socket = await openDatagramSocket(
+    { interface: interfaceName, port: config.dhcpPort, broadcast: true, reuse: true },
+    log,
+  );
+  log.info({ interface: interfaceName, address, subnet: local.cidr }, "DHCP listens");
+  return {
+    interfaceName,
+    socket,
+    handler: {
+      subnets: [local, ...subnets.filter((subnet) => subnet !== local)],
+      server: { address, httpUrl: `http://${address}:${config.bootPort}` },
+      leases: context.leases,
+      admission: context.admission,
+      boot: context.boot,
+      events: context.events,
+      recent: createRecent(),
+    },
+  };
+}
+
+/** The only place that catches what a packet causes. */
+function receive(bytes: Uint8Array, from: Sender, segment: Segment, context: DhcpContext): string {
+  const { interfaceName } = segment;
+  const { log } = context;
+  try {
+    const decision = handlePacket(decodePacket(bytes), segment.handler);
+    if (decision.kind === "silence") {
+      log.debug(
+        { interface: interfaceName, mac: decision.mac, reason: decision.reason },
+        "DHCP silent",
+      );
+      return decision.reason;
+    }
+    const { type, mac, packet } = decision;
+    log.info(
+      { interface: interfaceName, mac, address: packet.yiaddr, xid: packet.xid, file: packet.file },
+      `DHCP ${type}`,
+    );
+    void deliver(decision, segment, context);
+    return type;
+  } catch (error) {
+    if (error instanceof PacketError) {
+      log.debug(
+        { err: error, interface: interfaceName, from: from.address },
+        "DHCP packet dropped",
+      );
+      return "malformed";
+    }
+    if (error instanceof PoolExhaustedError) {
+      log.warn({ err: error, interface: interfaceName }, "DHCP has no address left");
+      return error.code;
+    }
+    log.error({ err: error, interface: interfaceName }, "DHCP packet failed");
+    return "failed";
+  }
+}
+
+/** Never rejects. */
+async function deliver(
+  { packet, destination, mac }: Extract<Decision, { kind: "reply" }>,
+  { interfaceName, socket }: Segment,
+  { config, neighbours, log }: DhcpContext,
+): Promise<void> {
+  const bytes = encodePacket(packet);
+  const clientPort = config.dhcpPort + 1;
+  switch (destination.kind) {
+    case "relay":
+      return socket.send(bytes, config.dhcpPort, destination.address);
+    case "unicast":
+    case "broadcast":
+      return socket.send(bytes, clientPort, destination.address);
+    case "neighbour":
+      try {
+        await neighbours.set(destination.address, mac, interfaceName);
+        return socket.send(bytes, clientPort, destination.address);
+      } catch (error) {
+        const fields = { err: error, interface: interfaceName, mac };
+        if (destination.fallback === "silence") {
+          return log.error(fields, "no neighbour entry, so this Raspberry Pi cannot be answered");
+        }
+        log.debug(fields, "no neighbour entry, so the reply is broadcast");
+        return socket.send(bytes, clientPort, limitedBroadcast);
+      }
+  }
+}
+
+/** Entries for all reserved nodes of our interfaces, in one batch. Never rejects. */
+async function writeNeighbours({ leases, config, neighbours, log }: DhcpContext): Promise<void> {
+  const entries = leases.reservations().flatMap(({ mac, address }): Neighbour[] => {
+    const subnet = config.subnets.find((one) => contains(one, address));
+    return subnet ? [{ mac, address, interfaceName: subnet.interface }] : [];
+  });
+  try {
+    await neighbours.setAll(entries);
+  } catch (error) {
+    log.warn(
+      { err: error },
+      "neighbour entries cannot be written (CAP_NET_ADMIN): Raspberry Pi 3 racks will be unreliable",
+    );
+  }
+}
+
+function byInterface(subnets: readonly Subnet[]): ReadonlyMap<string, readonly Subnet[]> {
+  return Map.groupBy(subnets, (subnet) => subnet.interface);
+}

@@ -1,0 +1,148 @@
+/**
+ * Datagram sockets for every edge: DHCP (bound to one interface, broadcast),
+ * TFTP (unicast), discovery (multicast on an explicit interface).
+ *
+ * Where SO_BINDTODEVICE cannot be had, the socket is an ordinary one and says so
+ * in the log: then it hears all interfaces, and broadcasts follow the routes.
+ */
+
+import { createSocket, type Socket } from "node:dgram";
+import { closeSync } from "node:fs";
+import { type Ipv4Address, parseIpv4Address } from "#protocol/brand.ts";
+import { ConfigurationError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { openDeviceSocket, SystemCallError } from "./device-socket.ts";
+
+export interface Sender {
+  readonly address: Ipv4Address;
+  readonly port: number;
+}
+
+export interface DatagramSocket {
+  /** Fire and forget: a failed send is logged at debug level, as a lost packet would be. */
+  send(bytes: Uint8Array, port: number, address: string): void;
+  onMessage(listener: (bytes: Uint8Array, from: Sender) => void): void;
+  close(): Promise<void>;
+  /** False: the kernel did not tie the socket to its interface. */
+  readonly boundToDevice: boolean;
+  /** The port it is bound to; chosen by the kernel when 0 was asked for. */
+  readonly port: number;
+}
+
+export interface DatagramOptions {
+  /** Tie the socket to this interface. */
+  readonly interface?: string;
+  /** Local address; default: any. */
+  readonly address?: string;
+  /** 0: the kernel chooses. */
+  readonly port: number;
+  /** Allow sending to a broadcast address. */
+  readonly broadcast?: boolean;
+  /** SO_REUSEADDR: another process may share a multicast or broadcast port. */
+  readonly reuse?: boolean;
+  readonly multicast?: { readonly group: string; readonly interfaceAddress: Ipv4Address };
+}
+
+const addressInUse = 98; // EADDRINUSE
+
+/** @throws ConfigurationError when the port is taken; the system's error when the address is not ours. */
+export async function openDatagramSocket(
+  options: DatagramOptions,
+  log: Log,
+): Promise<DatagramSocket> {
+  const fd = await deviceDescriptor(options, log);
+  const socket = createSocket({ type: "udp4", reuseAddr: options.reuse ?? false });
+  try {
+    await bind(socket, options, fd);
+    if (options.broadcast) socket.setBroadcast(true);
+    if (options.multicast) joinGroup(socket, options.multicast);
+  } catch (error) {
+    await new Promise<void>((resolve) => socket.close(resolve));
+    throw error;
+  }
+  return wrap(socket, fd !== undefined, log);
+}
+
+async function deviceDescriptor(options: DatagramOptions, log: Log): Promise<number | undefined> {
+  if (options.interface === undefined) return undefined;
+  try {
+    return await openDeviceSocket({
+      interface: options.interface,
+      address: options.address ?? "0.0.0.0",
+      port: options.port,
+      reuse: options.reuse ?? false,
+    });
+  } catch (error) {
+    if (error instanceof SystemCallError && error.call === "bind") {
+      throw portError(options, error.errno === addressInUse, error);
+    }
+    log.warn(
+      { err: error, interface: options.interface, port: options.port },
+      "socket is not bound to its interface: it hears all interfaces, and broadcasts need a route",
+    );
+    return undefined;
+  }
+}
+
+function portError(options: DatagramOptions, taken: boolean, cause: unknown): ConfigurationError {
+  const where = `UDP port ${options.port} on ${options.interface ?? options.address ?? "any address"}`;
+  return new ConfigurationError(
+    taken ? `${where} is taken by another program` : `${where} cannot be bound`,
+    { cause },
+  );
+}
+
+function bind(socket: Socket, options: DatagramOptions, fd: number | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      if (fd !== undefined) closeSync(fd);
+      reject(
+        error.code === "EADDRINUSE" || error.code === "EACCES"
+          ? portError(options, error.code === "EADDRINUSE", error)
+          : error,
+      );
+    });
+    const bound = () => {
+      socket.removeAllListeners("error");
+      resolve();
+    };
+    if (fd !== undefined) socket.bind({ fd, exclusive: true }, bound);
+    else {
+      socket.bind(
+        { port: options.port, address: options.address ?? "0.0.0.0", exclusive: true },
+        bound,
+      );
+    }
+  });
+}
+
+function joinGroup(socket: Socket, multicast: NonNullable<DatagramOptions["multicast"]>): void {
+  socket.addMembership(multicast.group, multicast.interfaceAddress);
+  socket.setMulticastInterface(multicast.interfaceAddress);
+  socket.setMulticastTTL(1); // discovery never leaves the segment
+}
+
+function wrap(socket: Socket, boundToDevice: boolean, log: Log): DatagramSocket {
+  let open = true;
+  socket.on("error", (error) => log.warn({ err: error }, "datagram socket failed"));
+  return {
+    boundToDevice,
+    port: socket.address().port,
+    send(bytes, port, address) {
+      if (!open) return;
+      socket.send(bytes, port, address, (error) => {
+        if (error) log.debug({ err: error, address, port }, "datagram not sent");
+      });
+    },
+    onMessage(listener) {
+      socket.on("message", (bytes, from) =>
+        listener(bytes, { address: parseIpv4Address(from.address), port: from.port }),
+      );
+    },
+    close() {
+      if (!open) return Promise.resolve();
+      open = false;
+      return new Promise((resolve) => socket.close(() => resolve()));
+    },
+  };
+}
