@@ -13,7 +13,7 @@ const text = (maxLength: number) => Type.String({ maxLength });
 const literals = <const Values extends readonly string[]>(values: Values) =>
   Type.Union(values.map((value) => Type.Literal(value)));
 const hexDigits = (length: number) => Type.String({ pattern: `^[0-9a-f]{${length}}$` });
-const bootId = Type.String({ pattern: "^[0-9a-f-]{8,64}$" });
+const bootId = Type.String({ pattern: "^[A-Za-z0-9-]{1,64}$" });
 const taskId = Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$" });
 
 const diskSchema = Type.Object(
@@ -78,9 +78,9 @@ export const reportSchema = Type.Object(
     stage: literals(stages),
     percent: Type.Number({ minimum: 0, maximum: 100 }),
     bytesPerSecond: Type.Optional(Type.Number({ minimum: 0 })),
-    reason: Type.Optional(text(1000)),
+    reason: Type.Optional(text(4000)),
     retryable: Type.Optional(Type.Boolean()),
-    log: Type.Optional(Type.Array(text(1000), { maxItems: 500 })),
+    log: Type.Optional(Type.Array(text(4000), { maxItems: 500 })),
     sshHostKeys: Type.Optional(Type.Array(text(256), { maxItems: 16 })),
   },
   strict,

@@ -1,0 +1,141 @@
+import test, { type ExecutionContext } from "ava";
+import { parseMacAddress } from "#protocol/brand.ts";
+import { createWindows, TokenRefusedError } from "../../server/enrol/token.ts";
+import { EnrolmentRefusedError } from "../../server/errors.ts";
+import { silentLog } from "../../server/log.ts";
+import { openSqliteStore } from "../../server/store/sqlite.ts";
+import { createFakeClock } from "../support/fake-clock.ts";
+
+const mac = parseMacAddress("dc:a6:32:00:00:01");
+const other = parseMacAddress("dc:a6:32:00:00:02");
+const minute = 60_000;
+
+function setUp(t: ExecutionContext) {
+  const store = openSqliteStore(":memory:");
+  t.teardown(() => store.close());
+  const clock = createFakeClock();
+  const context = { store, clock, config: { enrolmentMinutes: 10 }, log: silentLog };
+  const windows = createWindows(context);
+  const opened = (): string => {
+    windows.open(mac, "power-on");
+    return windows.tokenFor(mac) ?? "";
+  };
+  const refusal = (work: () => void) => t.throws(work, { instanceOf: TokenRefusedError });
+  return { store, clock, windows, opened, refusal, restarted: () => createWindows(context) };
+}
+
+test("a token is 128 bits in hex, and a new one for every window", (t) => {
+  const { windows, opened } = setUp(t);
+  const first = opened();
+  t.regex(first, /^[0-9a-f]{32}$/);
+  windows.burn(mac, first);
+  t.not(opened(), first);
+});
+
+test("a node for which no window is open has no token", (t) => {
+  const { windows, opened } = setUp(t);
+  opened();
+  t.is(windows.tokenFor(other), undefined);
+});
+
+test("the journal holds the hash of a token, never the token", (t) => {
+  const { store, opened } = setUp(t);
+  const token = opened();
+  t.is(store.tokens.get(token), undefined);
+});
+
+test("a used token is no longer handed out", (t) => {
+  const { windows, opened } = setUp(t);
+  windows.burn(mac, opened());
+  t.is(windows.tokenFor(mac), undefined);
+});
+
+test("I80: a token used twice is refused and its node held", (t) => {
+  const { windows, opened, refusal } = setUp(t);
+  const token = opened();
+  windows.burn(mac, token, "key of the node");
+  t.is(refusal(() => windows.burn(mac, token, "another key"))?.holds, mac);
+});
+
+test("the holder of a used token may repeat its request while the window lasts", (t) => {
+  const { windows, opened, clock, refusal } = setUp(t);
+  const token = opened();
+  windows.burn(mac, token, "key of the node");
+  t.notThrows(() => windows.burn(mac, token, "key of the node"));
+  clock.advance(10 * minute);
+  refusal(() => windows.burn(mac, token, "key of the node"));
+});
+
+test("I80: a late token is refused and its node held, also a long time after", (t) => {
+  const { windows, opened, clock, refusal } = setUp(t);
+  const token = opened();
+  clock.advance(10 * minute);
+  t.is(windows.tokenFor(mac), undefined);
+  t.is(refusal(() => windows.burn(mac, token))?.holds, mac);
+  clock.advance(60 * minute);
+  windows.open(other, "power-on"); // forgets what is over
+  t.is(refusal(() => windows.burn(mac, token))?.holds, mac);
+});
+
+test("a token is good until the last millisecond of its window", (t) => {
+  const { windows, opened, clock } = setUp(t);
+  const token = opened();
+  clock.advance(10 * minute - 1);
+  t.notThrows(() => windows.burn(mac, token));
+});
+
+test("I80: a token that another MAC address brings is refused and its own node held", (t) => {
+  const { windows, opened, refusal } = setUp(t);
+  const token = opened();
+  t.is(refusal(() => windows.burn(other, token))?.holds, mac);
+});
+
+test("a guessed token is refused and holds nobody: guessing must not stop a rack", (t) => {
+  const { windows, opened, refusal } = setUp(t);
+  opened();
+  t.is(refusal(() => windows.burn(mac, "0".repeat(32)))?.holds, undefined);
+});
+
+test("a window opened again lasts longer and keeps its token: a fetched script stays good", (t) => {
+  const { windows, opened, clock } = setUp(t);
+  const token = opened();
+  clock.advance(9 * minute);
+  t.is(opened(), token);
+  clock.advance(9 * minute);
+  t.notThrows(() => windows.burn(mac, token));
+});
+
+test("a node that has its kernel line can enrol after a restart of the server", (t) => {
+  const { opened, restarted } = setUp(t);
+  const token = opened();
+  t.notThrows(() => restarted().burn(mac, token));
+});
+
+test("a token used before a restart is still used after it", (t) => {
+  const { windows, opened, restarted, refusal } = setUp(t);
+  const token = opened();
+  windows.burn(mac, token, "key");
+  refusal(() => restarted().burn(mac, token, "another key"));
+});
+
+test("no refusal tells the token", (t) => {
+  const { windows, opened, refusal } = setUp(t);
+  const token = opened();
+  t.false(refusal(() => windows.burn(other, token))?.message.includes(token));
+});
+
+test("an approval is good for one enrolment without token", (t) => {
+  const { windows } = setUp(t);
+  t.throws(() => windows.useApproval(mac), { instanceOf: EnrolmentRefusedError });
+  windows.approve(mac);
+  t.throws(() => windows.useApproval(other), { instanceOf: EnrolmentRefusedError });
+  t.notThrows(() => windows.useApproval(mac));
+  t.throws(() => windows.useApproval(mac), { instanceOf: EnrolmentRefusedError });
+});
+
+test("an approval ends with its window", (t) => {
+  const { windows, clock } = setUp(t);
+  windows.approve(mac);
+  clock.advance(10 * minute);
+  t.throws(() => windows.useApproval(mac), { instanceOf: EnrolmentRefusedError });
+});
