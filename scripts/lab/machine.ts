@@ -8,10 +8,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { type Cleanup, endProcess } from "./cleanup.ts";
 import { inNamespace } from "./command.ts";
 import type { Accelerator } from "./kvm.ts";
+import { linesOf } from "./lines.ts";
 import { type Guest, type LoadedKernel, qemuCommand } from "./qemu.ts";
 import type { SerialLog } from "./serial-log.ts";
 
@@ -88,9 +88,8 @@ function ending(child: ChildProcess): Promise<number | null> {
 function listenForQmp(path: string, onShutdown: (reason: string) => void): Promise<Server> {
   rmSync(path, { force: true });
   const server = createServer((connection) => {
-    connection.on("error", () => connection.destroy());
     connection.write('{"execute":"qmp_capabilities"}\n');
-    createInterface({ input: connection }).on("line", (line) => {
+    linesOf(connection, (line) => {
       const message = JSON.parse(line) as { event?: string; data?: { reason?: string } };
       if (message.event === "SHUTDOWN") onShutdown(message.data?.reason ?? "unknown");
     });

@@ -15,10 +15,10 @@ import { once } from "node:events";
 import { mkdirSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { loadByRom, type RaspberryPiRom } from "./boot-rom.ts";
 import { type Cleanup, endProcess } from "./cleanup.ts";
 import type { Accelerator } from "./kvm.ts";
+import { linesOf } from "./lines.ts";
 import { type Machine, type MachineExit, startMachine } from "./machine.ts";
 import type { LabNetwork } from "./namespaces.ts";
 import type { Guest, LoadedKernel } from "./qemu.ts";
@@ -76,8 +76,7 @@ export async function startQemuRack(options: QemuRackOptions): Promise<QemuRack>
   const server = createServer((connection) => {
     connections.add(connection);
     connection.on("close", () => connections.delete(connection));
-    connection.on("error", () => connection.destroy());
-    createInterface({ input: connection }).on("line", (line) => {
+    linesOf(connection, (line) => {
       void answer(line).then((reply) => {
         if (connection.writable) connection.write(`${JSON.stringify(reply)}\n`);
       });

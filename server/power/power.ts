@@ -1,0 +1,193 @@
+/**
+ * Switching power by slot: finds the outlet in the rack, keeps two commands off
+ * the same outlet at once, lets capacitors drain, and leaves an audit row and
+ * an event for each command. Drivers know outlets; only this file knows slots.
+ */
+
+import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
+import { canonicalJson } from "#protocol/discovery.ts";
+import type { PowerState, SlotRef } from "#protocol/node.ts";
+import type { Outlet, Slot, Stack } from "#protocol/rack.ts";
+import type { Clock } from "../clock.ts";
+import { NotFoundError, PowerRefusedError, PowerUnreachableError } from "../errors.ts";
+import type { EventBus } from "../events.ts";
+import type { Log } from "../log.ts";
+import type { Store } from "../store/store.ts";
+import { type AnyPowerDriver, driverNamed } from "./registry.ts";
+
+export interface Power {
+  /**
+   * Idempotent. A slot of a stack with one common outlet can be switched on, but
+   * not off: its neighbours would lose power too (use {@link Power.setStack}).
+   *
+   * @param who - for the audit log: a user's name, or `server`
+   * @throws NotFoundError, PowerRefusedError, PowerUnreachableError
+   */
+  set(slot: SlotRef, state: "on" | "off", who: string): Promise<void>;
+  /** Switches a stack's common outlet. Errors as {@link Power.set}. */
+  setStack(stack: Omit<SlotRef, "slot">, state: "on" | "off", who: string): Promise<void>;
+  /** Off, the driver's least off time, on. Errors as {@link Power.set}. */
+  cycle(slot: SlotRef, who: string): Promise<void>;
+  /** `unknown` where the hardware cannot be asked. @throws NotFoundError, PowerUnreachableError */
+  query(slot: SlotRef): Promise<PowerState>;
+  /** The slot's own outlet, or its stack's; undefined when there is none or no such slot. */
+  outletOf(slot: SlotRef): Outlet | undefined;
+}
+
+export interface PowerContext {
+  readonly store: Pick<Store, "racks" | "audit">;
+  readonly events: EventBus;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Default: the registry. */
+  readonly driver?: (kind: string) => AnyPowerDriver | undefined;
+}
+
+/** Hardware that has not answered by then is unreachable. */
+const answerWithin = milliseconds(30_000);
+
+/** One outlet and all slots that hang on it. */
+interface Circuit {
+  readonly outlet: Outlet;
+  readonly driver: AnyPowerDriver;
+  readonly slots: readonly SlotRef[];
+  readonly key: string;
+}
+
+export function createPower(context: PowerContext): Power {
+  const { store, events, clock, log } = context;
+  const findDriver = context.driver ?? driverNamed;
+  const queues = new Map<string, Promise<unknown>>();
+  const offSince = new Map<string, Milliseconds>();
+
+  const find = ({ rack, stack, slot }: SlotRef): { stack: Stack; slot: Slot } | undefined => {
+    const foundStack = store.racks.get(rack)?.stacks.find((one) => one.name === stack);
+    const foundSlot = foundStack?.slots.find((one) => one.name === slot);
+    return foundStack && foundSlot && { stack: foundStack, slot: foundSlot };
+  };
+
+  const circuit = (
+    outlet: Outlet | undefined,
+    slots: readonly SlotRef[],
+    what: string,
+  ): Circuit => {
+    if (!outlet) throw new PowerRefusedError(`${what} has no outlet in the rack file`);
+    const driver = findDriver(outlet.driver);
+    if (!driver) throw new PowerRefusedError(`${what}: no power driver ${outlet.driver}`);
+    return { outlet, driver, slots, key: canonicalJson(outlet) };
+  };
+
+  const circuitOfSlot = (ref: SlotRef): Circuit => {
+    const found = find(ref);
+    if (!found) throw new NotFoundError(`no slot ${textOf(ref)}`);
+    const outlet = found.slot.outlet ?? found.stack.outlet;
+    const shared = !found.slot.outlet;
+    const slots = shared ? slotsOf(ref.rack, found.stack) : [ref];
+    return circuit(outlet, slots, `slot ${textOf(ref)}`);
+  };
+
+  const circuitOfStack = ({ rack, stack }: Omit<SlotRef, "slot">): Circuit => {
+    const found = store.racks.get(rack)?.stacks.find((one) => one.name === stack);
+    if (!found) throw new NotFoundError(`no stack ${rack}/${stack}`);
+    return circuit(found.outlet, slotsOf(rack, found), `stack ${rack}/${stack}`);
+  };
+
+  /** Runs after everything asked of the same outlet before. */
+  const inTurn = <T>({ key }: Circuit, work: () => Promise<T>): Promise<T> => {
+    const turn = (queues.get(key) ?? Promise.resolve()).then(work, work);
+    const settled = turn.catch(() => undefined);
+    queues.set(key, settled);
+    void settled.then(() => {
+      if (queues.get(key) === settled) queues.delete(key);
+    });
+    return turn;
+  };
+
+  const withinTime = async <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    const late = new AbortController();
+    const done = new AbortController();
+    const timeout = clock.sleep(answerWithin, done.signal).then(() => {
+      if (done.signal.aborted) return new Promise<never>(() => undefined);
+      late.abort();
+      throw new PowerUnreachableError(`no answer from the outlet in ${answerWithin / 1000} s`);
+    });
+    try {
+      return await Promise.race([work(late.signal), timeout]);
+    } finally {
+      done.abort();
+    }
+  };
+
+  const publish = ({ slots }: Circuit, state: PowerState, failure?: unknown): void => {
+    const reason = failure instanceof Error ? failure.message : String(failure);
+    const outcome = failure === undefined ? { ok: true } : { ok: false, reason };
+    for (const slot of slots) events.publish({ topic: "power", slot, state, ...outcome });
+  };
+
+  const drain = async (line: Circuit): Promise<void> => {
+    const since = offSince.get(line.key);
+    if (since === undefined) return;
+    const left = line.driver.minimumOffTime - (clock.monotonic() - since);
+    if (left > 0) await clock.sleep(milliseconds(left));
+  };
+
+  const switchTo = async (line: Circuit, state: "on" | "off", who: string): Promise<void> => {
+    const target = line.slots.map(textOf).join(" ");
+    store.audit.append({ at: clock.now(), who, what: `power ${state}`, target });
+    try {
+      if (state === "on") await drain(line);
+      await withinTime((signal) => line.driver.set(line.outlet.settings, state, signal));
+    } catch (error) {
+      log.warn({ err: error, slots: target, state }, "power command failed");
+      publish(line, "unknown", error);
+      throw error;
+    }
+    if (state === "off") offSince.set(line.key, clock.monotonic());
+    else offSince.delete(line.key);
+    log.info({ slots: target, state, who }, "power switched");
+    publish(line, state);
+  };
+
+  /** @throws PowerRefusedError when switching off would take neighbours down. */
+  const alone = (ref: SlotRef): Circuit => {
+    const line = circuitOfSlot(ref);
+    if (line.slots.length < 2) return line;
+    throw new PowerRefusedError(
+      `slot ${textOf(ref)} shares its outlet with ${line.slots.length - 1} others: switch the stack`,
+    );
+  };
+
+  return {
+    async set(slot, state, who) {
+      const line = state === "off" ? alone(slot) : circuitOfSlot(slot);
+      await inTurn(line, () => switchTo(line, state, who));
+    },
+    async setStack(stack, state, who) {
+      const line = circuitOfStack(stack);
+      await inTurn(line, () => switchTo(line, state, who));
+    },
+    async cycle(slot, who) {
+      const line = alone(slot);
+      await inTurn(line, async () => {
+        await switchTo(line, "off", who);
+        await switchTo(line, "on", who);
+      });
+    },
+    async query(slot) {
+      const line = circuitOfSlot(slot);
+      return await withinTime((signal) => line.driver.query(line.outlet.settings, signal));
+    },
+    outletOf(slot) {
+      const found = find(slot);
+      return found?.slot.outlet ?? found?.stack.outlet;
+    },
+  };
+}
+
+function slotsOf(rack: string, stack: Stack): readonly SlotRef[] {
+  return stack.slots.map((slot) => ({ rack, stack: stack.name, slot: slot.name }));
+}
+
+function textOf({ rack, stack, slot }: SlotRef): string {
+  return `${rack}/${stack}/${slot}`;
+}
