@@ -1,0 +1,368 @@
+/**
+ * The agent's life: find the server, prove who we are, check in, and do what is assigned.
+ *
+ *   discover -> (enrol) -> check in every 15 s  +  long poll -> act -> report
+ *
+ * Whatever breaks, it starts again from discovery with growing delay. An assignment is taken only
+ * with the pinned key's signature, for this node, and never an older attempt than one seen.
+ */
+
+import { hostname, uptime } from "node:os";
+import type { SignedAssignment } from "#protocol/agent.ts";
+import {
+  type Assignment,
+  agentVersion,
+  type CheckIn,
+  type CheckInAnswer,
+} from "#protocol/agent.ts";
+import { correctClock } from "./clock.ts";
+import { type ClientCredential, type Connection, connect } from "./connection.ts";
+import type { Console } from "./console.ts";
+import { discover } from "./discover.ts";
+import { enrol, forgetIdentity, loadIdentity, saveIdentity } from "./enrol.ts";
+import {
+  AgentError,
+  AttemptEndedError,
+  NetworkError,
+  ProblemError,
+  reasonOf,
+  UntrustedError,
+} from "./errors.ts";
+import { readHardware, usedMemoryMiB } from "./hardware.ts";
+import { startReporter } from "./report.ts";
+import { interfaceAddress, type Settings } from "./settings.ts";
+import type { InstallContext, Installed } from "./steps/install.ts";
+import type { Power } from "./steps/power.ts";
+import { openAssignment, type PinnedKey, pinKey } from "./trust.ts";
+import { backOff, sleep } from "./wait.ts";
+
+export interface AgentContext {
+  readonly settings: Settings;
+  readonly console: Console;
+  readonly power: Power;
+  readonly install: (context: InstallContext, signal: AbortSignal) => Promise<Installed>;
+  /** First delay of discovery and of retries; tests make it short. Default 1000. */
+  readonly paceMs?: number;
+}
+
+interface Server {
+  readonly url: string;
+  readonly bootUrl: string;
+  readonly authority: string;
+}
+
+/** What outlives a connection. */
+interface Memory {
+  /** Highest attempt seen per task. */
+  readonly epochs: Map<string, number>;
+  /** `<task>:<epoch>:<action>` of the last assignment taken: the server holds it back from then on. */
+  known: string | undefined;
+  heardAt: number;
+  /** The connection of the moment. */
+  connection: Connection | undefined;
+  /** The assignment at work: it outlives a lost connection (downloads and reports try again). */
+  acting: Promise<void> | undefined;
+}
+
+const longPollSeconds = 25;
+
+/** Runs until `signal` aborts. */
+export async function runAgent(context: AgentContext, signal: AbortSignal): Promise<void> {
+  const { settings, console } = context;
+  const key = pinKey(settings.site.serverKey);
+  const memory: Memory = {
+    epochs: new Map(),
+    known: undefined,
+    heardAt: performance.now(),
+    connection: undefined,
+    acting: undefined,
+  };
+  const watch = settings.role === "netinst" ? watchSilence(context, memory, signal) : undefined;
+  console.info(
+    `${settings.role} agent ${agentVersion} on ${settings.interface} (${settings.mac}), trusting key ${key.id}`,
+  );
+  for (let failures = 0; !signal.aborted; ) {
+    const before = memory.heardAt;
+    try {
+      await serve(context, key, memory, signal);
+    } catch (error) {
+      if (signal.aborted) break;
+      console.warn(`connection to the server: ${reasonOf(error)}`);
+    }
+    failures = memory.heardAt > before ? 0 : failures + 1;
+    await sleep(backOff(failures, context.paceMs ?? 1000, 30_000), signal);
+  }
+  await watch;
+}
+
+/** One stay with one server; returns or throws when it is lost. */
+async function serve(
+  context: AgentContext,
+  key: PinnedKey,
+  memory: Memory,
+  signal: AbortSignal,
+): Promise<void> {
+  const { settings, console } = context;
+  const server = await findServer(context, key, signal);
+  if (process.getuid?.() === 0 && !settings.simulate) {
+    await correctClock(server.authority, server.bootUrl, console, signal);
+  }
+  const identity = await identify(context, key, server, signal);
+  const connection = connect(server.url, server.authority, identity);
+  const lost = new AbortController();
+  const here = AbortSignal.any([signal, lost.signal]);
+  try {
+    const { name, nodeId, checkInSeconds } = await introduce(context, connection, here);
+    memory.heardAt = performance.now();
+    memory.connection = connection;
+    console.info(`checked in at ${server.url} as ${name}`);
+    const duty = { ...context, key, memory, server, identity, connection, nodeId };
+    await Promise.race([
+      followAssignments(duty, here, signal),
+      keepCheckingIn(context, connection, memory, checkInSeconds * 1000, here),
+    ]);
+  } finally {
+    lost.abort();
+    connection.close();
+  }
+}
+
+/** The first check-in. A server that does not know our certificate any more wants a new enrolment. */
+async function introduce(
+  context: AgentContext,
+  connection: Connection,
+  signal: AbortSignal,
+): Promise<CheckInAnswer> {
+  try {
+    return await checkIn(context, connection, true, signal);
+  } catch (error) {
+    const unknown = error instanceof ProblemError && (error.status === 401 || error.status === 403);
+    if (unknown && context.settings.role === "netinst") {
+      forgetIdentity(context.settings.identityDirectory);
+    }
+    throw error;
+  }
+}
+
+async function findServer(
+  context: AgentContext,
+  key: PinnedKey,
+  signal: AbortSignal,
+): Promise<Server> {
+  const { settings, console } = context;
+  if (settings.server !== undefined) {
+    return { ...settings.server, bootUrl: settings.bootUrl ?? settings.server.url };
+  }
+  const address = settings.address ?? interfaceAddress(settings.interface);
+  if (address === undefined) {
+    throw new NetworkError(`interface ${settings.interface} has no IPv4 address`);
+  }
+  const alsoAsk = settings.bootUrl === undefined ? undefined : new URL(settings.bootUrl).hostname;
+  return await discover(
+    {
+      key,
+      group: settings.site.discovery.group,
+      port: settings.site.discovery.port,
+      address,
+      console,
+      ...(alsoAsk === undefined ? {} : { alsoAsk }),
+      ...(context.paceMs === undefined ? {} : { firstDelayMs: context.paceMs }),
+    },
+    signal,
+  );
+}
+
+async function identify(
+  context: AgentContext,
+  key: PinnedKey,
+  server: Server,
+  signal: AbortSignal,
+): Promise<ClientCredential> {
+  const { settings, console } = context;
+  const stored = loadIdentity(settings.identityDirectory);
+  if (stored !== undefined) return stored;
+  if (settings.role === "resident") {
+    throw new AgentError(`no identity in ${settings.identityDirectory}: install this node again`);
+  }
+  const connection = connect(server.url, server.authority);
+  try {
+    const hardware = readHardware("/sys", settings.diskFile);
+    const identity = await enrol({ settings, key, hardware, connection, console }, signal);
+    saveIdentity(settings.identityDirectory, identity);
+    return identity;
+  } finally {
+    connection.close();
+  }
+}
+
+async function checkIn(
+  context: AgentContext,
+  connection: Connection,
+  withHardware: boolean,
+  signal: AbortSignal,
+): Promise<CheckInAnswer> {
+  const { settings } = context;
+  const body: CheckIn = {
+    role: settings.role,
+    version: agentVersion,
+    bootId: settings.bootId,
+    hostname: hostname(),
+    uptimeSeconds: Math.round(uptime()),
+    usedMemoryMiB: usedMemoryMiB(),
+    ...(withHardware ? { hardware: readHardware("/sys", settings.diskFile) } : {}),
+  };
+  return (await connection.post("/agent/v1/check-in", body, signal)) as CheckInAnswer;
+}
+
+/** Returns when three check-ins in a row were lost. */
+async function keepCheckingIn(
+  context: AgentContext,
+  connection: Connection,
+  memory: Memory,
+  periodMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let failures = 0; failures < 3 && !signal.aborted; ) {
+    await sleep(failures === 0 ? periodMs : Math.min(periodMs, 3000), signal);
+    if (signal.aborted) return;
+    try {
+      await checkIn(context, connection, false, signal);
+      memory.heardAt = performance.now();
+      failures = 0;
+    } catch (error) {
+      if (error instanceof ProblemError && !error.retryable) throw error;
+      failures++;
+    }
+  }
+}
+
+interface Duty extends AgentContext {
+  readonly key: PinnedKey;
+  readonly memory: Memory;
+  readonly server: Server;
+  readonly identity: ClientCredential;
+  readonly connection: Connection;
+  readonly nodeId: string;
+}
+
+/** @param here - this connection; `signal` - the whole life of the agent */
+async function followAssignments(
+  duty: Duty,
+  here: AbortSignal,
+  signal: AbortSignal,
+): Promise<void> {
+  const { memory, console } = duty;
+  while (!here.aborted) {
+    await memory.acting;
+    const assignment = await nextAssignment(duty, here);
+    if (assignment === undefined) continue;
+    memory.known = nameOf(assignment);
+    const refusal = whyDropped(assignment, duty.nodeId, memory.epochs);
+    if (refusal !== undefined) {
+      console.warn(`assignment dropped: ${refusal}`);
+      await sleep(duty.paceMs ?? 1000, here);
+      continue;
+    }
+    memory.epochs.set(assignment.taskId, assignment.epoch);
+    memory.acting = act(duty, assignment, signal).finally(() => {
+      memory.acting = undefined;
+    });
+  }
+}
+
+function nameOf(assignment: Assignment): string {
+  return `${assignment.taskId}:${assignment.epoch}:${assignment.action}`;
+}
+
+/** Undefined when the assignment is to be carried out. */
+export function whyDropped(
+  assignment: Assignment,
+  nodeId: string,
+  epochs: ReadonlyMap<string, number>,
+): string | undefined {
+  if (assignment.nodeId !== nodeId) return `it is for ${assignment.nodeId}, we are ${nodeId}`;
+  const seen = epochs.get(assignment.taskId) ?? 0;
+  return assignment.epoch < seen
+    ? `attempt ${assignment.epoch} of ${assignment.taskId} is older than attempt ${seen}`
+    : undefined;
+}
+
+async function nextAssignment(duty: Duty, signal: AbortSignal): Promise<Assignment | undefined> {
+  const known =
+    duty.memory.known === undefined ? "" : `&known=${encodeURIComponent(duty.memory.known)}`;
+  const path = `/agent/v1/assignment?wait=${longPollSeconds}${known}`;
+  const signed = await duty.connection.get(path, (longPollSeconds + 15) * 1000, signal);
+  duty.memory.heardAt = performance.now();
+  if (signed === undefined) return undefined;
+  try {
+    return openAssignment(duty.key, signed as SignedAssignment);
+  } catch (error) {
+    if (!(error instanceof UntrustedError || error instanceof SyntaxError)) throw error;
+    duty.console.warn(`assignment refused: ${reasonOf(error)}`);
+    await sleep(10 * (duty.paceMs ?? 1000), signal); // it would come again at once
+    return undefined;
+  }
+}
+
+async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Promise<void> {
+  const { console } = duty;
+  const reporter = startReporter(
+    {
+      assignment,
+      bootId: duty.settings.bootId,
+      connection: () => duty.memory.connection ?? duty.connection,
+      console,
+      ...(duty.paceMs === undefined ? {} : { intervalMs: duty.paceMs }),
+    },
+    signal,
+  );
+  const running = AbortSignal.any([signal, reporter.ended]);
+  try {
+    if (assignment.action === "install") {
+      if (duty.settings.role !== "netinst")
+        throw new AgentError("an installed OS does not overwrite itself");
+      const { server, settings, identity } = duty;
+      const installed = await duty.install(
+        { settings, assignment, reporter, console, bootUrl: server.bootUrl, identity },
+        running,
+      );
+      console.info("installed; waiting to be restarted");
+      await reporter.done("committing", installed.sshHostKeys);
+    } else {
+      const stage = assignment.action === "reboot" ? "rebooting" : "powering-off";
+      reporter.progress(assignment.warnSeconds > 0 ? "requested" : stage, 0);
+      await sleep(2 * (duty.paceMs ?? 1000), running); // the report and its answer go out first
+      running.throwIfAborted();
+      console.warn(`${assignment.action} ordered by the server`);
+      await duty.power(assignment.action, assignment.warnSeconds, running);
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    if (reporter.ended.aborted || error instanceof AttemptEndedError) {
+      console.warn(`${assignment.action} stopped: ${reasonOf(reporter.ended.reason ?? error)}`);
+      return;
+    }
+    console.warn(`${assignment.action} failed: ${reasonOf(error)}`);
+    await reporter.failed(reasonOf(error), error instanceof AgentError && error.retryable);
+  } finally {
+    reporter.close();
+  }
+}
+
+/** Restarts a netinst that nobody talks to: the next boot may find what this one does not. */
+async function watchSilence(
+  context: AgentContext,
+  memory: Memory,
+  signal: AbortSignal,
+): Promise<void> {
+  const { settings, console } = context;
+  while (!signal.aborted) {
+    const left = memory.heardAt + settings.unreachableMs - performance.now();
+    if (left <= 0) {
+      console.warn(`no server for ${settings.unreachableMs / 1000} s: restarting`);
+      await context.power("reboot", 0, signal);
+      return;
+    }
+    await sleep(left, signal);
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * The agent: runs in netinst (installs this machine) and in the installed OS (reboots it).
+ *
+ * Only `node:` modules, the protocol, and `tar` are used, so that it bundles to one file.
+ */
+
+import { runAgent } from "./agent.ts";
+import { openConsole } from "./console.ts";
+import { reasonOf } from "./errors.ts";
+import { readSettings, type Settings } from "./settings.ts";
+import { install } from "./steps/install.ts";
+import { powerOf } from "./steps/power.ts";
+import { sleep } from "./wait.ts";
+
+const args = process.argv.slice(2);
+const own = process.getuid?.() === 0 && !args.includes("--simulate") && args.includes("netinst");
+const console = openConsole(own);
+const stopping = new AbortController();
+process.on("SIGTERM", () => stopping.abort());
+process.on("SIGINT", () => stopping.abort());
+
+/** The resident agent may start before its interface has come up. */
+async function waitForSettings(): Promise<Settings> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return readSettings(args);
+    } catch (error) {
+      if (attempt >= 60 || !args.includes("resident")) throw error;
+      await sleep(1000, stopping.signal);
+      stopping.signal.throwIfAborted();
+    }
+  }
+}
+
+try {
+  const settings = await waitForSettings();
+  await runAgent({ settings, console, power: powerOf(settings), install }, stopping.signal);
+  process.exit(0);
+} catch (error) {
+  console.warn(`the agent stops: ${reasonOf(error)}`);
+  process.exit(1);
+}

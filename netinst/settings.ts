@@ -1,0 +1,206 @@
+/**
+ * Everything the agent must know before it talks to anyone.
+ *
+ * Defaults are those of netinst and of the installed OS; each has a flag, so that the agent also
+ * runs as a plain process with a file as its disk (tests, simulated racks):
+ *
+ *   --role netinst|resident   --site FILE          --identity-dir DIR   --cmdline TEXT
+ *   --interface NAME          --address IPV4       --mac MAC            --boot-id TEXT
+ *   --server-url HTTPS-URL    --authority PEMFILE  (both: no discovery)
+ *   --disk-file FILE          --simulate           (power verbs end the process: 10 reboot, 11 shutdown)
+ *   --agent-image FILE        --unreachable-seconds N
+ */
+
+import { existsSync, readFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { parseArgs } from "node:util";
+import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
+import type { Architecture } from "#protocol/firmware.ts";
+import type { AgentRole } from "#protocol/node.ts";
+import { AgentError } from "./errors.ts";
+
+/** site.json: put into the initramfs by the server, and copied to the installed OS. */
+export interface Site {
+  /** base64 of the raw 32-octet ed25519 public key: the one thing trusted from the start. */
+  readonly serverKey: string;
+  readonly discovery: { readonly group: string; readonly port: number };
+  /** Only in the installed OS: hardware address of the interface to use. */
+  readonly mac?: string;
+}
+
+export interface Settings {
+  readonly role: AgentRole;
+  readonly site: Site;
+  readonly architecture: Architecture;
+  /** Holds node.key, node.crt and site.json once the node is enrolled. */
+  readonly identityDirectory: string;
+  readonly interface: string;
+  /** IPv4 address of the interface when it was named outright; else it is read when needed. */
+  readonly address?: string;
+  readonly mac: string;
+  readonly bootId: string;
+  /** `http://10.77.0.1:8080` from `marcoboot.url=`. */
+  readonly bootUrl?: string;
+  /** One-time token from `marcoboot.enrol=`. */
+  readonly token?: string;
+  readonly server?: { readonly url: string; readonly authority: string };
+  readonly diskFile?: string;
+  readonly simulate: boolean;
+  /** Squashfs of this agent, copied to the installed OS; absent: no resident agent is installed. */
+  readonly agentImage?: string;
+  /** Netinst restarts the machine when no server was heard for so long. */
+  readonly unreachableMs: number;
+}
+
+const netinstSite = "/etc/marcoboot/site.json";
+const identityDefault = "/var/lib/marcoboot/identity";
+const interfaceFile = "/run/marcoboot/interface";
+const agentImageDefault = "/run/stage2";
+
+/** @throws AgentError naming the flag or file that is wrong. */
+export function readSettings(args: readonly string[]): Settings {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      role: { type: "string" },
+      site: { type: "string" },
+      "identity-dir": { type: "string" },
+      cmdline: { type: "string" },
+      interface: { type: "string" },
+      address: { type: "string" },
+      mac: { type: "string" },
+      "boot-id": { type: "string" },
+      "server-url": { type: "string" },
+      authority: { type: "string" },
+      "disk-file": { type: "string" },
+      simulate: { type: "boolean" },
+      "agent-image": { type: "string" },
+      "unreachable-seconds": { type: "string" },
+    },
+  });
+  const role = parseRole(values.role ?? "netinst");
+  const identityDirectory = values["identity-dir"] ?? identityDefault;
+  const site = readSite(
+    values.site ?? (role === "netinst" ? netinstSite : `${identityDirectory}/site.json`),
+  );
+  const words = parseCommandLine(values.cmdline ?? readText("/proc/cmdline") ?? "");
+  const wantedMac = values.mac ?? site.mac ?? words.get("marcoboot.mac");
+  const interfaceName =
+    values.interface ?? readText(interfaceFile)?.trim() ?? interfaceWithMac(wantedMac);
+  const agentImage =
+    values["agent-image"] ?? (existsSync(agentImageDefault) ? agentImageDefault : undefined);
+  const bootUrl = words.get("marcoboot.url");
+  const token = words.get("marcoboot.enrol");
+  const server = readServer(values["server-url"], values.authority);
+  return {
+    role,
+    site,
+    architecture: process.arch === "arm64" ? "arm64" : "amd64",
+    identityDirectory,
+    interface: interfaceName,
+    mac: (
+      wantedMac ??
+      readText(`/sys/class/net/${interfaceName}/address`)?.trim() ??
+      ""
+    ).toLowerCase(),
+    bootId: values["boot-id"] ?? readText("/proc/sys/kernel/random/boot_id")?.trim() ?? "unknown",
+    simulate: values.simulate ?? false,
+    unreachableMs: parseSeconds(values["unreachable-seconds"] ?? "900") * 1000,
+    ...(values.address === undefined ? {} : { address: values.address }),
+    ...(bootUrl === undefined ? {} : { bootUrl }),
+    ...(token === undefined ? {} : { token }),
+    ...(server === undefined ? {} : { server }),
+    ...(values["disk-file"] === undefined ? {} : { diskFile: values["disk-file"] }),
+    ...(agentImage === undefined ? {} : { agentImage }),
+  };
+}
+
+function parseRole(text: string): AgentRole {
+  if (text !== "netinst" && text !== "resident") {
+    throw new AgentError(`--role must be netinst or resident, not ${JSON.stringify(text)}`);
+  }
+  return text;
+}
+
+function parseSeconds(text: string): number {
+  const value = Number(text);
+  if (!Number.isFinite(value) || value <= 0) {
+    throw new AgentError(
+      `--unreachable-seconds must be a positive number, not ${JSON.stringify(text)}`,
+    );
+  }
+  return value;
+}
+
+function readServer(
+  url: string | undefined,
+  authorityFile: string | undefined,
+): { url: string; authority: string } | undefined {
+  if (url === undefined) return undefined;
+  if (authorityFile === undefined) {
+    throw new AgentError("--server-url needs --authority: no certificate is trusted without it");
+  }
+  return { url, authority: readFileSync(authorityFile, "utf8") };
+}
+
+/** @throws AgentError if the file is missing or has no server key. */
+export function readSite(path: string): Site {
+  const text = readText(path);
+  if (text === undefined) throw new AgentError(`no site file at ${path}`);
+  return parseSite(text, path);
+}
+
+export function parseSite(text: string, path: string): Site {
+  const value = JSON.parse(text) as Partial<Site>;
+  if (typeof value.serverKey !== "string") {
+    throw new AgentError(`${path} names no serverKey: there is nothing to trust`);
+  }
+  return {
+    serverKey: value.serverKey,
+    discovery: {
+      group: value.discovery?.group ?? discoveryGroup,
+      port: value.discovery?.port ?? discoveryPort,
+    },
+    ...(value.mac === undefined ? {} : { mac: value.mac }),
+  };
+}
+
+/** `name=value` words of the kernel line; of a repeated name the last counts, as in the kernel. */
+export function parseCommandLine(text: string): ReadonlyMap<string, string> {
+  return new Map(
+    text
+      .trim()
+      .split(/\s+/)
+      .map((word) => {
+        const at = word.indexOf("=");
+        return at < 0 ? [word, ""] : [word.slice(0, at), word.slice(at + 1)];
+      }),
+  );
+}
+
+function interfaceWithMac(mac: string | undefined): string {
+  const all = Object.entries(networkInterfaces());
+  const found = all.find(([, addresses]) =>
+    addresses?.some((address) => address.mac === mac?.toLowerCase()),
+  );
+  if (found === undefined) {
+    throw new AgentError(
+      `no interface with address ${mac ?? "(none named)"}; there are: ${all.map(([name]) => name).join(", ")}`,
+    );
+  }
+  return found[0];
+}
+
+/** First IPv4 address of an interface; undefined while it has none. */
+export function interfaceAddress(name: string): string | undefined {
+  return networkInterfaces()[name]?.find((address) => address.family === "IPv4")?.address;
+}
+
+/** Undefined if the file cannot be read. */
+export function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * What makes an unpacked root file system boot: GRUB for BIOS and UEFI, or the boot partition of a
+ * Raspberry Pi. Only files are written here; the sectors are part of the head that is committed.
+ */
+
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import type { Architecture } from "#protocol/firmware.ts";
+import { InstallRefusedError } from "../errors.ts";
+import { sectorOctets } from "../partition-table.ts";
+import { openRootTree } from "../root-tree.ts";
+
+/** What GRUB looks for; the builds in `share/grub` have it built in. */
+export const rootLabel = "marcoboot-root";
+
+/** First sector of GRUB's core: after the GPT's entries, in the gap before 1 MiB. */
+export const coreSector = 40;
+
+export interface InstalledKernel {
+  /** In /boot. */
+  readonly kernel: string;
+  readonly initrd?: string;
+}
+
+/** The newest kernel in /boot of the tree. @throws InstallRefusedError if there is none */
+export function findKernel(directory: string): InstalledKernel {
+  const boot = join(directory, "boot");
+  const files = existsSync(boot) ? readdirSync(boot) : [];
+  const kernel = files
+    .filter((name) => /^vmlinuz-./.test(name))
+    .sort((a, b) => b.localeCompare(a, "en", { numeric: true }))[0];
+  if (kernel === undefined) throw new InstallRefusedError("the image has no /boot/vmlinuz-*");
+  const version = kernel.slice("vmlinuz-".length);
+  const initrd = [`initrd.img-${version}`, `initrd-${version}`, `initramfs-${version}.img`].find(
+    (name) => files.includes(name),
+  );
+  return { kernel, ...(initrd === undefined ? {} : { initrd }) };
+}
+
+export interface RootIdentity {
+  readonly fileSystemUuid: string;
+  readonly partitionUuid: string;
+}
+
+/** Without an initrd the kernel itself looks for the root, and it knows partitions only. */
+function rootWord(kernel: InstalledKernel, root: RootIdentity): string {
+  return kernel.initrd === undefined
+    ? `root=PARTUUID=${root.partitionUuid}`
+    : `root=UUID=${root.fileSystemUuid}`;
+}
+
+export function grubConfiguration(
+  kernel: InstalledKernel,
+  root: RootIdentity,
+  architecture: Architecture,
+): string {
+  const consoles =
+    architecture === "amd64"
+      ? "console=tty0 console=ttyS0,115200"
+      : "console=tty0 console=ttyAMA0,115200";
+  return [
+    "# written by the marcoboot installer; update-grub may replace it",
+    "set timeout=1",
+    `search --no-floppy --label ${rootLabel} --set=root`,
+    "menuentry 'Linux' {",
+    `  linux /boot/${kernel.kernel} ${rootWord(kernel, root)} rootwait ro ${consoles}`,
+    ...(kernel.initrd === undefined ? [] : [`  initrd /boot/${kernel.initrd}`]),
+    "}",
+    "",
+  ].join("\n");
+}
+
+export function writeGrubConfiguration(
+  directory: string,
+  root: RootIdentity,
+  architecture: Architecture,
+): void {
+  const tree = openRootTree(directory);
+  tree.write("/boot/grub/grub.cfg", grubConfiguration(findKernel(directory), root, architecture));
+}
+
+/** Files of `share/grub` of the agent's squashfs. @throws InstallRefusedError */
+export function grubFile(name: string): Buffer {
+  const path = join(process.env["MARCOBOOT_AGENT_ROOT"] ?? "", "share/grub", name);
+  if (!existsSync(path)) throw new InstallRefusedError(`the agent has no boot loader file ${path}`);
+  return readFileSync(path);
+}
+
+/**
+ * Puts GRUB for BIOS into the head: boot.img's code into sector 0, the core into the gap.
+ *
+ * Both hold block numbers that assume sector 1: boot.img says where the core begins (octet 0x5c),
+ * the core's first sector says where its rest lies (last 12 octets: start, length, segment).
+ */
+export function embedGrub(head: Buffer, bootImage: Buffer, core: Buffer): void {
+  const room = head.length - coreSector * sectorOctets;
+  if (core.length > room || bootImage.length < 440) {
+    throw new InstallRefusedError(
+      `GRUB's core has ${core.length} bytes, there is room for ${room}`,
+    );
+  }
+  bootImage.copy(head, 0, 0, 440);
+  head.writeBigUInt64LE(BigInt(coreSector), 0x5c);
+  head.writeUInt16LE(0x9090, 0x66); // no jump: trust the drive number of a hard disk's BIOS not blindly
+  core.copy(head, coreSector * sectorOctets);
+  head.writeBigUInt64LE(BigInt(coreSector + 1), coreSector * sectorOctets + 500);
+}
+
+/** The removable-media path: firmware finds it without an entry in its memory (UEFI §3.5.1.1). */
+export function writeEfiLoader(directory: string, architecture: Architecture): void {
+  mkdirSync(join(directory, "EFI/BOOT"), { recursive: true });
+  const [from, to] =
+    architecture === "amd64" ? ["bootx64.efi", "BOOTX64.EFI"] : ["bootaa64.efi", "BOOTAA64.EFI"];
+  writeFileSync(join(directory, "EFI/BOOT", to), grubFile(from), { flush: true });
+}
+
+/**
+ * Fills the FAT partition of a Raspberry Pi from the tree: firmware files of /boot/firmware, and the
+ * distribution's kernel, initrd and device trees where /boot/firmware does not bring its own.
+ */
+export function writePiBoot(directory: string, tree: string, root: RootIdentity): void {
+  const firmware = join(tree, "boot/firmware");
+  if (existsSync(firmware)) cpSync(firmware, directory, { recursive: true, dereference: true });
+  const found = findKernel(tree);
+  const config = join(directory, "config.txt");
+  if (!existsSync(config)) {
+    copyFileSync(join(tree, "boot", found.kernel), join(directory, "kernel8.img"));
+    if (found.initrd !== undefined) {
+      copyFileSync(join(tree, "boot", found.initrd), join(directory, "initrd.img"));
+    }
+    copyDeviceTrees(tree, found, directory);
+    const lines = ["arm_64bit=1", "enable_uart=1", "kernel=kernel8.img"];
+    if (found.initrd !== undefined) lines.push("initramfs initrd.img followkernel");
+    writeFileSync(config, `${lines.join("\n")}\n`);
+  }
+  const words = `${rootWord(found, root)} rootfstype=ext4 rootwait ro`;
+  writeFileSync(join(directory, "cmdline.txt"), `console=serial0,115200 console=tty1 ${words}\n`);
+}
+
+function copyDeviceTrees(tree: string, kernel: InstalledKernel, directory: string): void {
+  const version = kernel.kernel.slice("vmlinuz-".length);
+  const from = join(tree, "usr/lib", `linux-image-${version}`, "broadcom");
+  if (!existsSync(from)) return;
+  for (const name of readdirSync(from).filter((file) => /^bcm2\d+-rpi-.*\.dtb$/.test(file))) {
+    copyFileSync(join(from, name), join(directory, name));
+  }
+}

@@ -1,0 +1,144 @@
+/** The pinned key of the server, and what is believed because of it. */
+
+import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
+import type {
+  Assignment,
+  EnrolAnswer,
+  InstallAssignment,
+  SignedAssignment,
+} from "#protocol/agent.ts";
+import { assignmentText, enrolText, manifestText } from "#protocol/agent.ts";
+import { canonicalJson, type DiscoveryAnswer, signedText } from "#protocol/discovery.ts";
+import type { ImageManifest } from "#protocol/image.ts";
+import { UntrustedError } from "./errors.ts";
+
+export interface PinnedKey {
+  /** First 16 hex digits of the sha-256 of the raw key. */
+  readonly id: string;
+  /** Whether `signature` (base64, ed25519) covers `text`. */
+  covers(text: string, signature: string): boolean;
+}
+
+/** SubjectPublicKeyInfo in front of a raw ed25519 key (RFC 8410 §4). */
+const spkiPrefix = Buffer.from("302a300506032b6570032100", "hex");
+
+/**
+ * @param serverKey - base64 of the raw 32 octets, as site.json has it
+ * @throws UntrustedError if it is not such a key.
+ */
+export function pinKey(serverKey: string): PinnedKey {
+  const raw = Buffer.from(serverKey, "base64");
+  if (raw.length !== 32) {
+    throw new UntrustedError(`the pinned key has ${raw.length} octets instead of 32`);
+  }
+  const key: KeyObject = createPublicKey({
+    key: Buffer.concat([spkiPrefix, raw]),
+    format: "der",
+    type: "spki",
+  });
+  return {
+    id: createHash("sha256").update(raw).digest("hex").slice(0, 16),
+    covers: (text, signature) =>
+      verify(null, Buffer.from(text), key, Buffer.from(signature, "base64")),
+  };
+}
+
+/**
+ * Why an answer to the question with `nonce` is not believed; undefined if it is.
+ *
+ * The nonce comes first: a late answer to an older question is no attack.
+ */
+export function whyRefused(
+  key: PinnedKey,
+  answer: DiscoveryAnswer,
+  nonce: string,
+): string | undefined {
+  if (answer.Nonce !== nonce) return "it answers another question";
+  if (key.covers(signedText(answer.Params, nonce), answer.Signature)) return undefined;
+  return answer.Key === key.id
+    ? "its signature is wrong"
+    : `it is signed by key ${JSON.stringify(String(answer.Key).slice(0, 32))}, ours is ${key.id}`;
+}
+
+/** @throws UntrustedError unless the pinned key signed this answer to `nonce`. */
+export function checkEnrolAnswer(key: PinnedKey, answer: EnrolAnswer, nonce: string): void {
+  if (answer.nonce !== nonce) throw new UntrustedError("the enrolment answer is for another nonce");
+  if (!key.covers(enrolText(answer), answer.signature)) {
+    throw new UntrustedError("the enrolment answer is not signed by the pinned key");
+  }
+}
+
+/**
+ * Opens a signed assignment.
+ *
+ * @throws UntrustedError if the signature is not the pinned key's, the text is no assignment, or
+ *   the image's manifest has not been signed.
+ */
+export function openAssignment(key: PinnedKey, signed: SignedAssignment): Assignment {
+  if (!key.covers(assignmentText(signed.assignment), signed.signature)) {
+    throw new UntrustedError("the assignment is not signed by the pinned key");
+  }
+  const assignment = parseAssignment(JSON.parse(signed.assignment));
+  if (assignment.action === "install") {
+    const text = manifestText(canonicalJson(manifestOf(assignment.image)));
+    if (!key.covers(text, assignment.image.signature)) {
+      throw new UntrustedError(
+        `the manifest of image ${assignment.image.name} is not signed by the pinned key`,
+      );
+    }
+  }
+  return assignment;
+}
+
+function parseAssignment(value: unknown): Assignment {
+  const fields = record(value, "assignment");
+  const ofNode =
+    typeof fields["nodeId"] === "string" &&
+    typeof fields["taskId"] === "string" &&
+    Number.isInteger(fields["epoch"]);
+  const power = fields["action"] === "reboot" || fields["action"] === "shutdown";
+  const known = power ? typeof fields["warnSeconds"] === "number" : isInstall(fields);
+  if (!ofNode || !known) {
+    throw new UntrustedError(`not an assignment: ${JSON.stringify(value).slice(0, 200)}`);
+  }
+  return value as Assignment;
+}
+
+function isInstall(fields: Record<string, unknown>): boolean {
+  if (fields["action"] !== "install") return false;
+  const image = record(fields["image"], "image");
+  const texts = ["name", "format", "compression", "storedDigest", "bootloader", "url", "signature"];
+  return (
+    image["version"] === 1 &&
+    texts.every((name) => typeof image[name] === "string") &&
+    /^[0-9a-f]{64}$/.test(String(image["digest"])) &&
+    Number.isSafeInteger(image["sizeBytes"]) &&
+    Number.isSafeInteger(image["storedBytes"]) &&
+    typeof fields["ticket"] === "string" &&
+    // it becomes a file name's neighbour and a line of /etc/hosts
+    /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?$/.test(String(fields["hostname"])) &&
+    Array.isArray(fields["authorizedKeys"])
+  );
+}
+
+function record(value: unknown, what: string): Record<string, unknown> {
+  if (value === null || typeof value !== "object")
+    throw new UntrustedError(`no ${what} in the message`);
+  return value as Record<string, unknown>;
+}
+
+/** The signed part of an image, without what the server added for this download. */
+export function manifestOf(image: InstallAssignment["image"]): ImageManifest {
+  return {
+    version: image.version,
+    name: image.name,
+    architecture: image.architecture,
+    format: image.format,
+    compression: image.compression,
+    digest: image.digest,
+    sizeBytes: image.sizeBytes,
+    storedBytes: image.storedBytes,
+    storedDigest: image.storedDigest,
+    bootloader: image.bootloader,
+  };
+}

@@ -1,0 +1,24 @@
+/** Waiting and backing off. */
+
+/** Resolves after `durationMs`, or at once when `signal` aborts. Never rejects. */
+export function sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, durationMs);
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}
+
+/**
+ * Delay before try number `attempt` (from 0): doubles from `firstMs` up to `mostMs`, of which the
+ * second half is random, so that a rack that was cut off together does not come back together.
+ */
+export function backOff(attempt: number, firstMs: number, mostMs: number): number {
+  const whole = Math.min(mostMs, firstMs * 2 ** Math.min(attempt, 20));
+  return whole / 2 + (Math.random() * whole) / 2;
+}
