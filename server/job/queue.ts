@@ -1,0 +1,136 @@
+/**
+ * The queue: Bull on Redis, which decides when a task may run, and how many at
+ * once. It holds task ids and nothing else. Bull promises at least once, so
+ * whoever processes an entry must not mind seeing it twice.
+ */
+
+import Bull from "bull";
+import { Redis, type RedisOptions } from "ioredis";
+import { milliseconds, type TaskId } from "#protocol/brand.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import type { Log } from "../log.ts";
+
+export interface QueueEntry {
+  readonly taskId: TaskId;
+  /** Epoch when it was queued; the journal decides what it is now. */
+  readonly epoch: number;
+}
+
+export interface Queue {
+  /** Waits while Redis is away: do not await it before an answer. */
+  add(entry: QueueEntry): Promise<void>;
+  /** Empties the queue, then adds `entries`. */
+  rebuild(entries: readonly QueueEntry[]): Promise<void>;
+  /** Sets who works; called once. `work` never rejects. */
+  process(work: (entry: QueueEntry) => Promise<void>): void;
+  isConnected(): boolean;
+  /** Redis was lost and is back, perhaps empty. Returns the function that ends the subscription. */
+  onRestored(listener: () => void): () => void;
+  close(): Promise<void>;
+}
+
+export interface QueueContext {
+  /** `redis://host:port/0` or `unix:///path`. */
+  readonly redisUrl: string;
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** Tasks that run at the same time. */
+  readonly concurrency?: number;
+  /** Keeps two servers on one Redis apart. */
+  readonly name?: string;
+}
+
+/** A rack of 48 boards and some more: a task waits for its node, it does not compute. */
+const usualConcurrency = 64;
+/** A closed queue waits no longer for a Redis that is gone. */
+const closeWithin = milliseconds(3000);
+
+export async function openQueue(context: QueueContext): Promise<Queue> {
+  const { redisUrl, log, clock = systemClock } = context;
+  const clients = new Set<Redis>();
+  const restored = new Set<() => void>();
+  let closing = false;
+
+  const createClient = (_type: string, options?: RedisOptions): Redis => {
+    const client = connectRedis(redisUrl, options);
+    clients.add(client);
+    client.on("error", (error) => {
+      if (!closing) log.debug({ err: error }, "redis connection");
+    });
+    return client;
+  };
+  const bull = new Bull<QueueEntry>(context.name ?? "marcoboot", {
+    prefix: "marcoboot",
+    createClient,
+    defaultJobOptions: { attempts: 1, removeOnComplete: true, removeOnFail: true },
+    // A stalled entry is run again for as long as it stalls: the journal knows what is left to do.
+    settings: { maxStalledCount: 1000 },
+  });
+  bull.on("error", (error) => {
+    if (!closing) log.debug({ err: error }, "queue");
+  });
+
+  let lost = false;
+  bull.client.on("close", () => {
+    if (!lost && !closing) log.error("redis is away: jobs wait");
+    lost = true;
+  });
+  bull.client.on("ready", () => {
+    if (!lost || closing) return;
+    lost = false;
+    log.info("redis is back");
+    for (const listener of [...restored]) listener();
+  });
+
+  const add = async (entry: QueueEntry): Promise<void> => {
+    await bull.add({ taskId: entry.taskId, epoch: entry.epoch });
+  };
+
+  return {
+    add,
+    async rebuild(entries) {
+      await bull.pause(true, true);
+      try {
+        await bull.obliterate({ force: true });
+        for (const entry of entries) await add(entry);
+      } finally {
+        await bull.resume(true);
+      }
+    },
+    process(work) {
+      // Settles only when the queue is closed.
+      bull
+        .process(context.concurrency ?? usualConcurrency, (job) => work(job.data))
+        .catch((error: unknown) => {
+          if (!closing) log.error({ err: error }, "queue stopped");
+        });
+    },
+    isConnected: () => bull.client.status === "ready",
+    onRestored(listener) {
+      restored.add(listener);
+      return () => void restored.delete(listener);
+    },
+    async close() {
+      closing = true;
+      const patience = new AbortController();
+      const closed = bull.close(true).catch(() => undefined);
+      await Promise.race([closed, clock.sleep(closeWithin, patience.signal)]);
+      patience.abort();
+      for (const client of clients) client.disconnect();
+    },
+  };
+}
+
+function connectRedis(url: string, options: RedisOptions = {}): Redis {
+  const { protocol, pathname } = new URL(url);
+  // Bull asks for these two: it waits for a Redis that is away instead of failing.
+  const needed: RedisOptions = {
+    ...options,
+    maxRetriesPerRequest: null,
+    enableReadyCheck: false,
+    retryStrategy: (times) => Math.min(times * 100, 2000),
+  };
+  return protocol === "unix:"
+    ? new Redis({ ...needed, path: decodeURIComponent(pathname) })
+    : new Redis(url, needed);
+}

@@ -1,0 +1,348 @@
+/**
+ * The runner: carries tasks from attempt to attempt.
+ *
+ * One task at a time per node: the oldest unfinished one. Whatever decides what
+ * happens next is read from the journal, so that a runner that was killed and
+ * one that goes on do the same.
+ */
+
+import type { Assignment } from "#protocol/agent.ts";
+import type { MacAddress } from "#protocol/brand.ts";
+import { type Milliseconds, milliseconds, type NodeId, type TaskId } from "#protocol/brand.ts";
+import type { Attempt, Task } from "#protocol/job.ts";
+import type { Node, PowerState, SlotRef } from "#protocol/node.ts";
+import type { Outlet } from "#protocol/rack.ts";
+import type { Clock } from "../clock.ts";
+import { NotFoundError, PowerRefusedError, ProvisionError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Nodes } from "../node/nodes.ts";
+import type { Store } from "../store/store.ts";
+import type { Assignments } from "./assignments.ts";
+import { AttemptError, type Images, type InstallImage, type TaskRun, type Timing } from "./kind.ts";
+import { kindOf } from "./registry.ts";
+import { isFinished, type TaskJournal } from "./task-journal.ts";
+import type { Tickets } from "./tickets.ts";
+
+/** What of power switching a job needs. */
+export interface JobPower {
+  set(slot: SlotRef, state: "on" | "off", who: string): Promise<void>;
+  cycle(slot: SlotRef, who: string): Promise<void>;
+  query(slot: SlotRef): Promise<PowerState>;
+  outletOf(slot: SlotRef): Outlet | undefined;
+}
+export interface JobWindows {
+  open(mac: MacAddress, cause: "power-on" | "reboot"): void;
+}
+
+export interface RunnerContext {
+  readonly store: Store;
+  readonly nodes: Nodes;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly power: JobPower;
+  readonly windows: JobWindows;
+  readonly images: Images;
+  readonly journal: TaskJournal;
+  readonly assignments: Assignments;
+  readonly tickets: Tickets;
+  readonly timing: Timing;
+  readonly bootUrlFor: (node: Node) => string;
+  /** Called when a node's next task may begin. */
+  readonly onTurn: (task: Task) => void;
+}
+
+export interface Runner {
+  /**
+   * Runs the task to its end, unless it has ended, runs already, or is not the
+   * oldest of its node. Never rejects. Calling it twice is harmless.
+   */
+  dispatch(id: TaskId): Promise<void>;
+  isRunning(id: TaskId): boolean;
+  /** The agent of the task's node spoke. */
+  heard(id: TaskId): void;
+  /** The task or its node changed: its run looks again. */
+  wake(id: TaskId): void;
+  wakeNode(id: NodeId): void;
+  /** Stops every run where it is; the journal keeps them unfinished. */
+  close(): Promise<void>;
+}
+
+/** A waiting run looks again after this long even when nothing woke it. */
+const lookAgain = milliseconds(5000);
+
+/** The open attempt was ended by somebody else: a report, or a cancellation. */
+class AttemptEnded extends Error {}
+
+interface Running {
+  readonly nodeId: NodeId;
+  readonly since: Milliseconds;
+  heardAt: Milliseconds;
+  wake: () => void;
+}
+
+export function createRunner(context: RunnerContext): Runner {
+  const { store, nodes, clock, log, journal, assignments, timing, onTurn } = context;
+  const running = new Map<TaskId, Running>();
+  const ended = new Set<Promise<void>>();
+  const closing = new AbortController();
+
+  const pause = async (run: Running, duration: Milliseconds): Promise<void> => {
+    const woken = new AbortController();
+    run.wake = () => woken.abort();
+    await clock.sleep(duration, AbortSignal.any([closing.signal, woken.signal]));
+    closing.signal.throwIfAborted();
+  };
+
+  const nextOf = (node: NodeId): Task | undefined => store.tasks.unfinishedOf(node)[0];
+
+  /** The attempt to go on with, or a new one; undefined when the task ended instead. */
+  const attemptOf = async (task: Task, run: Running): Promise<Attempt | undefined> => {
+    const open = journal.openAttempt(task);
+    if (open) return open;
+    if (task.epoch > 0) {
+      const deadline = clock.monotonic() + timing.retry * 2 ** (task.epoch - 1);
+      while (clock.monotonic() < deadline) {
+        await pause(run, (deadline - clock.monotonic()) as Milliseconds);
+        if (isFinished(journal.task(task.id).state)) return undefined;
+      }
+    }
+    const refusal = whyRefused(task);
+    if (refusal !== undefined) {
+      journal.fail(task.id, refusal, false);
+      return undefined;
+    }
+    return journal.openAttempt(journal.begin(task.id));
+  };
+
+  const whyRefused = (task: Task): string | undefined => {
+    const node = nodes.get(task.nodeId);
+    const job = store.jobs.get(task.jobId);
+    if (!node || !job) return `node ${task.nodeId} is gone`;
+    // A later attempt may find the node down: putting that right is its work.
+    if (task.epoch > 0 && !node.quarantined) return undefined;
+    return kindOf(task.kind).refuse(node, job, context.images);
+  };
+
+  const oneAttempt = async (task: Task, epoch: number, run: Running): Promise<void> => {
+    const job = store.jobs.get(task.jobId);
+    if (!job) throw new NotFoundError(`no job ${task.jobId}`);
+    log.info({ task: task.id, node: task.nodeId, kind: task.kind, epoch }, "attempt runs");
+    try {
+      const taskRun = createTaskRun(context, { id: task.id, epoch, who: job.createdBy }, run, {
+        pause,
+        signal: closing.signal,
+      });
+      journal.complete(task.id, await kindOf(task.kind).run(taskRun, job));
+      log.info({ task: task.id, node: task.nodeId, epoch }, "task done");
+    } catch (error) {
+      if (closing.signal.aborted || error instanceof AttemptEnded) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      const expected = error instanceof AttemptError || error instanceof ProvisionError;
+      if (!expected) log.error({ err: error, task: task.id }, "attempt broke");
+      // The attempt may have ended in the meantime: then its own reason stays.
+      if (journal.openAttempt(journal.task(task.id))) {
+        journal.fail(task.id, reason, expected && error.retryable);
+      }
+    } finally {
+      assignments.withdraw(task.nodeId, task.id);
+    }
+  };
+
+  const runTask = async (id: TaskId, run: Running): Promise<void> => {
+    while (!closing.signal.aborted) {
+      const task = store.tasks.get(id);
+      if (!task || isFinished(task.state) || nextOf(task.nodeId)?.id !== id) return;
+      const attempt = await attemptOf(task, run);
+      if (attempt) await oneAttempt(task, attempt.epoch, run);
+    }
+  };
+
+  const dispatch = async (id: TaskId): Promise<void> => {
+    const task = store.tasks.get(id);
+    if (!task || running.has(id) || closing.signal.aborted) return;
+    const now = clock.monotonic();
+    const run: Running = { nodeId: task.nodeId, since: now, heardAt: now, wake: () => undefined };
+    running.set(id, run);
+    try {
+      await runTask(id, run);
+    } catch (error) {
+      if (!closing.signal.aborted) log.error({ err: error, task: id }, "task stopped");
+    } finally {
+      running.delete(id);
+    }
+    if (closing.signal.aborted) return;
+    const next = nextOf(task.nodeId);
+    if (next && next.id !== id && !running.has(next.id)) onTurn(next);
+  };
+
+  return {
+    dispatch(id) {
+      const work = dispatch(id).finally(() => ended.delete(work));
+      ended.add(work);
+      return work;
+    },
+    isRunning: (id) => running.has(id),
+    heard(id) {
+      const run = running.get(id);
+      if (run) run.heardAt = clock.monotonic();
+    },
+    wake: (id) => running.get(id)?.wake(),
+    wakeNode(id) {
+      for (const run of running.values()) if (run.nodeId === id) run.wake();
+    },
+    async close() {
+      closing.abort();
+      await Promise.all(ended);
+    },
+  };
+}
+
+interface Pausing {
+  readonly pause: (run: Running, duration: Milliseconds) => Promise<void>;
+  readonly signal: AbortSignal;
+}
+
+function createTaskRun(
+  context: RunnerContext,
+  attempt: { readonly id: TaskId; readonly epoch: number; readonly who: string },
+  run: Running,
+  { pause, signal }: Pausing,
+): TaskRun {
+  const { nodes, clock, journal, assignments, tickets, timing, power, windows } = context;
+  const { id, epoch, who } = attempt;
+
+  const currentNode = (): Node => {
+    const node = nodes.get(run.nodeId);
+    if (!node) throw new AttemptError(`node ${run.nodeId} is gone`, false);
+    return node;
+  };
+  const checkOpen = (): void => {
+    signal.throwIfAborted();
+    const task = journal.task(id);
+    if (task.epoch !== epoch || !journal.openAttempt(task)) throw new AttemptEnded();
+  };
+  const order = (assignment: Assignment, bootId: string): void => {
+    checkOpen();
+    journal.setBootId(id, bootId);
+    assignments.put({ assignment, bootId });
+  };
+  const base = () => ({ nodeId: run.nodeId, taskId: id, epoch });
+
+  return {
+    get task() {
+      return journal.task(id);
+    },
+    get node() {
+      return currentNode();
+    },
+    timing,
+    signal,
+    setStage(stage) {
+      checkOpen();
+      journal.setStage(id, stage);
+    },
+    say: (line) => journal.say(id, [line]),
+    orderInstall(job, bootId) {
+      const { image: digest, disk, authorizedKeys } = job.parameters;
+      const image = context.images.get(digest);
+      if (!image) throw new AttemptError(`image ${digest} is no longer in the library`, false);
+      const node = currentNode();
+      order(
+        {
+          ...base(),
+          action: "install",
+          image: {
+            ...signedManifest(image),
+            url: `${context.bootUrlFor(node)}/images/${digest}`,
+          },
+          ticket: tickets.ticketFor(journal.task(id), digest),
+          hostname: node.name,
+          authorizedKeys,
+          ...(disk !== undefined && { disk }),
+        },
+        bootId,
+      );
+    },
+    orderPower: (action, warnSeconds, bootId) => order({ ...base(), action, warnSeconds }, bootId),
+    withdraw: () => assignments.withdraw(run.nodeId, id),
+    openWindow: (cause) => windows.open(currentNode().mac, cause),
+    hasOutlet() {
+      const { slot } = currentNode();
+      return slot !== undefined && power.outletOf(slot) !== undefined;
+    },
+    async switchPowerOnce() {
+      checkOpen();
+      const { slot } = currentNode();
+      if (!slot || journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined)
+        return false;
+      journal.setPowerOrdered(id);
+      try {
+        const state = await power.query(slot);
+        if (state === "off") await power.set(slot, "on", who);
+        else await power.cycle(slot, who);
+        return true;
+      } catch (error) {
+        // The outlet feeds neighbours too, or cannot be switched: a human can still do it.
+        if (!(error instanceof PowerRefusedError)) throw error;
+        journal.say(id, [`its power was not switched: ${error.message}`]);
+        return false;
+      }
+    },
+    async queryPower() {
+      const { slot } = currentNode();
+      if (!slot || !power.outletOf(slot)) return "unknown";
+      try {
+        return await power.query(slot);
+      } catch (error) {
+        context.log.warn({ err: error, task: id }, "outlet did not tell its state");
+        return "unknown";
+      }
+    },
+    silence() {
+      const now = clock.monotonic();
+      const heard = Math.max(run.since, run.heardAt);
+      return Math.min(now - heard, nodes.silence(run.nodeId)) as Milliseconds;
+    },
+    async until(answer, limit) {
+      const deadline = clock.monotonic() + limit;
+      for (;;) {
+        checkOpen();
+        const value = answer();
+        if (value !== undefined) return value;
+        const left = deadline - clock.monotonic();
+        if (left <= 0) return undefined;
+        await pause(run, Math.min(left, lookAgain) as Milliseconds);
+      }
+    },
+  };
+}
+
+/** Exactly the members that were signed, and the signature. */
+function signedManifest(image: InstallImage): InstallImage {
+  const {
+    version,
+    name,
+    architecture,
+    format,
+    compression,
+    digest,
+    sizeBytes,
+    storedBytes,
+    storedDigest,
+    bootloader,
+    signature,
+  } = image;
+  return {
+    version,
+    name,
+    architecture,
+    format,
+    compression,
+    digest,
+    sizeBytes,
+    storedBytes,
+    storedDigest,
+    bootloader,
+    signature,
+  };
+}
