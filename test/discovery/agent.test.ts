@@ -1,0 +1,125 @@
+/** The agent's question and the server's answer over real sockets on the loopback interface. */
+
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import type { Ipv4Address } from "#protocol/brand.ts";
+import { type DiscoveryAnswer, signedText } from "#protocol/discovery.ts";
+import { type DiscoverContext, discover } from "../../netinst/discover.ts";
+import { pinKey } from "../../netinst/trust.ts";
+import { systemClock } from "../../server/clock.ts";
+import type { Config } from "../../server/config.ts";
+import { startDiscovery } from "../../server/discovery/server.ts";
+import { openSite, type Site } from "../../server/enrol/authority.ts";
+import { silentLog } from "../../server/log.ts";
+import type { DatagramSocket } from "../../server/net/udp.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+
+const loopback = "127.0.0.1" as Ipv4Address;
+
+async function bound(t: ExecutionContext): Promise<{ socket: Socket; port: number }> {
+  const socket = createSocket("udp4");
+  socket.bind(0, loopback);
+  await once(socket, "listening");
+  t.teardown(() => socket.close());
+  return { socket, port: socket.address().port };
+}
+
+function asDatagramSocket(socket: Socket): DatagramSocket {
+  return {
+    send: (bytes, port, address) => socket.send(bytes, port, address),
+    onMessage: (listener) =>
+      void socket.on("message", (bytes, from) =>
+        listener(bytes, { address: from.address as Ipv4Address, port: from.port }),
+      ),
+    close: async () => undefined,
+    boundToDevice: false,
+    port: socket.address().port,
+  };
+}
+
+async function serve(site: Site, socket: Socket): Promise<void> {
+  const subnet = {
+    interface: "lo",
+    network: "127.0.0.0" as Ipv4Address,
+    netmask: "255.0.0.0" as Ipv4Address,
+  };
+  await startDiscovery({
+    config: {
+      discovery: { group: "239.77.65.82", port: 1337 },
+      subnets: [subnet],
+    } as unknown as Config,
+    interfaceName: "lo",
+    address: loopback,
+    site,
+    bootUrl: "http://127.0.0.1:8080",
+    agentUrl: "https://127.0.0.1:8443",
+    hostname: "the right one",
+    log: silentLog,
+    clock: systemClock,
+    openSocket: async () => asDatagramSocket(socket),
+  });
+}
+
+async function setUp(t: ExecutionContext) {
+  const site = await openSite(join(temporaryDirectory(t), "keys"));
+  const { socket, port } = await bound(t);
+  const lines: string[] = [];
+  const say = (line: string) => void lines.push(line);
+  const context: DiscoverContext = {
+    key: pinKey(site.serverKey),
+    group: "239.77.65.82",
+    port,
+    address: loopback,
+    alsoAsk: loopback,
+    firstDelayMs: 20,
+    console: { info: say, warn: say, error: say, take: () => [] } as DiscoverContext["console"],
+  };
+  return { site, socket, lines, ask: () => discover(context, AbortSignal.timeout(10_000)) };
+}
+
+test("the agent finds the server whose key it holds", async (t) => {
+  const { site, socket, ask } = await setUp(t);
+  await serve(site, socket);
+  t.is((await ask()).hostname, "the right one");
+});
+
+test("MarcoPolo defect 2: a lost question is asked again", async (t) => {
+  const { site, socket, ask } = await setUp(t);
+  const found = ask();
+  await once(socket, "message"); // nobody answers the first
+  await serve(site, socket);
+  t.is((await found).hostname, "the right one");
+});
+
+test("MarcoPolo defects 3, 4 and 7, I78: rogue, garbled and doubled answers before the right one", async (t) => {
+  const { site, socket, lines, ask } = await setUp(t);
+  const rogue = await openSite(join(temporaryDirectory(t), "rogue"));
+  socket.on("message", (bytes, from) => {
+    const { Nonce: nonce } = JSON.parse(bytes.toString()) as { Nonce: string };
+    const params = {
+      url: "https://127.0.0.1:1",
+      bootUrl: "http://127.0.0.1:1",
+      hostname: "the wrong one",
+      authority: rogue.authorityPem,
+    };
+    const signature = rogue.sign(signedText(params, nonce));
+    const answers: DiscoveryAnswer[] = [
+      { Command: "OK", Params: params, Nonce: nonce, Key: rogue.keyId, Signature: signature },
+      // claims our key
+      { Command: "OK", Params: params, Nonce: nonce, Key: site.keyId, Signature: signature },
+    ];
+    const datagrams = ["", "{", "null", '{"Command":"OK"}', "\u0000\u00ff", "x".repeat(5000)];
+    for (const text of [...datagrams, ...answers.map((one) => JSON.stringify(one))]) {
+      for (let twice = 0; twice < 2; twice++)
+        socket.send(Buffer.from(text), from.port, from.address);
+    }
+  });
+  await serve(site, socket); // its listener comes after the rogue's: the rogue answers first
+  t.is((await ask()).hostname, "the right one");
+  t.true(
+    lines.some((line) => line.includes(rogue.keyId)),
+    lines.join("\n"),
+  );
+});
