@@ -10,10 +10,11 @@ import { mkdirSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { createLibrary } from "../images/library.ts";
-import type { Ipv4Address } from "#protocol/brand.ts";
-import { milliseconds } from "#protocol/brand.ts";
+import { type Ipv4Address, milliseconds } from "#protocol/brand.ts";
+import type { FirmwareName } from "#protocol/firmware.ts";
+import { createLibrary, type Library } from "../images/library.ts";
 import { startAgentListener } from "./agent/listener.ts";
+import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
 import { systemClock } from "./clock.ts";
 import { type Config, readConfig, type Subnet } from "./config.ts";
@@ -22,13 +23,14 @@ import { startDiscovery } from "./discovery/server.ts";
 import { openSite } from "./enrol/authority.ts";
 import { createLearning } from "./enrol/sequence.ts";
 import { createWindows } from "./enrol/token.ts";
-import { createEventBus } from "./events.ts";
+import { ConfigurationError, ForbiddenError, NotFoundError } from "./errors.ts";
+import { createEventBus, type EventOf } from "./events.ts";
 import { startAdmin } from "./http/admin.ts";
-import { startBootListener } from "./http/boot-listener.ts";
-import { createJobs } from "./job/jobs.ts";
+import { type BootImages, startBootListener } from "./http/boot-listener.ts";
+import { createJobs, type Jobs } from "./job/jobs.ts";
 import { openQueue } from "./job/queue.ts";
 import { startRedis } from "./job/redis.ts";
-import { createLeases } from "./lease/leases.ts";
+import { contains, createLeases } from "./lease/leases.ts";
 import { createLog } from "./log.ts";
 import { interfaceAddress } from "./net/interfaces.ts";
 import { createNeighbours } from "./net/neighbours.ts";
@@ -71,6 +73,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   try {
     mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
     const served = config.subnets.map((subnet) => serveSubnet(config, subnet));
+    const segments = [...new Map(served.map((one) => [one.subnet.interface, one])).values()];
     const events = createEventBus(log);
     const store = openSqliteStore(join(config.stateDirectory, "marcoboot.db"));
     closers.push(() => store.close());
@@ -79,6 +82,11 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const nodes = createNodes({ store, events, clock, log });
     const leases = createLeases({ store, clock, events });
     const windows = createWindows({ store, clock, config, log });
+    // A boot client nobody wrote into the rack file becomes a node of state "discovered".
+    events.on("heard", (heard) => {
+      const client = clientOf(heard);
+      if (client) nodes.heard(client);
+    });
     const power = createPower({ store, events, clock, log });
     const learning = createLearning({
       store,
@@ -89,7 +97,6 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
       clock,
       log,
-      config,
     });
     const library = createLibrary({
       directory: join(config.stateDirectory, "images"),
@@ -99,17 +106,18 @@ export async function startServer(config: Config): Promise<RunningServer> {
       log,
       events,
     });
+    closers.push(() => library.close());
     const boot = createBoot({
       config,
       store,
       leases,
       windows,
       site,
-      servers: served.map(({ address, bootUrl }) => ({ address, httpUrl: bootUrl })),
+      servers: segments.map(({ address, bootUrl }) => ({ address, httpUrl: bootUrl })),
       events,
       log,
     });
-    const neighbours = createNeighbours(log);
+    const neighbours = createNeighbours();
 
     const redis = config.redisUrl
       ? { url: config.redisUrl, close: async () => undefined }
@@ -130,9 +138,17 @@ export async function startServer(config: Config): Promise<RunningServer> {
     });
     closers.push(() => jobs.close());
 
-    for (const { subnet, address, bootUrl, agentUrl } of served) {
+    for (const { subnet, address, bootUrl, agentUrl } of segments) {
       const interfaceName = subnet.interface;
-      const tftp = await startTftp({ config, interfaceName, address, files: boot.files, events, clock, log });
+      const tftp = await startTftp({
+        config,
+        interfaceName,
+        address,
+        files: boot.files,
+        events,
+        clock,
+        log,
+      });
       closers.push(() => tftp.close());
       const http = await startBootListener({
         config,
@@ -176,7 +192,6 @@ export async function startServer(config: Config): Promise<RunningServer> {
       config,
       leases,
       admission: learning,
-      nodes,
       boot,
       neighbours,
       events,
@@ -200,11 +215,14 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
       clock,
       log,
-      site,
     });
     closers.push(() => admin.close());
     log.info(
-      { subnets: served.map(({ subnet, address }) => `${subnet.cidr} on ${subnet.interface} (${address})`) },
+      {
+        subnets: served.map(
+          ({ subnet, address }) => `${subnet.cidr} on ${subnet.interface} (${address})`,
+        ),
+      },
       "server started",
     );
     return { setupCode: admin.setupCode, close };
@@ -250,13 +268,8 @@ function fail(): never {
   throw new ConfigurationError("no subnet is configured");
 }
 
-function contains(subnet: Subnet, address: Ipv4Address): boolean {
-  const mask = ipv4ToNumber(subnet.netmask);
-  return (ipv4ToNumber(address) & mask) >>> 0 === ipv4ToNumber(subnet.network);
-}
-
 /** Images leave the plain boot listener only for a ticket of a running attempt. */
-function imageSource(jobs: Jobs, library: Library): ImageSource {
+function imageSource(jobs: Jobs, library: Library): BootImages {
   return {
     open(digest, ticket) {
       const image = library.get(digest);
@@ -267,4 +280,21 @@ function imageSource(jobs: Jobs, library: Library): ImageSource {
       return { path: library.pathOf(digest), sizeBytes: image.storedBytes };
     },
   };
+}
+
+/** What the event tells of a client's firmware; `undefined` for a running OS or another device. */
+function clientOf({ mac, firmware, serial, uuid }: EventOf<"heard">): BootClient | undefined {
+  if (firmware === undefined) return undefined;
+  return {
+    mac,
+    firmware,
+    ipxe: isIpxe(firmware),
+    architectures: [],
+    ...(serial !== undefined && { serial }),
+    ...(uuid !== undefined && { uuid }),
+  };
+}
+
+function isIpxe(firmware: FirmwareName): boolean {
+  return firmware.startsWith("ipxe-");
 }
