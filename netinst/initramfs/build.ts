@@ -12,7 +12,6 @@
 
 import { createHash } from "node:crypto";
 import {
-  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -22,10 +21,11 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Architecture } from "#protocol/firmware.ts";
 import { type Progress, timed } from "./command.ts";
 import { buildGrub } from "./grub.ts";
+import { withLock } from "./lock.ts";
 import { openPrivateApt, type PrivateApt } from "./private-apt.ts";
 import { buildStage1 } from "./stage1.ts";
 import { bundleAgent, layRuntime, nodeVersion, packSquashfs } from "./stage2.ts";
@@ -53,16 +53,21 @@ export interface Netinst {
 interface Inputs {
   readonly stage1?: string;
   readonly stage2?: string;
-  readonly kernelVersion?: string;
 }
 
 const here = import.meta.dirname;
+const project = resolve(here, "../..");
 
 /**
  * @throws CommandError when a package cannot be had or a tool fails; what lies in
  *   `output` then is the last whole build
  */
 export async function buildNetinst(request: NetinstRequest): Promise<Netinst> {
+  const { cache, architecture, log } = request;
+  return withLock(join(cache, `netinst-${architecture}.lock`), log, () => build(request));
+}
+
+async function build(request: NetinstRequest): Promise<Netinst> {
   const { architecture, output, cache, log } = request;
   const work = join(cache, "work", architecture);
   mkdirSync(work, { recursive: true });
@@ -76,25 +81,21 @@ export async function buildNetinst(request: NetinstRequest): Promise<Netinst> {
     await timed(log, `netinst ${architecture}: stage 1 with kernel ${kernelVersion}`, () =>
       buildStage1({ apt, work }, architecture, output),
     );
+    writeJson(join(output, "inputs.json"), { ...before, stage1 } satisfies Inputs);
   }
 
   const grub = await ensureGrub(apt, cache, log);
   const runtime = await ensureRuntime(request, { apt, grub, work });
-  const bundle = join(work, "bundle");
-  await bundleAgent(bundle);
-  const stage2 = createHash("sha256")
-    .update(runtime.digest)
-    .update(readFileSync(join(bundle, "agent.mjs")))
-    .update(readFileSync(join(here, "stage2.ts")))
-    .digest("hex");
-  if (before.stage2 !== stage2 || !whole(output, ["agent.squashfs"])) {
-    cpSync(join(bundle, "agent.mjs"), join(runtime.path, "agent.mjs"));
-    await timed(log, `netinst ${architecture}: stage 2`, () =>
-      packSquashfs(runtime.path, join(output, "agent.squashfs")),
-    );
+  const stage2 = agentDigest(runtime.digest);
+  const isCurrent = before.stage2 === stage2 && whole(output, ["agent.squashfs"]);
+  if (!isCurrent) {
+    await timed(log, `netinst ${architecture}: stage 2`, async () => {
+      await bundleAgent(runtime.path);
+      await packSquashfs(runtime.path, join(output, "agent.squashfs"));
+    });
   }
   const known = readJson<Netinst>(join(output, "netinst.json"));
-  if (known && before.stage1 === stage1 && before.stage2 === stage2) return known;
+  if (known && isCurrent && before.stage1 === stage1) return known;
 
   const netinst: Netinst = {
     arch: architecture,
@@ -107,7 +108,7 @@ export async function buildNetinst(request: NetinstRequest): Promise<Netinst> {
       .digest("hex"),
   };
   writeJson(join(output, "netinst.json"), netinst);
-  writeJson(join(output, "inputs.json"), { stage1, stage2, kernelVersion } satisfies Inputs);
+  writeJson(join(output, "inputs.json"), { stage1, stage2 } satisfies Inputs);
   return netinst;
 }
 
@@ -145,6 +146,20 @@ async function ensureRuntime(
     renameSync(fresh, path);
   }
   return { path, digest };
+}
+
+/** Everything that may end up in the bundle: finding out what really does takes a bundling. */
+function agentDigest(runtime: string): string {
+  const hash = createHash("sha256").update(runtime);
+  hash.update(readFileSync(join(project, "package-lock.json")));
+  for (const room of ["netinst", "images", "server/protocol"]) {
+    const files = readdirSync(join(project, room), { recursive: true, encoding: "utf8" });
+    for (const file of files.filter((name) => name.endsWith(".ts")).sort()) {
+      if (file.startsWith("initramfs/") || file.startsWith("recipes/")) continue;
+      hash.update(`\0${room}/${file}\0`).update(readFileSync(join(project, room, file)));
+    }
+  }
+  return hash.digest("hex");
 }
 
 function digestOf(sources: readonly string[], version: string): string {

@@ -24,6 +24,7 @@ import {
   rmSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import type { Architecture } from "#protocol/firmware.ts";
 import { CommandError, run } from "./command.ts";
 import type { PrivateApt } from "./private-apt.ts";
@@ -153,26 +154,35 @@ async function findNode(cache: string, npmArchitecture: "x64" | "arm64"): Promis
   return join(directory, "package/bin/node");
 }
 
-/** Bundles netinst/main.ts into `<output>/agent.mjs`; Node's own modules stay imports. */
+/**
+ * Bundles netinst/main.ts into `<output>/agent.mjs`; Node's own modules stay imports.
+ *
+ * @throws CommandError with what the bundler said
+ */
 export async function bundleAgent(output: string): Promise<void> {
   const { build } = await import("vite");
-  await build({
-    root: project,
-    configFile: false,
-    logLevel: "error",
-    publicDir: false,
-    ssr: { noExternal: true, target: "node" },
-    build: {
-      ssr: join(project, "netinst/main.ts"),
-      outDir: output,
-      emptyOutDir: false,
-      minify: false,
-      target: "esnext",
-      rolldownOptions: {
-        output: { format: "es", entryFileNames: "agent.mjs", codeSplitting: false },
+  try {
+    await build({
+      root: project,
+      configFile: false,
+      logLevel: "silent",
+      publicDir: false,
+      ssr: { noExternal: true, target: "node" },
+      build: {
+        ssr: join(project, "netinst/main.ts"),
+        outDir: output,
+        emptyOutDir: false,
+        minify: false,
+        target: "esnext",
+        rolldownOptions: {
+          output: { format: "es", entryFileNames: "agent.mjs", codeSplitting: false },
+        },
       },
-    },
-  });
+    });
+  } catch (cause) {
+    const said = stripVTControlCharacters(cause instanceof Error ? cause.message : String(cause));
+    throw new CommandError(`netinst/main.ts cannot be bundled: ${said.trim()}`, { cause });
+  }
 }
 
 /** Packs `tree` into one squashfs; owner 0:0 and time 0, so that equal trees give equal digests. */
