@@ -208,7 +208,6 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       const now = clock.monotonic();
       for (const [id, { at }] of seen) {
         if (now - at < offlineAfter) continue;
-        seen.delete(id);
         if (store.nodes.get(id)?.connection === "online") update(id, { connection: "offline" });
       }
     },
