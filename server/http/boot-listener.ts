@@ -1,0 +1,224 @@
+/**
+ * The plain HTTP listener of one interface, for firmware, iPXE, stage 1 and agents.
+ *
+ *   GET|HEAD /boot/...            the tables of boot files (boot/profile.ts)
+ *   GET|HEAD /images/<digest>     an image, for the bearer of a ticket
+ *
+ * Nothing else exists here, and nothing here changes anything. The Host header
+ * is not read: UEFI sends it without the port. Errors are problem documents
+ * (RFC 9457), which firmware ignores and a person with curl can read.
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import {
+  type ImageDigest,
+  type Ipv4Address,
+  type MacAddress,
+  parseImageDigest,
+  parseIpv4Address,
+} from "#protocol/brand.ts";
+import type { BootFiles } from "../boot/file.ts";
+import type { Config } from "../config.ts";
+import { ConfigurationError, NotFoundError, ProvisionError, UnauthorisedError } from "../errors.ts";
+import type { EventBus } from "../events.ts";
+import type { Log } from "../log.ts";
+import { type Sendable, type Sent, sendFile } from "./send-file.ts";
+
+/** Time for a request's headers, and for all of it: requests here have no body. */
+const headersTimeoutMs = 10_000;
+const requestTimeoutMs = 15_000;
+/** A connection on which nothing moves. Longer than a board's pause while it writes to a slow card. */
+const idleTimeoutMs = 120_000;
+const keepAliveTimeoutMs = 15_000;
+const maxHeaderOctets = 8 * 1024;
+/** 128 nodes with iPXE, stage 1 and agent at once, and room. */
+const maxConnections = 1024;
+/** Names from the wire are cut to this in events and logs. */
+const maxNameShown = 200;
+
+/** The library as this listener sees it. */
+export interface BootImages {
+  /**
+   * Where the image lies, if `ticket` belongs to a running attempt that installs it.
+   *
+   * @throws ProvisionError when it does not, or there is no such image
+   */
+  open(digest: ImageDigest, ticket: string): { readonly path: string; readonly sizeBytes: number };
+}
+
+export interface BootListenerContext {
+  readonly config: Pick<Config, "bootPort">;
+  readonly address: Ipv4Address;
+  readonly files: BootFiles;
+  readonly images: BootImages;
+  readonly events: Pick<EventBus, "publish">;
+  readonly log: Log;
+  readonly leases: { macOf(address: Ipv4Address): MacAddress | undefined };
+}
+
+export interface BootListener {
+  readonly port: number;
+  /** Ends the connections that are open. */
+  close(): Promise<void>;
+}
+
+/** @throws ConfigurationError when the port is taken */
+export async function startBootListener(context: BootListenerContext): Promise<BootListener> {
+  const server = createServer({ maxHeaderSize: maxHeaderOctets }, (request, response) => {
+    void answer(context, request, response);
+  });
+  server.headersTimeout = headersTimeoutMs;
+  server.requestTimeout = requestTimeoutMs;
+  server.keepAliveTimeout = keepAliveTimeoutMs;
+  server.timeout = idleTimeoutMs;
+  server.maxConnections = maxConnections;
+  await listen(server, context);
+  const bound = server.address();
+  return {
+    port: typeof bound === "object" && bound ? bound.port : context.config.bootPort,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function listen(server: Server, { config, address, log }: BootListenerContext): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      if (cause.code !== "EADDRINUSE") return reject(cause);
+      const where = `TCP port ${config.bootPort} on ${address}`;
+      reject(new ConfigurationError(`${where} is taken by another program`, { cause }));
+    });
+    server.listen(config.bootPort, address, () => {
+      server.removeAllListeners("error");
+      server.on("error", (error) => log.warn({ err: error }, "boot listener failed"));
+      resolve();
+    });
+  });
+}
+
+/** The only catch: what a file or an image refused becomes a problem document. */
+async function answer(
+  context: BootListenerContext,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const name = nameOf(request);
+  try {
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      response.setHeader("allow", "GET, HEAD");
+      problem(response, request, { status: 405, title: `no ${request.method} here` });
+      return;
+    }
+    const sent = await sendFile(request, response, find(context, request, name));
+    publish(context, request, name, sent);
+  } catch (error) {
+    const known = error instanceof ProvisionError;
+    if (!known) context.log.error({ err: error, name: shown(name) }, "boot request failed");
+    if (response.headersSent) {
+      response.destroy();
+      return;
+    }
+    problem(response, request, {
+      status: known ? error.status : 500,
+      title: known ? error.message : "Internal Server Error",
+      ...(known && { code: error.code }),
+    });
+    const outcome = error instanceof NotFoundError ? "not-found" : "aborted";
+    publish(context, request, name, { bytes: 0, outcome });
+  }
+}
+
+/** @throws ProvisionError: no such file, no ticket, or the ticket does not allow it */
+function find(context: BootListenerContext, request: IncomingMessage, name: string): Sendable {
+  const image = /^images\/(?<digest>[^/]*)$/.exec(name)?.groups?.["digest"];
+  if (image !== undefined) {
+    const digest = digestFrom(image);
+    const { path } = context.images.open(digest, ticketOf(request));
+    return { contentType: "application/octet-stream", etag: `"${digest}"`, content: { path } };
+  }
+  const peer = { address: peerOf(request), protocol: "http" } as const;
+  const file = context.files.open(name, peer);
+  if (!file) throw new NotFoundError(`no boot file ${JSON.stringify(shown(name))}`);
+  return {
+    contentType: file.contentType,
+    ...(file.etag !== undefined && { etag: file.etag }),
+    content: file.path === undefined ? { bytes: file.bytes() } : { path: file.path },
+  };
+}
+
+function digestFrom(text: string): ImageDigest {
+  try {
+    return parseImageDigest(text);
+  } catch (cause) {
+    throw new NotFoundError(`no image ${JSON.stringify(shown(text))}`, { cause });
+  }
+}
+
+/** @throws UnauthorisedError without a bearer token (RFC 6750 §2.1) */
+function ticketOf(request: IncomingMessage): string {
+  const ticket = /^Bearer +(?<ticket>[\w.~+/=-]+)$/i.exec(request.headers.authorization ?? "");
+  const text = ticket?.groups?.["ticket"];
+  if (text === undefined)
+    throw new UnauthorisedError("an image needs a ticket: authorization: Bearer");
+  return text;
+}
+
+/** Path without leading slash and query, percent-decoded; iPXE and UEFI send plain ones. */
+function nameOf(request: IncomingMessage): string {
+  const target = (request.url ?? "/").replace(/^https?:\/\/[^/]*/i, ""); // absolute form: RFC 9112 §3.2.2
+  const path = target.split(/[?#]/, 1)[0] ?? "";
+  try {
+    return decodeURIComponent(path).replace(/^\//, "");
+  } catch {
+    return path.replace(/^\//, ""); // a broken escape: a name that is in no table
+  }
+}
+
+function peerOf(request: IncomingMessage): Ipv4Address {
+  return parseIpv4Address((request.socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, ""));
+}
+
+function publish(
+  context: BootListenerContext,
+  request: IncomingMessage,
+  name: string,
+  sent: Pick<Sent, "bytes"> & { readonly outcome: "sent" | "not-found" | "aborted" },
+): void {
+  if (request.method !== "GET") return; // a HEAD is a question, not a fetch
+  const address = peerOf(request);
+  const mac = context.leases.macOf(address);
+  const { bytes, outcome } = sent;
+  context.events.publish({
+    topic: "boot-file",
+    address,
+    ...(mac && { mac }),
+    protocol: "http",
+    name: shown(name),
+    bytes,
+    outcome,
+  });
+}
+
+function problem(
+  response: ServerResponse,
+  request: IncomingMessage,
+  what: { readonly status: number; readonly title: string; readonly code?: string },
+): void {
+  const { status, title, code } = what;
+  const instance = shown(request.url ?? "/");
+  const type = code === undefined ? "about:blank" : `/problems/${code}`;
+  const body = Buffer.from(JSON.stringify({ type, title, status, instance }));
+  response.writeHead(status, {
+    "content-type": "application/problem+json",
+    "content-length": body.length,
+    ...(status === 401 && { "www-authenticate": "Bearer" }),
+  });
+  response.end(request.method === "HEAD" ? undefined : body);
+}
+
+function shown(text: string): string {
+  return text.length > maxNameShown ? `${text.slice(0, maxNameShown)}…` : text;
+}

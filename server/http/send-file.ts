@@ -1,0 +1,209 @@
+/**
+ * One file as an HTTP answer: GET and HEAD, conditions and one range (RFC 9110
+ * §13, §14), from memory or from disk.
+ *
+ * From memory it goes out in large slices without a copy; from disk through two
+ * buffers in turn, one being read while the other is sent, so that a hundred
+ * slow clients cost a hundred times 512 KiB and not a hundred images.
+ */
+
+import { type FileHandle, open } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { NotFoundError } from "../errors.ts";
+
+const sliceBytes = 256 * 1024;
+
+export interface Sendable {
+  readonly contentType: string;
+  /** Strong, with its quotes; without one there are no conditions and nothing may be cached. */
+  readonly etag?: string;
+  /** A path made by this program, never from the wire. */
+  readonly content: { readonly bytes: Uint8Array } | { readonly path: string };
+}
+
+export interface Sent {
+  /** Octets of the file handed to the system; less than asked for when aborted. */
+  readonly bytes: number;
+  readonly outcome: "sent" | "aborted";
+}
+
+/** First and last octet, both included. */
+export interface ByteRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * Answers `request` with the file. Resolves when all is sent or the client is
+ * gone; the status can be 200, 206, 304 or 416.
+ *
+ * @throws NotFoundError before anything is sent, when the path is not there any more
+ */
+export async function sendFile(
+  request: IncomingMessage,
+  response: ServerResponse,
+  file: Sendable,
+): Promise<Sent> {
+  if ("bytes" in file.content) return send(request, response, file, memory(file.content.bytes));
+  const handle = await openFile(file.content.path);
+  try {
+    const { size } = await handle.stat();
+    return await send(request, response, file, disk(handle, size));
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * The range a `Range` header asks for, of a file of `size` octets.
+ *
+ * @returns undefined: send it all (no header, several ranges, another unit, or
+ *   nonsense, all of which RFC 9110 §14.2 allows to ignore); `unsatisfiable`: 416
+ */
+export function parseRange(
+  header: string | undefined,
+  size: number,
+): ByteRange | "unsatisfiable" | undefined {
+  const match = /^bytes=(?<from>\d{0,15})-(?<to>\d{0,15})$/i.exec(header?.trim() ?? "");
+  const { from = "", to = "" } = match?.groups ?? {};
+  if (from === "" && to === "") return undefined;
+  if (from === "") {
+    const suffix = Math.min(Number(to), size);
+    return suffix === 0 ? "unsatisfiable" : { first: size - suffix, last: size - 1 };
+  }
+  const first = Number(from);
+  if (to !== "" && Number(to) < first) return undefined;
+  if (first >= size) return "unsatisfiable";
+  return { first, last: to === "" ? size - 1 : Math.min(Number(to), size - 1) };
+}
+
+interface Source {
+  readonly size: number;
+  /** Slices of at most 256 KiB. The one before the last given must have left when the next is asked for. */
+  slices(range: ByteRange): AsyncIterable<Uint8Array>;
+}
+
+async function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  file: Sendable,
+  source: Source,
+): Promise<Sent> {
+  const { size } = source;
+  const nothing: Sent = { bytes: 0, outcome: "sent" };
+  response.setHeader("accept-ranges", "bytes");
+  if (file.etag) response.setHeader("etag", file.etag);
+  else response.setHeader("cache-control", "no-store");
+  if (file.etag && isNamedIn(request.headers["if-none-match"], file.etag)) {
+    response.writeHead(304).end();
+    return nothing;
+  }
+  const range = rangeOf(request, file.etag, size);
+  if (range === "unsatisfiable") {
+    response.writeHead(416, { "content-range": `bytes */${size}`, "content-length": 0 }).end();
+    return nothing;
+  }
+  const part = range ?? { first: 0, last: size - 1 };
+  const length = part.last - part.first + 1;
+  if (range) response.setHeader("content-range", `bytes ${part.first}-${part.last}/${size}`);
+  response.writeHead(range ? 206 : 200, {
+    "content-type": file.contentType,
+    "content-length": length,
+  });
+  if (request.method === "HEAD" || length === 0) {
+    response.end();
+    return nothing;
+  }
+  return pour(response, source.slices(part), length);
+}
+
+function rangeOf(
+  request: IncomingMessage,
+  etag: string | undefined,
+  size: number,
+): ByteRange | "unsatisfiable" | undefined {
+  if (request.method !== "GET") return undefined; // RFC 9110 §14.2: Range is for GET only
+  const condition = request.headers["if-range"];
+  // a date never matches: we do not send Last-Modified
+  if (condition !== undefined && condition !== etag) return undefined;
+  return parseRange(request.headers.range, size);
+}
+
+/** Weak comparison (RFC 9110 §13.1.2). */
+function isNamedIn(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false;
+  const named = header.split(",").map((one) => one.trim().replace(/^W\//, ""));
+  return named.includes("*") || named.includes(etag);
+}
+
+/** Sends each slice when the one before it has left; ends the response. */
+async function pour(
+  response: ServerResponse,
+  slices: AsyncIterable<Uint8Array>,
+  length: number,
+): Promise<Sent> {
+  let bytes = 0;
+  let leave: () => void = () => undefined;
+  response.once("close", () => leave()); // a write of a dead connection may never call back
+  const write = (slice: Uint8Array) =>
+    new Promise<void>((resolve) => {
+      leave = resolve;
+      response.write(slice, (error) => {
+        if (!error) bytes += slice.length;
+        resolve();
+      });
+    });
+  let previous = Promise.resolve();
+  for await (const slice of slices) {
+    await previous;
+    if (response.destroyed) break;
+    previous = write(slice);
+  }
+  await previous;
+  if (bytes < length)
+    response.destroy(); // the file shrank, or the client left: never a quiet short body
+  else response.end();
+  return { bytes, outcome: bytes < length ? "aborted" : "sent" };
+}
+
+function memory(bytes: Uint8Array): Source {
+  return {
+    size: bytes.length,
+    async *slices({ first, last }) {
+      for (let at = first; at <= last; at += sliceBytes) {
+        yield bytes.subarray(at, Math.min(at + sliceBytes, last + 1));
+      }
+    },
+  };
+}
+
+function disk(handle: FileHandle, size: number): Source {
+  return {
+    size,
+    async *slices({ first, last }) {
+      const bufferBytes = Math.min(sliceBytes, last + 1 - first);
+      let [filling, sending] = [
+        Buffer.allocUnsafeSlow(bufferBytes),
+        Buffer.allocUnsafeSlow(bufferBytes),
+      ];
+      for (let at = first; at <= last; ) {
+        const buffer = filling;
+        [filling, sending] = [sending, filling];
+        const wanted = Math.min(buffer.length, last + 1 - at);
+        const { bytesRead } = await handle.read(buffer, 0, wanted, at);
+        if (bytesRead === 0) return; // the file became shorter
+        yield buffer.subarray(0, bytesRead);
+        at += bytesRead;
+      }
+    },
+  };
+}
+
+async function openFile(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, "r");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
+    throw new NotFoundError("the file is not there any more", { cause });
+  }
+}
