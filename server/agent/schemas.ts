@@ -78,9 +78,9 @@ export const reportSchema = Type.Object(
     stage: literals(stages),
     percent: Type.Number({ minimum: 0, maximum: 100 }),
     bytesPerSecond: Type.Optional(Type.Number({ minimum: 0 })),
-    reason: Type.Optional(text(4000)),
+    reason: Type.Optional(text(65536)),
     retryable: Type.Optional(Type.Boolean()),
-    log: Type.Optional(Type.Array(text(4000), { maxItems: 500 })),
+    log: Type.Optional(Type.Array(text(65536), { maxItems: 500 })),
     sshHostKeys: Type.Optional(Type.Array(text(256), { maxItems: 16 })),
   },
   strict,
@@ -101,9 +101,12 @@ export type CheckInBody = Static<typeof checkInSchema>;
 export type ReportBody = Static<typeof reportSchema>;
 export type AssignmentQuery = Static<typeof assignmentQuerySchema>;
 
-/** The same value with every control character (C0, DEL, C1) in its texts made a space. */
+/** A line of a log or a reason is cut after so many characters, not refused: the rest still counts. */
+const maxKept = 2000;
+
+/** The same value with every control character (C0, DEL, C1) in its texts made a space, and long texts cut. */
 export function cleaned<T>(value: T): T {
   return JSON.parse(JSON.stringify(value), (_key, member: unknown) =>
-    typeof member === "string" ? member.replaceAll(/\p{Cc}/gu, " ") : member,
+    typeof member === "string" ? member.slice(0, maxKept).replaceAll(/\p{Cc}/gu, " ") : member,
   ) as T;
 }
