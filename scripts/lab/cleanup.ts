@@ -39,16 +39,25 @@ export function createCleanup(warn: (line: string) => void = console.error): Cle
   };
 }
 
-/** Runs `cleanup` and ends the process on Ctrl-C, SIGTERM or a closed terminal; 128 + signal number as exit code. */
-export function cleanUpOnSignals(cleanup: Cleanup, before: () => void = () => {}): void {
+/**
+ * Runs `cleanup` and ends the process on Ctrl-C, SIGTERM or a closed terminal; 128 + signal number as exit code.
+ *
+ * @returns takes that back, for a time in which a signal means "go on".
+ */
+export function cleanUpOnSignals(cleanup: Cleanup, before: () => void = () => {}): () => void {
   const numbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
-  for (const [signal, number] of Object.entries(numbers)) {
-    process.once(signal, () => {
+  const handlers = Object.entries(numbers).map(([signal, number]) => {
+    const handler = () => {
       before();
       cleanup.run();
       process.exit(128 + number);
-    });
-  }
+    };
+    process.once(signal, handler);
+    return () => void process.off(signal, handler);
+  });
+  return () => {
+    for (const off of handlers) off();
+  };
 }
 
 /** True while a process with this id exists. */

@@ -12,7 +12,7 @@
  */
 
 import type { Cleanup } from "./cleanup.ts";
-import { isAlive } from "./cleanup.ts";
+import { endProcess, isAlive } from "./cleanup.ts";
 import { run } from "./command.ts";
 
 export interface LabNetwork {
@@ -35,8 +35,15 @@ export function removeStaleNamespaces(): void {
   for (const line of run("ip", ["netns", "list"]).split("\n")) {
     const [name = ""] = line.split(" ");
     const pid = /^mb(?<pid>\d+)(?:n\d+)?-/.exec(name)?.groups?.["pid"];
-    if (pid !== undefined && !isAlive(Number(pid))) run("ip", ["netns", "delete", name]);
+    if (pid === undefined || isAlive(Number(pid))) continue;
+    for (const left of processesIn(name)) endProcess(left);
+    run("ip", ["netns", "delete", name]);
   }
+}
+
+/** Whoever still runs in one of our namespaces was started by us, or by what we started (a server's Redis). */
+function processesIn(namespace: string): readonly number[] {
+  return run("ip", ["netns", "pids", namespace]).split(/\s+/).filter(Boolean).map(Number);
 }
 
 let count = 0;
@@ -53,6 +60,7 @@ export function createNetwork(serverAddress: string, cleanup: Cleanup): LabNetwo
   const made: string[] = [];
   const close = () => {
     for (let name = made.pop(); name !== undefined; name = made.pop()) {
+      for (const pid of processesIn(name)) endProcess(pid);
       run("ip", ["netns", "delete", name]);
     }
   };

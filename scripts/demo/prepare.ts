@@ -1,0 +1,42 @@
+/** Everything the demonstration needs before it can power a rack on: packages, netinst, loaders, images, page. */
+
+import { join } from "node:path";
+import type { Architecture } from "#protocol/firmware.ts";
+import { buildImage } from "../../images/recipes/debian-minbase/build.ts";
+import { ensureWebBuilt } from "../build-web.ts";
+import { type Accelerator, probeKvm } from "../lab/kvm.ts";
+import { type GuestFirmware, guestArchitecture } from "../lab/qemu.ts";
+import { cacheDirectory as cache, setup } from "../setup.ts";
+import { type ImageFile, imageNameFor } from "./scenario.ts";
+
+export interface Prepared {
+  readonly netinstDirectory: string;
+  readonly loadersDirectory: string;
+  readonly images: ReadonlyMap<string, ImageFile>;
+  readonly accelerator: Accelerator;
+}
+
+export async function prepare(
+  firmwares: readonly GuestFirmware[],
+  say: (line: string) => void,
+): Promise<Prepared> {
+  const architectures = [...new Set(firmwares.map(guestArchitecture))];
+  await setup({ purpose: "demo", architectures, log: say });
+  await ensureWebBuilt();
+  const images = new Map<string, ImageFile>();
+  for (const firmware of firmwares) {
+    const name = imageNameFor(firmware);
+    if (images.has(name)) continue;
+    const architecture: Architecture = guestArchitecture(firmware);
+    const bootloader = firmware === "raspberry-pi-3" ? "raspberry-pi" : "grub";
+    const built = await buildImage({ architecture, variant: bootloader, cache, log: say });
+    images.set(name, { path: built.raw, architecture, bootloader });
+  }
+  const netinstDirectory = join(cache, "netinst");
+  const hasX86 = architectures.includes("amd64");
+  const accelerator = hasX86 ? await probeKvm(join(netinstDirectory, "amd64", "kernel")) : "tcg";
+  say(
+    accelerator === "kvm" ? "KVM runs guests here" : "no usable KVM: x86 guests are emulated too",
+  );
+  return { netinstDirectory, loadersDirectory: join(cache, "loaders"), images, accelerator };
+}

@@ -1,0 +1,149 @@
+/**
+ * The whole laboratory: network, nodes with power strip, server, first admin.
+ * What the demonstration shows and the end-to-end tests check both stand on this.
+ */
+
+import { randomBytes } from "node:crypto";
+import { copyFileSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Api, createApi } from "./api.ts";
+import type { Cleanup } from "./cleanup.ts";
+import type { Accelerator } from "./kvm.ts";
+import { createNetwork, type LabNetwork } from "./namespaces.ts";
+import { type Guest, type GuestFirmware, variableTemplates } from "./qemu.ts";
+import { type QemuRack, startQemuRack } from "./qemu-rack.ts";
+import { type ServerProcess, startServerProcess } from "./server-process.ts";
+
+/** A node as the laboratory knows it: the truth that the server has to find out. */
+export interface LabNode {
+  /** Outlet, tap and serial log: `a1`. */
+  readonly outlet: string;
+  readonly stack: string;
+  readonly slot: string;
+  /** Host name it must end up with. */
+  readonly hostname: string;
+  readonly guest: Guest;
+}
+
+export interface VirtualRack {
+  readonly nodes: readonly LabNode[];
+  readonly rackName: string;
+  readonly network: LabNetwork;
+  readonly strip: QemuRack;
+  readonly api: Api;
+  /** Name and password of the admin that was made with the set-up code. */
+  readonly admin: { readonly name: string; readonly password: string };
+  readonly adminSocket: string;
+  /** Kills the server as a power cut would, and starts it again on the same state. */
+  killAndRestartServer(): Promise<void>;
+  /** Ends nodes and server; the network goes with the clean-up. */
+  close(): Promise<void>;
+}
+
+export interface VirtualRackOptions {
+  readonly firmwares: readonly GuestFirmware[];
+  readonly accelerator: Accelerator;
+  /** Disks, logs, sockets, the server's state. Made if missing; keep its path below 60 characters. */
+  readonly directory: string;
+  readonly netinstDirectory: string;
+  readonly loadersDirectory: string;
+  readonly adminPort: number;
+  readonly logLevel?: string;
+  readonly cleanup: Cleanup;
+  readonly onLine?: (outlet: string, line: string) => void;
+}
+
+const rackName = "demo";
+const diskOctets = 2 * 1024 ** 3; // QEMU's SD card wants a power of two
+/** OVMF and AAVMF need some 200 MiB for themselves before anything boots. */
+const memoryMiB = {
+  bios: 512,
+  "uefi-x64": 512,
+  "uefi-arm64": 512,
+  "raspberry-pi-3": 1024,
+} as const;
+const places = {
+  bios: { stack: "a", slot: "1", mac: "52:54:00:77:0a:01" },
+  "uefi-x64": { stack: "a", slot: "2", mac: "52:54:00:77:0a:02" },
+  "uefi-arm64": { stack: "b", slot: "1", mac: "52:54:00:77:0b:01" },
+  "raspberry-pi-3": { stack: "b", slot: "2", mac: "b8:27:eb:77:0b:02" },
+} as const;
+
+export async function createVirtualRack(options: VirtualRackOptions): Promise<VirtualRack> {
+  const { directory, cleanup } = options;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const network = createNetwork("10.77.0.1/24", cleanup);
+  const nodes = options.firmwares.map((firmware) => makeNode(firmware, directory));
+  const strip = await startQemuRack({
+    guests: nodes.map((node) => node.guest),
+    network,
+    accelerator: options.accelerator,
+    directory,
+    cleanup,
+    ...(options.onLine && { onLine: options.onLine }),
+  });
+  const serverOptions = { ...options, network };
+  let server: ServerProcess = await startServerProcess(serverOptions);
+  const api = createApi(server.adminSocket);
+  const admin = { name: "admin", password: randomBytes(9).toString("base64url") };
+  const session = await api.send<{ token: string }>("POST", "/api/v1/setup", {
+    code: server.setupCode,
+    ...admin,
+  });
+  api.token = session.token;
+  return {
+    nodes,
+    rackName,
+    network,
+    strip,
+    api,
+    admin,
+    adminSocket: server.adminSocket,
+    async killAndRestartServer() {
+      await server.kill();
+      server = await startServerProcess(serverOptions);
+    },
+    async close() {
+      await Promise.all([strip.close(), server.stop()]);
+    },
+  };
+}
+
+function makeNode(firmware: GuestFirmware, directory: string): LabNode {
+  const { stack, slot, mac } = places[firmware];
+  const outlet = `${stack}${slot}`;
+  const disk = join(directory, `${outlet}.img`);
+  writeFileSync(disk, "");
+  truncateSync(disk, diskOctets);
+  const template =
+    firmware === "uefi-x64" || firmware === "uefi-arm64" ? variableTemplates[firmware] : undefined;
+  const variables = template && join(directory, `${outlet}.vars.fd`);
+  if (template && variables) copyFileSync(template, variables);
+  const guest: Guest = {
+    name: outlet,
+    firmware,
+    mac,
+    memoryMiB: memoryMiB[firmware],
+    disk,
+    ...(variables !== undefined && { variables }),
+  };
+  return { outlet, stack, slot, hostname: `${rackName}-${stack}-${slot}`, guest };
+}
+
+/** The rack file of these nodes, in the form the server takes (JSON is YAML). */
+export function rackFileOf(nodes: readonly LabNode[], powerSocket: string): string {
+  const stacks = [...new Set(nodes.map((node) => node.stack))];
+  return JSON.stringify({
+    name: rackName,
+    stacks: stacks.map((stack, x) => ({
+      name: stack,
+      x,
+      slots: nodes
+        .filter((node) => node.stack === stack)
+        .map(({ slot, outlet }) => ({
+          name: slot,
+          outlet: { driver: "qemu", settings: { socket: powerSocket, outlet } },
+        })),
+    })),
+  });
+}
