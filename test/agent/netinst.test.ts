@@ -20,7 +20,7 @@ test("the agent enrols with its token and then checks in by its certificate", as
   const signal = AbortSignal.timeout(10_000);
   const credential = await enrol(
     {
-      settings: settings as EnrolContext["settings"],
+      settings: settings as unknown as EnrolContext["settings"],
       key: pinKey(site.serverKey),
       hardware,
       connection: stranger,
