@@ -4,10 +4,8 @@ import type { Ipv4Address } from "#protocol/brand.ts";
 import type { BootClient } from "../boot/client.ts";
 import type { BootReply } from "../boot/profile.ts";
 import type { Subnet } from "../config.ts";
-import { isRaspberryPi } from "./client.ts";
 import { messageTypes, option, optionCode, readOption } from "./codec/options.ts";
 import { broadcastFlag, type DhcpPacket, encodePacket, type Options } from "./codec/packet.ts";
-import { encodeEncapsulated, raspberryPiBoot } from "./codec/vendor.ts";
 import { unspecified } from "./destination.ts";
 
 type Entry = readonly [code: number, value: Uint8Array];
@@ -124,9 +122,6 @@ function bootOptions(boot: BootReply, client: BootClient, request: DhcpPacket): 
   const isHttp = client.vendorClass?.startsWith("HTTPClient") ?? false;
   return [
     ...(boot.vendorClass ? [option("vendorClass", boot.vendorClass)] : []),
-    ...(isRaspberryPi(client)
-      ? [option("vendorInformation", encodeEncapsulated(raspberryPiBoot))]
-      : []),
     ...(isHttp ? [] : [option("tftpServerName", boot.serverName ?? boot.nextServer)]),
     ...(boot.bootFile ? [option("bootFileName", boot.bootFile)] : []),
     ...(machine ? [option("clientMachine", machine)] : []), // RFC 4578 §2.3

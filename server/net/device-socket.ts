@@ -6,8 +6,6 @@
  * 255.255.255.255 leaves by that interface without any route (socket(7)).
  */
 
-import { closeSync } from "node:fs";
-
 /** Linux's numbers (asm-generic/socket.h, bits/socket.h): equal on amd64 and arm64. */
 const linux = {
   internet: 2, // AF_INET
@@ -41,6 +39,7 @@ interface CLibrary {
   socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, size: number): number;
   bind(fd: number, address: Uint8Array, size: number): number;
+  close(fd: number): number;
   errno(): number;
 }
 
@@ -76,9 +75,14 @@ export async function openDeviceSocket(binding: DeviceBinding): Promise<number> 
     check("bind", c.bind(fd, address, address.length));
     return fd;
   } catch (error) {
-    closeSync(fd);
+    c.close(fd);
     throw error;
   }
+}
+
+/** For a descriptor that nobody took over. */
+export async function closeDeviceSocket(fd: number): Promise<void> {
+  (await loaded)?.close(fd);
 }
 
 async function loadCLibrary(): Promise<CLibrary> {
@@ -88,6 +92,7 @@ async function loadCLibrary(): Promise<CLibrary> {
     socket: library.func("int socket(int, int, int)"),
     setsockopt: library.func("int setsockopt(int, int, int, const void *, uint32_t)"),
     bind: library.func("int bind(int, const void *, uint32_t)"),
+    close: library.func("int close(int)"),
     errno: () => koffi.errno(),
   };
 }

@@ -7,11 +7,10 @@
  */
 
 import { createSocket, type Socket } from "node:dgram";
-import { closeSync } from "node:fs";
 import { type Ipv4Address, parseIpv4Address } from "#protocol/brand.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { openDeviceSocket, SystemCallError } from "./device-socket.ts";
+import { closeDeviceSocket, openDeviceSocket, SystemCallError } from "./device-socket.ts";
 
 export interface Sender {
   readonly address: Ipv4Address;
@@ -95,7 +94,7 @@ function portError(options: DatagramOptions, taken: boolean, cause: unknown): Co
 function bind(socket: Socket, options: DatagramOptions, fd: number | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once("error", (error: NodeJS.ErrnoException) => {
-      if (fd !== undefined) closeSync(fd);
+      if (fd !== undefined) void closeDeviceSocket(fd);
       reject(
         error.code === "EADDRINUSE" || error.code === "EACCES"
           ? portError(options, error.code === "EADDRINUSE", error)

@@ -40,7 +40,7 @@ const table = {
   clientInterface: [94, "bytes"],
   /** RFC 4578 §2.3; see pxe.ts. */
   clientMachine: [97, "bytes"],
-  /** iPXE's encapsulated options; see vendor.ts. */
+  /** iPXE's encapsulated options. */
   ipxe: [175, "bytes"],
 } as const satisfies Record<string, readonly [code: number, type: keyof ValueTypes]>;
 

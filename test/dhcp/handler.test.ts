@@ -1,0 +1,459 @@
+import test from "ava";
+import { type Ipv4Address, parseIpv4Address } from "#protocol/brand.ts";
+import { familyOf } from "../../server/boot/firmware/registry.ts";
+import { createBoot } from "../../server/boot/profile.ts";
+import type { Subnet } from "../../server/config.ts";
+import {
+  type MessageType,
+  option,
+  readMessageType,
+  readOption,
+} from "../../server/dhcp/codec/options.ts";
+import { type DhcpPacket, decodePacket, encodePacket } from "../../server/dhcp/codec/packet.ts";
+import {
+  createRecent,
+  type Decision,
+  type HandlerContext,
+  handlePacket,
+} from "../../server/dhcp/handler.ts";
+import { PacketError, PoolExhaustedError } from "../../server/errors.ts";
+import type { Admission } from "../../server/lease/admission.ts";
+import { silentLog } from "../../server/log.ts";
+import {
+  corpus,
+  fixture,
+  fixtures,
+  macOf,
+  message,
+  pi3Discover,
+  pi4Discover,
+} from "../support/dhcp.ts";
+import { mac, type Network, network, subnet, withoutPool } from "../support/network.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+import { hex } from "../support/vectors.ts";
+
+const ip = parseIpv4Address;
+const own = ip("10.77.0.1");
+const other = ip("10.77.0.2");
+const reserved = ip("10.77.0.10");
+const node = mac("52:54:00:00:00:01");
+const fixed = withoutPool(subnet);
+
+/** The real answer of each firmware's family; only the files behind it are missing. */
+const boot: HandlerContext["boot"] = {
+  reply: (client, server) => client.firmware && familyOf(client.firmware)?.reply(client, server),
+};
+
+type World = Network & { readonly context: HandlerContext };
+
+function world(change: Partial<HandlerContext> = {}): World {
+  const net = network();
+  const context: HandlerContext = {
+    subnets: [fixed],
+    server: { address: own, httpUrl: "http://10.77.0.1:8080" },
+    leases: net.leases,
+    admission: { heard: () => undefined },
+    boot,
+    events: net.events,
+    recent: createRecent(),
+    ...change,
+  };
+  return { ...net, context };
+}
+
+/** A world where the sender has the first reserved address. */
+function known(packet: DhcpPacket, change: Partial<HandlerContext> = {}): World {
+  const made = world(change);
+  made.leases.reserve({ mac: macOf(packet), subnet: fixed, hostname: "node-1" });
+  return made;
+}
+
+type Reply = Extract<Decision, { kind: "reply" }>;
+
+/** The reply as the wire carries it: encoded and decoded. */
+function answered(decision: Decision): Reply & { readonly packet: DhcpPacket } {
+  if (decision.kind !== "reply") throw new RangeError(`silence: ${decision.reason}`);
+  return { ...decision, packet: decodePacket(encodePacket(decision.packet)) };
+}
+
+function outcome(decision: Decision): string {
+  return decision.kind === "reply"
+    ? `${decision.type} ${decision.packet.yiaddr}`
+    : `silence ${decision.reason}`;
+}
+
+for (const { client, type } of fixtures.filter((one) => one.type !== "RELEASE")) {
+  test(`replay: ${client} ${type}, known, is answered with its reservation`, (t) => {
+    const packet = fixture(client, "DISCOVER");
+    const { context } = known(packet);
+    const offer = answered(handlePacket(packet, context));
+    const asked =
+      type === "DISCOVER" ? packet : withServer(fixture(client, "REQUEST"), reserved, own);
+    const reply = answered(handlePacket(asked, context));
+    t.is(reply.type, type === "DISCOVER" ? "offer" : "ack");
+    t.is(String(reply.packet.yiaddr), "10.77.0.10");
+    t.is(reply.packet.xid, asked.xid);
+    t.deepEqual(reply.packet.chaddr, asked.chaddr);
+    t.is(String(readOption(reply.packet.options, "serverIdentifier")), "10.77.0.1");
+    t.deepEqual(reply.packet.options.get(97), asked.options.get(97) && bootId(reply, asked));
+    t.is(
+      reply.packet.file,
+      offer.packet.file,
+      "the ACK has the boot file of the OFFER: some firmware reads the one, some the other",
+    );
+  });
+}
+
+// As captured: the server has the address the REQUEST names, the node the one it asks for.
+const all: Subnet = {
+  ...fixed,
+  cidr: "10.0.0.0/8",
+  network: ip("10.0.0.0"),
+  broadcast: ip("10.255.255.255"),
+};
+for (const [name, bytes] of corpus()) {
+  const packet = decodePacket(bytes);
+  const type = readMessageType(packet.options);
+  if (type !== "discover" && type !== "request") continue;
+  const address = readOption(packet.options, "requestedAddress") ?? reserved;
+  const server = readOption(packet.options, "serverIdentifier") ?? own;
+  const expected = `${type === "discover" ? "offer" : "ack"} ${address}`;
+  test(`replay: ${name}: ${expected}`, (t) => {
+    const { context, leases } = world({
+      subnets: [all],
+      server: { address: server, httpUrl: `http://${server}:8080` },
+    });
+    leases.reserve({ mac: macOf(packet), subnet: all, address });
+    t.is(outcome(handlePacket(packet, context)), expected);
+  });
+}
+
+/** Option 97 is echoed to boot clients only. */
+function bootId(reply: Reply, asked: DhcpPacket): Uint8Array | undefined {
+  return reply.packet.siaddr === "0.0.0.0" ? undefined : asked.options.get(97);
+}
+
+function withServer(packet: DhcpPacket, address: Ipv4Address, server: Ipv4Address): DhcpPacket {
+  return {
+    ...packet,
+    ciaddr: ip("0.0.0.0"),
+    options: new Map([
+      ...packet.options,
+      option("requestedAddress", address),
+      option("serverIdentifier", server),
+    ]),
+  };
+}
+
+test("the ordinary options are in the OFFER", (t) => {
+  const packet = message("discover");
+  const { context } = known(packet);
+  const { packet: offer, destination } = answered(handlePacket(packet, context));
+  const read = {
+    mask: readOption(offer.options, "subnetMask"),
+    broadcast: readOption(offer.options, "broadcastAddress"),
+    router: readOption(offer.options, "router"),
+    dns: readOption(offer.options, "domainNameServer"),
+    name: readOption(offer.options, "hostName"),
+    lease: readOption(offer.options, "leaseTime"),
+    t1: readOption(offer.options, "renewalTime"),
+    t2: readOption(offer.options, "rebindingTime"),
+  };
+  t.deepEqual<object, object>(read, {
+    mask: "255.255.255.0",
+    broadcast: "10.77.0.255",
+    router: ["10.77.0.254"],
+    dns: ["10.77.0.1"],
+    name: "node-1",
+    lease: 3600,
+    t1: 1800,
+    t2: 3150,
+  });
+  t.deepEqual<object, object>(destination, {
+    kind: "neighbour",
+    address: "10.77.0.10",
+    mac: node,
+    fallback: "broadcast",
+  });
+});
+
+test("an ordinary OS client gets no boot options", (t) => {
+  const packet = fixture("systemd-networkd-252", "DISCOVER");
+  const { packet: offer } = answered(handlePacket(packet, known(packet).context));
+  t.is(offer.file + String(offer.siaddr), "0.0.0.0");
+  for (const code of [43, 60, 66, 67, 97, 175]) t.false(offer.options.has(code), `option ${code}`);
+});
+
+test("UEFI PXE gets its boot file in the header and in 67, server in siaddr and 66", (t) => {
+  const packet = fixture("ovmf-x64-pxe", "DISCOVER");
+  const reply = answered(handlePacket(packet, known(packet).context));
+  const { options } = reply.packet;
+  t.is(reply.packet.file, "ipxe-x64.efi");
+  t.is(readOption(options, "bootFileName"), "ipxe-x64.efi");
+  t.is(readOption(options, "tftpServerName"), "10.77.0.1");
+  t.is(String(reply.packet.siaddr), "10.77.0.1");
+  t.is(reply.destination.kind, "broadcast");
+});
+
+test("UEFI HTTP boot gets 60 HTTPClient and the URL in 67", (t) => {
+  const packet = fixture("aavmf-arm64-http", "DISCOVER");
+  const { options } = answered(handlePacket(packet, known(packet).context)).packet;
+  t.is(readOption(options, "vendorClass"), "HTTPClient");
+  t.regex(readOption(options, "bootFileName") ?? "", /^http:\/\/10\.77\.0\.1:8080\//);
+  t.false(options.has(66));
+});
+
+test("the real boot room answers a captured UEFI PXE client, and not a running OS", (t) => {
+  const made = known(fixture("ovmf-x64-pxe", "DISCOVER"));
+  const directory = temporaryDirectory(t);
+  const { boot: _, ...rest } = made.context;
+  const real = createBoot({
+    config: {
+      netinstDirectory: directory,
+      loadersDirectory: directory,
+      discovery: { group: "239.77.65.82", port: 1337 },
+      kernelArguments: [],
+      subnets: [fixed],
+    },
+    store: made.store,
+    leases: made.leases,
+    windows: { tokenFor: () => undefined },
+    site: { serverKey: "" },
+    servers: [rest.server],
+    events: made.events,
+    log: silentLog,
+  });
+  const context = { ...rest, boot: real };
+  const pxe = answered(handlePacket(fixture("ovmf-x64-pxe", "DISCOVER"), context));
+  t.is(pxe.packet.file, "ipxe-x64.efi");
+  made.leases.reserve({ mac: node, subnet: fixed });
+  const os = answered(handlePacket(message("discover"), context));
+  t.is(os.packet.file, "");
+});
+
+test("iPXE gets its script and no-pxedhcp", (t) => {
+  const packet = fixture("ipxe-2025-efi-x64", "DISCOVER");
+  const { options } = answered(handlePacket(packet, known(packet).context)).packet;
+  t.is(readOption(options, "ipxe")?.toHex(), "b00101");
+});
+
+test("a Raspberry Pi 3 has its address bound by the OFFER, by unicast, with option 43 and 97", (t) => {
+  const packet = pi3Discover();
+  const { context, leases } = known(packet);
+  const reply = answered(handlePacket(packet, context));
+  t.is(leases.list()[0]?.state, "bound");
+  t.like(reply.destination, { kind: "neighbour", fallback: "silence" });
+  // boot-net.adoc, the name padded with three blanks
+  const expected = hex(
+    `060103 0a0400505845 0917000014 52617370626572727920506920426f6f74 202020 ff`,
+  );
+  t.deepEqual(reply.packet.options.get(43), expected);
+  t.deepEqual(reply.packet.options.get(97), packet.options.get(97));
+  t.is(readOption(reply.packet.options, "tftpServerName"), "10.77.0.1");
+});
+
+test("48 Raspberry Pi 3 with one transaction id get 48 addresses, each its own", (t) => {
+  const wide: Subnet = { ...fixed, reserved: { first: ip("10.77.0.10"), last: ip("10.77.0.99") } };
+  const { context, leases } = world({ subnets: [wide] });
+  const boards = Array.from(
+    { length: 48 },
+    (_, index) => `b8:27:eb:00:00:${(index + 16).toString(16)}`,
+  );
+  for (const board of boards) leases.reserve({ mac: mac(board), subnet: wide });
+  const replies = boards.map((board) => answered(handlePacket(pi3Discover(board), context)));
+  t.is(new Set(replies.map(({ packet }) => packet.yiaddr)).size, 48);
+  for (const [index, reply] of replies.entries()) {
+    t.like(reply.destination, { kind: "neighbour", mac: mac(boards[index] ?? "") });
+  }
+});
+
+test("a Raspberry Pi 4 whose REQUEST leaves option 60 out still gets its boot options", (t) => {
+  const discover = pi4Discover({ xid: 9 });
+  const { context } = known(discover);
+  handlePacket(discover, context);
+  const request = withServer(
+    message("request", { mac: "dc:a6:32:01:36:c2", xid: 9 }),
+    reserved,
+    own,
+  );
+  const ack = answered(handlePacket(request, context));
+  t.is(ack.type, "ack");
+  t.true(ack.packet.options.has(43));
+  t.is(readOption(ack.packet.options, "vendorClass"), "PXEClient");
+});
+
+test("every DISCOVER is published with what it says", (t) => {
+  const { context, published } = world();
+  handlePacket(pi4Discover(), context);
+  t.deepEqual<object, object>(published, [
+    { topic: "heard", mac: "dc:a6:32:01:36:c2", firmware: "raspberry-pi-4", serial: "a1b2c3d4" },
+  ]);
+});
+
+test("the node a learning rack expects is admitted before the OFFER", (t) => {
+  const made = world();
+  const admission: Admission = {
+    heard: (client, where) => made.leases.reserve({ mac: client.mac, subnet: where }),
+  };
+  const decision = handlePacket(message("discover"), { ...made.context, admission });
+  t.is(outcome(decision), "offer 10.77.0.10");
+});
+
+test("a full pool is an error the edge logs", (t) => {
+  const { context } = world({ subnets: [subnet] });
+  for (const last of ["0a", "0b"]) {
+    handlePacket(message("discover", { mac: `52:54:00:00:00:${last}` }), context);
+  }
+  t.throws(() => handlePacket(message("discover"), context), { instanceOf: PoolExhaustedError });
+});
+
+test("a requested address of three octets is refused with PacketError", (t) => {
+  const packet = message("request", { options: [[50, hex("0a4d00")]] });
+  t.throws(() => handlePacket(packet, known(packet).context), { instanceOf: PacketError });
+});
+
+const from = (type: MessageType, made: Parameters<typeof message>[1] = {}) => message(type, made);
+const asks = (address: Ipv4Address) => option("requestedAddress", address);
+const names = (server: Ipv4Address) => option("serverIdentifier", server);
+const wrong = ip("10.77.0.77");
+const elsewhere = ip("192.168.1.5");
+
+const ofKnown: readonly (readonly [title: string, packet: DhcpPacket, expected: string])[] = [
+  ["DISCOVER", from("discover"), "offer 10.77.0.10"],
+  ["selecting us", from("request", { options: [names(own), asks(reserved)] }), "ack 10.77.0.10"],
+  [
+    "selecting another server",
+    from("request", { options: [names(other), asks(reserved)] }),
+    "silence other-server",
+  ],
+  [
+    "selecting us with a wrong address",
+    from("request", { options: [names(own), asks(wrong)] }),
+    "nak 0.0.0.0",
+  ],
+  ["rebooting with its address", from("request", { options: [asks(reserved)] }), "ack 10.77.0.10"],
+  ["rebooting from elsewhere", from("request", { options: [asks(elsewhere)] }), "nak 0.0.0.0"],
+  ["renewing", from("request", { ciaddr: reserved }), "ack 10.77.0.10"],
+  ["renewing a wrong address", from("request", { ciaddr: wrong }), "nak 0.0.0.0"],
+  ["a REQUEST for nothing", from("request"), "silence no-address"],
+  ["INFORM", from("inform", { ciaddr: reserved }), "ack 0.0.0.0"],
+  ["INFORM from elsewhere", from("inform", { ciaddr: elsewhere }), "silence no-address"],
+  ["RELEASE", from("release", { ciaddr: reserved }), "silence noted"],
+  ["DECLINE", from("decline", { options: [asks(reserved)] }), "silence noted"],
+  ["another server's OFFER", from("offer"), "silence not-a-request"],
+  ["a relay of our subnet", from("discover", { giaddr: ip("10.77.0.253") }), "offer 10.77.0.10"],
+  [
+    "a relay of a foreign subnet",
+    from("discover", { giaddr: ip("10.99.0.1") }),
+    "silence foreign-subnet",
+  ],
+  [
+    "a firmware nobody has a loader for",
+    from("discover", { options: [option("vendorClass", "PXEClient:Arch:00027:UNDI:003000")] }),
+    "silence no-boot-file",
+  ],
+];
+for (const [title, packet, expected] of ofKnown) {
+  test(`of a known client: ${title}: ${expected}`, (t) => {
+    t.is(outcome(handlePacket(packet, known(packet).context)), expected);
+  });
+}
+
+const ofUnknown: readonly (readonly [
+  title: string,
+  packet: DhcpPacket,
+  pool: string,
+  none: string,
+])[] = [
+  ["DISCOVER", from("discover"), "offer 10.77.0.100", "silence unknown-client"],
+  [
+    "selecting us without an offer",
+    from("request", { options: [names(own), asks(wrong)] }),
+    "nak 0.0.0.0",
+    "nak 0.0.0.0",
+  ],
+  [
+    "rebooting",
+    from("request", { options: [asks(wrong)] }),
+    "silence unknown-client",
+    "silence unknown-client",
+  ],
+  [
+    "renewing",
+    from("request", { ciaddr: wrong }),
+    "silence unknown-client",
+    "silence unknown-client",
+  ],
+  ["INFORM", from("inform", { ciaddr: wrong }), "silence unknown-client", "silence unknown-client"],
+  ["a Pi 3", pi3Discover(), "offer 10.77.0.100", "silence unknown-client"],
+];
+for (const [title, packet, pool, none] of ofUnknown) {
+  test(`of an unknown client, with a pool: ${title}: ${pool}`, (t) => {
+    t.is(outcome(handlePacket(packet, world({ subnets: [subnet] }).context)), pool);
+  });
+  test(`of an unknown client, without: ${title}: ${none}`, (t) => {
+    t.is(outcome(handlePacket(packet, world().context)), none);
+  });
+}
+
+test("a firmware without a boot file gets no OFFER, and no lease is written", (t) => {
+  const packet = fixture("ovmf-x64-pxe", "DISCOVER");
+  const { context, leases } = known(packet, { boot: { reply: () => undefined } });
+  t.is(outcome(handlePacket(packet, context)), "silence no-boot-file");
+  t.deepEqual(leases.list(), []);
+});
+
+test("the offer of a client that chose another server is withdrawn", (t) => {
+  const { context, leases } = world({ subnets: [subnet] });
+  handlePacket(from("discover"), context);
+  handlePacket(from("request", { options: [names(other), asks(wrong)] }), context);
+  t.is(leases.addressOf(node), undefined);
+});
+
+test("the relay's option comes back octet by octet, as the last", (t) => {
+  const info = hex("01 04 65746830 02 02 abcd");
+  const packet = message("discover", {
+    giaddr: ip("10.77.0.253"),
+    options: [option("relayAgentInformation", info), option("clientIdentifier", hex("ff01"))],
+  });
+  const reply = answered(handlePacket(packet, known(packet).context));
+  t.deepEqual([...reply.packet.options.keys()].at(-1), 82);
+  t.deepEqual(reply.packet.options.get(82), info);
+  t.deepEqual<object, object>(reply.destination, { kind: "relay", address: "10.77.0.253" });
+});
+
+test("a relay's link selection chooses the subnet, not giaddr (RFC 3527)", (t) => {
+  const packet = message("discover", {
+    giaddr: ip("10.99.0.1"),
+    options: [option("relayAgentInformation", hex("05 04 0a4d0000"))],
+  });
+  t.is(outcome(handlePacket(packet, known(packet).context)), "offer 10.77.0.10");
+});
+
+test("a NAK through a relay sets the broadcast flag, and carries no address", (t) => {
+  const packet = from("request", { giaddr: ip("10.77.0.253"), options: [asks(elsewhere)] });
+  const reply = answered(handlePacket(packet, known(packet).context));
+  t.is(reply.packet.flags, 0x8000);
+  t.false(reply.packet.options.has(51));
+});
+
+test("a client that takes 576 octets gets no more, and loses only what it can do without", (t) => {
+  const long = "x".repeat(120);
+  const answer = {
+    nextServer: own,
+    bootFile: long,
+    options: [[128, hex("00".repeat(120))]],
+  } as const;
+  const packet = fixture("ipxe-rom-2019-bios", "DISCOVER");
+  const small = {
+    ...packet,
+    options: new Map([...packet.options, option("maximumMessageSize", 576)]),
+  };
+  const { context } = known(small, { boot: { reply: () => answer } });
+  const decision = handlePacket(small, context);
+  t.is(decision.kind, "reply");
+  const { packet: reply } = answered(decision);
+  t.true(encodePacket(reply).length <= 548);
+  t.is(readOption(reply.options, "bootFileName"), long);
+  t.false(reply.options.has(59));
+});

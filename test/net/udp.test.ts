@@ -1,0 +1,61 @@
+import test from "ava";
+import { ConfigurationError } from "../../server/errors.ts";
+import { silentLog } from "../../server/log.ts";
+import { interfaceAddress } from "../../server/net/interfaces.ts";
+import { type DatagramSocket, openDatagramSocket } from "../../server/net/udp.ts";
+
+function received(socket: DatagramSocket): Promise<{ text: string; port: number }> {
+  return new Promise((resolve) =>
+    socket.onMessage((bytes, from) =>
+      resolve({ text: Buffer.from(bytes).toString(), port: from.port }),
+    ),
+  );
+}
+
+test("two sockets talk by unicast, and know the sender's port", async (t) => {
+  const a = await openDatagramSocket({ address: "127.0.0.1", port: 0 }, silentLog);
+  const b = await openDatagramSocket({ address: "127.0.0.1", port: 0 }, silentLog);
+  const arrived = received(b);
+  a.send(Buffer.from("hello"), b.port, "127.0.0.1");
+  t.deepEqual(await arrived, { text: "hello", port: a.port });
+  t.false(a.boundToDevice);
+  await Promise.all([a.close(), b.close()]);
+});
+
+test("a socket bound to the loopback device hears it", async (t) => {
+  const a = await openDatagramSocket({ interface: "lo", port: 0 }, silentLog);
+  const b = await openDatagramSocket({ address: "127.0.0.1", port: 0 }, silentLog);
+  const arrived = received(a);
+  b.send(Buffer.from("hello"), a.port, "127.0.0.1");
+  t.is((await arrived).text, "hello");
+  await Promise.all([a.close(), b.close()]);
+});
+
+test("a taken port is told with its number", async (t) => {
+  const a = await openDatagramSocket({ address: "127.0.0.1", port: 0 }, silentLog);
+  await t.throwsAsync(openDatagramSocket({ address: "127.0.0.1", port: a.port }, silentLog), {
+    instanceOf: ConfigurationError,
+    message: new RegExp(`UDP port ${a.port} on 127.0.0.1 is taken`),
+  });
+  await t.throwsAsync(openDatagramSocket({ interface: "lo", port: a.port }, silentLog), {
+    instanceOf: ConfigurationError,
+    message: new RegExp(`UDP port ${a.port} on lo is taken`),
+  });
+  await a.close();
+});
+
+test("closing twice, and sending afterwards, does no harm", async (t) => {
+  const a = await openDatagramSocket({ address: "127.0.0.1", port: 0 }, silentLog);
+  await a.close();
+  await a.close();
+  a.send(Buffer.from("late"), 9, "127.0.0.1");
+  t.pass();
+});
+
+test("the loopback interface has its address, a missing one is named with those that exist", (t) => {
+  t.is(String(interfaceAddress("lo")), "127.0.0.1");
+  t.throws(() => interfaceAddress("nosuch0"), {
+    instanceOf: ConfigurationError,
+    message: /nosuch0.*lo \(127\.0\.0\.1\)/,
+  });
+});
