@@ -19,7 +19,7 @@ import { correctClock } from "./clock.ts";
 import { type ClientCredential, type Connection, connect } from "./connection.ts";
 import type { Console } from "./console.ts";
 import { discover } from "./discover.ts";
-import { enrol, forgetIdentity, loadIdentity, saveIdentity } from "./enrol.ts";
+import { enrol, forgetCertificate, loadIdentity, saveIdentity } from "./enrol.ts";
 import {
   AgentError,
   AttemptEndedError,
@@ -138,7 +138,7 @@ async function introduce(
   } catch (error) {
     const unknown = error instanceof ProblemError && (error.status === 401 || error.status === 403);
     if (unknown && context.settings.role === "netinst") {
-      forgetIdentity(context.settings.identityDirectory);
+      forgetCertificate(context.settings.identityDirectory);
     }
     throw error;
   }
@@ -256,13 +256,13 @@ async function followAssignments(
     await memory.acting;
     const assignment = await nextAssignment(duty, here);
     if (assignment === undefined) continue;
-    memory.known = nameOf(assignment);
-    const refusal = whyDropped(assignment, duty.nodeId, memory.epochs);
+    const refusal = whyDropped(assignment, duty.nodeId, memory);
     if (refusal !== undefined) {
       console.warn(`assignment dropped: ${refusal}`);
       await sleep(duty.paceMs ?? 1000, here);
       continue;
     }
+    memory.known = nameOf(assignment);
     memory.epochs.set(assignment.taskId, assignment.epoch);
     memory.acting = act(duty, assignment, signal).finally(() => {
       memory.acting = undefined;
@@ -278,10 +278,11 @@ function nameOf(assignment: Assignment): string {
 export function whyDropped(
   assignment: Assignment,
   nodeId: string,
-  epochs: ReadonlyMap<string, number>,
+  memory: { readonly epochs: ReadonlyMap<string, number>; readonly known: string | undefined },
 ): string | undefined {
   if (assignment.nodeId !== nodeId) return `it is for ${assignment.nodeId}, we are ${nodeId}`;
-  const seen = epochs.get(assignment.taskId) ?? 0;
+  if (nameOf(assignment) === memory.known) return `${memory.known} was taken already`;
+  const seen = memory.epochs.get(assignment.taskId) ?? 0;
   return assignment.epoch < seen
     ? `attempt ${assignment.epoch} of ${assignment.taskId} is older than attempt ${seen}`
     : undefined;

@@ -5,9 +5,8 @@
  * from there. A lost key means a new enrolment, never a silent renewal.
  */
 
-import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { hostname } from "node:os";
 import type { EnrolAnswer, EnrolRequest } from "#protocol/agent.ts";
 import type { Hardware } from "#protocol/node.ts";
 import type { ClientCredential, Connection } from "./connection.ts";
@@ -32,16 +31,21 @@ export function loadIdentity(directory: string): ClientCredential | undefined {
   return key === undefined || certificate === undefined ? undefined : { key, certificate };
 }
 
-/** Only root may read it. The key goes last: with it, the identity is whole. */
+/** Only root may read it. */
 export function saveIdentity(directory: string, identity: ClientCredential): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  chmodSync(directory, 0o700);
-  writePrivate(`${directory}/node.crt`, identity.certificate);
+  makePrivateDirectory(directory);
   writePrivate(`${directory}/node.key`, identity.key);
+  writePrivate(`${directory}/node.crt`, identity.certificate);
 }
 
-export function forgetIdentity(directory: string): void {
-  for (const name of ["node.key", "node.crt"]) rmSync(`${directory}/${name}`, { force: true });
+/** The server knows the certificate no more; the key stays, it is as good as a new one. */
+export function forgetCertificate(directory: string): void {
+  rmSync(`${directory}/node.crt`, { force: true });
+}
+
+function makePrivateDirectory(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  chmodSync(directory, 0o700);
 }
 
 export function writePrivate(path: string, text: string): void {
@@ -56,33 +60,47 @@ export function writePrivate(path: string, text: string): void {
  * @throws NetworkError, UntrustedError
  */
 export async function enrol(context: EnrolContext, signal: AbortSignal): Promise<ClientCredential> {
-  const pair = generateKeyPairSync("ed25519");
-  const key = pair.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
-  const publicKey = pair.publicKey.export({ type: "spki", format: "pem" }).toString();
+  const key = keyAt(context.settings.identityDirectory);
+  const publicKey = createPublicKey(key).export({ type: "spki", format: "pem" }).toString();
+  let { token } = context.settings;
   for (let attempt = 0; ; attempt++) {
     try {
-      const answer = await ask(context, publicKey, attempt, signal);
+      const answer = await ask(context, publicKey, token, signal);
       context.console.info(`enrolled as ${answer.nodeId}`);
       return { key, certificate: answer.certificate };
     } catch (error) {
       if (!(error instanceof ProblemError) || signal.aborted) throw error;
       context.console.warn(`enrolment refused: ${reasonOf(error)}`);
+      // a refused token stays refused, and repeating it raises alarms: from now on an admin must help
+      if (!error.retryable) token = undefined;
       await sleep(backOff(attempt, 2000, 240_000), signal);
       signal.throwIfAborted();
     }
   }
 }
 
+/**
+ * The key of this boot, made when first needed and kept: the server takes a token again when the
+ * same key asks, so an answer that was lost does not cost the enrolment.
+ */
+function keyAt(directory: string): string {
+  const stored = readText(`${directory}/node.key`);
+  if (stored !== undefined) return stored;
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const key = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  makePrivateDirectory(directory);
+  writePrivate(`${directory}/node.key`, key);
+  return key;
+}
+
 async function ask(
   context: EnrolContext,
   publicKey: string,
-  attempt: number,
+  token: string | undefined,
   signal: AbortSignal,
 ): Promise<EnrolAnswer> {
   const { settings } = context;
   const nonce = randomBytes(16).toString("hex");
-  // a token is good once: after a refusal only an admin can help, and repeating it would raise alarms
-  const token = attempt === 0 ? settings.token : undefined;
   const body: EnrolRequest = {
     publicKey,
     ...(token === undefined ? {} : { token }),
@@ -102,8 +120,7 @@ async function ask(
     typeof answer.certificate === "string" &&
     typeof answer.nonce === "string" &&
     typeof answer.signature === "string";
-  if (!whole)
-    throw new UntrustedError(`the enrolment answer is incomplete (asked by ${hostname()})`);
+  if (!whole) throw new UntrustedError("the enrolment answer is incomplete");
   checkEnrolAnswer(context.key, answer as EnrolAnswer, nonce);
   return answer as EnrolAnswer;
 }
