@@ -1,0 +1,28 @@
+/** All commands, in the order of the help. */
+
+import type { Command } from "./command.ts";
+import { eventCommands } from "./commands/events.ts";
+import { imageCommands } from "./commands/image.ts";
+import { jobCommands } from "./commands/job.ts";
+import { learnCommands } from "./commands/learn.ts";
+import { leaseCommands } from "./commands/lease.ts";
+import { netinstCommands } from "./commands/netinst.ts";
+import { nodeCommands } from "./commands/node.ts";
+import { powerCommands } from "./commands/power.ts";
+import { rackCommands } from "./commands/rack.ts";
+import { serveCommands } from "./commands/serve.ts";
+import { sessionCommands } from "./commands/session.ts";
+
+export const commands: readonly Command[] = [
+  ...serveCommands,
+  ...sessionCommands,
+  ...rackCommands,
+  ...learnCommands,
+  ...nodeCommands,
+  ...imageCommands,
+  ...jobCommands,
+  ...powerCommands,
+  ...leaseCommands,
+  ...eventCommands,
+  ...netinstCommands,
+];

@@ -1,0 +1,123 @@
+/** `marcoboot image …` */
+
+import { createReadStream, statSync } from "node:fs";
+import { basename } from "node:path";
+import {
+  type Command,
+  CommandError,
+  confirm,
+  exitCodes,
+  type Run,
+  required,
+  textOf,
+  yesOption,
+} from "../command.ts";
+import type { Image, Page } from "../shapes.ts";
+
+function megabytes(octets: number): string {
+  return `${(octets / 1e6).toFixed(1)} MB`;
+}
+
+async function findImage({ client }: Run, wanted: string): Promise<Image> {
+  const { items } = (await client.get("/api/v1/images")) as Page<Image>;
+  const matches = items.filter((one) => one.name === wanted || one.digest.startsWith(wanted));
+  const [image] = matches;
+  if (!image) throw new CommandError(`no image ${wanted}`, exitCodes.notFound);
+  if (matches.length > 1) {
+    const hint = `say which: ${matches.map((one) => one.digest.slice(0, 12)).join(" ")}`;
+    throw new CommandError(`${wanted} names ${matches.length} images`, exitCodes.usage, hint);
+  }
+  return image;
+}
+
+async function push(run: Run): Promise<Image> {
+  const { positionals, values, client, output } = run;
+  const path = required(positionals[0], "FILE");
+  const query = new URLSearchParams({
+    name: textOf(values, "name") ?? basename(path).replace(/\..*$/, "").toLowerCase(),
+    architecture: textOf(values, "architecture") ?? "amd64",
+  });
+  for (const name of ["format", "bootloader", "digest"]) {
+    const value = textOf(values, name);
+    if (value !== undefined) query.set(name, value);
+  }
+  const { size } = statSync(path);
+  const file = createReadStream(path);
+  let sent = 0;
+  file.on("data", (part) => {
+    sent += part.length;
+    output.progress(`sending ${Math.floor((100 * sent) / size)} %`);
+  });
+  for await (const line of client.upload(`/api/v1/images?${query}`, file, size)) {
+    const { percent, image, problem } = line as {
+      percent?: number;
+      image?: Image;
+      problem?: { title: string };
+    };
+    if (percent !== undefined) output.progress(`checking ${percent} %`);
+    if (problem) throw new CommandError(`image not taken: ${problem.title}`, exitCodes.failed);
+    if (image) return image;
+  }
+  throw new CommandError("the server ended the answer early", exitCodes.failed);
+}
+
+export const imageCommands: readonly Command[] = [
+  {
+    noun: "image",
+    verb: "list",
+    about: "images in the library",
+    positionals: [],
+    options: {},
+    examples: ["marcoboot image list"],
+    async run({ client, output }) {
+      const { items } = (await client.get("/api/v1/images")) as Page<Image>;
+      output.table(
+        ["name", "architecture", "format", "disk", "stored", "digest"],
+        items.map((image) => [
+          image.name,
+          image.architecture,
+          image.format,
+          megabytes(image.sizeBytes),
+          megabytes(image.storedBytes),
+          image.digest.slice(0, 12),
+        ]),
+        items,
+      );
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "image",
+    verb: "push",
+    about: "upload an image: raw disk or root file system as tar, plain or .gz .xz .zst",
+    positionals: ["FILE"],
+    options: {
+      name: { type: "string", value: "NAME", about: "default: the file's name" },
+      architecture: { type: "string", value: "ARCH", about: "amd64 (default) or arm64" },
+      format: { type: "string", value: "FORMAT", about: "raw or rootfs-tar; default: looked at" },
+      bootloader: { type: "string", value: "KIND", about: "grub, raspberry-pi or none" },
+      digest: { type: "string", value: "SHA256", about: "refuse the image unless it has this one" },
+    },
+    examples: ["marcoboot image push debian-12.img.zst --name debian-12"],
+    async run(run) {
+      const image = await push(run);
+      run.output.value(image, `${image.name} ${image.digest}`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "image",
+    verb: "delete",
+    about: "delete an image",
+    positionals: ["IMAGE"],
+    options: { yes: yesOption },
+    examples: ["marcoboot image delete debian-11 --yes"],
+    async run(run) {
+      const image = await findImage(run, required(run.positionals[0], "IMAGE"));
+      await confirm(run, `Image ${image.name} (${image.digest}) will be deleted.`, image.name);
+      await run.client.send("DELETE", `/api/v1/images/${image.digest}`);
+      run.output.say(`image ${image.name} is deleted`);
+      return exitCodes.done;
+    },
+  },
+];

@@ -1,0 +1,107 @@
+/** `marcoboot node …` */
+
+import { type Command, exitCodes, required, textOf } from "../command.ts";
+import { type Node, type Page, timeText } from "../shapes.ts";
+
+function slotText({ slot }: Node): string {
+  return slot ? `${slot.rack}/${slot.stack}/${slot.slot}` : "-";
+}
+
+function describe(node: Node): string {
+  const rows: readonly (readonly [string, string | undefined])[] = [
+    ["name", node.name],
+    ["id", node.id],
+    ["state", node.reason ? `${node.state}: ${node.reason}` : node.state],
+    ["power", node.power],
+    ["connection", node.connection],
+    ["slot", slotText(node)],
+    ["mac", node.mac],
+    ["address", node.address],
+    ["firmware", node.firmware],
+    ["architecture", node.architecture],
+    ["agent", node.agent && `${node.agent.role} ${node.agent.version}`],
+    ["last seen", node.agent && timeText(node.agent.lastSeen)],
+    ["hardware", node.hardware?.model],
+    ["image", node.image],
+  ];
+  return rows.map(([name, value]) => `${name.padEnd(13)} ${value ?? "-"}`).join("\n");
+}
+
+export const nodeCommands: readonly Command[] = [
+  {
+    noun: "node",
+    verb: "list",
+    about: "nodes and their state",
+    positionals: [],
+    options: {
+      state: { type: "string", value: "STATE", about: "only those in this state" },
+      rack: { type: "string", value: "NAME", about: "only those of this rack" },
+    },
+    examples: ["marcoboot node list --state failed", "marcoboot node list --json"],
+    async run({ client, output, values }) {
+      const query = new URLSearchParams();
+      for (const name of ["state", "rack"]) {
+        const value = textOf(values, name);
+        if (value !== undefined) query.set(name, value);
+      }
+      const { items } = (await client.get(`/api/v1/nodes?${query}`)) as Page<Node>;
+      output.table(
+        ["name", "state", "power", "agent", "slot", "address", "mac", "firmware"],
+        items.map((node) => [
+          node.name,
+          node.state,
+          node.power,
+          node.connection === "online" ? node.agent?.role : "offline",
+          slotText(node),
+          node.address,
+          node.mac,
+          node.firmware,
+        ]),
+        items,
+      );
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "show",
+    about: "everything about a node",
+    positionals: ["NODE"],
+    options: {},
+    examples: ["marcoboot node show lab-a-1"],
+    async run({ client, output, positionals }) {
+      const name = required(positionals[0], "NODE");
+      const node = (await client.get(`/api/v1/nodes/${encodeURIComponent(name)}`)) as Node;
+      output.value(node, describe(node));
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "rename",
+    about: "give a node another host name, from its next install on",
+    positionals: ["NODE", "NAME"],
+    options: {},
+    examples: ["marcoboot node rename lab-a-1 db-1"],
+    async run({ client, output, positionals }) {
+      const path = `/api/v1/nodes/${encodeURIComponent(required(positionals[0], "NODE"))}`;
+      const name = required(positionals[1], "NAME");
+      output.value(await client.send("PATCH", path, { name }), `node is now ${name}`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "approve",
+    about: "let a held-back node enrol",
+    positionals: ["NODE"],
+    options: {},
+    examples: ["marcoboot node approve lab-a-1"],
+    async run({ client, output, positionals }) {
+      const name = required(positionals[0], "NODE");
+      const path = `/api/v1/nodes/${encodeURIComponent(name)}/approve`;
+      output.value(await client.send("POST", path), `${name} is approved`);
+      return exitCodes.done;
+    },
+  },
+];

@@ -1,0 +1,164 @@
+/**
+ * Live state: a snapshot, and the stream that continues it (server-sent events).
+ *
+ *   GET /api/v1/snapshot            -> {lastEventId, racks, nodes, jobs, tasks, images, …}
+ *   GET /api/v1/events?after=<id>   -> id: 17 / data: {"id":17,"at":…,"event":{"topic":"node",…}}
+ *
+ * A browser resumes with `Last-Event-ID`. `event: reset` says that the journal
+ * no longer holds what was missed: take a new snapshot.
+ */
+
+import type { ServerResponse } from "node:http";
+import type { Context } from "koa";
+import { Type } from "typebox";
+import { milliseconds } from "#protocol/brand.ts";
+import type { StoredEvent } from "#protocol/events.ts";
+import { InvalidInputError, TooManyRequestsError } from "../../errors.ts";
+import { withoutSettings } from "../rack-view.ts";
+import { type Route, route } from "../route.ts";
+import { imageSchema, jobSchema, nodeSchema, rackSchema, taskSchema } from "../schemas.ts";
+import type { Admin } from "../services.ts";
+
+const topics = [
+  "node",
+  "job",
+  "task",
+  "task-log",
+  "lease",
+  "heard",
+  "boot-file",
+  "power",
+  "enrolment",
+  "learning",
+  "alarm",
+];
+const maxStreams = 200;
+/** A reader that far behind is cut off; it comes back with its Last-Event-ID. */
+const maxBehindOctets = 1024 * 1024;
+const heartbeat = milliseconds(15_000); // proxies drop what is silent for 30-60 s
+const jobsInSnapshot = 30;
+
+const streams = new WeakMap<object, Set<ServerResponse>>();
+
+function topicsOf(text: string | undefined): ReadonlySet<string> | undefined {
+  if (text === undefined || text === "") return undefined;
+  const wanted = text.split(",");
+  const unknown = wanted.find((topic) => !topics.includes(topic));
+  if (unknown !== undefined) {
+    throw new InvalidInputError(`no topic ${JSON.stringify(unknown)}: ${topics.join(" ")}`);
+  }
+  return new Set(wanted);
+}
+
+/** @returns the id to go on after; without one, only what happens from now on. */
+function startOf(koa: Context, after: number | undefined, lastId: number): number {
+  const header = koa.get("Last-Event-ID");
+  if (header === "") return after ?? lastId;
+  if (!/^\d{1,15}$/.test(header)) {
+    throw new InvalidInputError(`Last-Event-ID ${JSON.stringify(header)} is not a number`);
+  }
+  return Number(header);
+}
+
+function startStream(
+  koa: Context,
+  query: { topics?: string; after?: number },
+  { eventLog, clock, store }: Admin,
+): void {
+  const wanted = topicsOf(query.topics);
+  const lastId = eventLog.lastId();
+  let position = startOf(koa, query.after, lastId);
+  const open = streams.get(store) ?? new Set();
+  streams.set(store, open);
+  if (open.size >= maxStreams) throw new TooManyRequestsError(`${maxStreams} streams are open`);
+
+  koa.respond = false;
+  const response = koa.res;
+  open.add(response);
+  response.writeHead(200, {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "X-Accel-Buffering": "no",
+  });
+  response.write("retry: 2000\n\n");
+
+  const send = ({ id, at, event }: StoredEvent): void => {
+    position = id;
+    if (wanted && !wanted.has(event.topic)) return;
+    response.write(`id: ${id}\ndata: ${JSON.stringify({ id, at, event })}\n\n`);
+    if (response.writableLength > maxBehindOctets) response.destroy();
+  };
+  const [oldest] = eventLog.since(0, 1);
+  const isLost = position > lastId || (oldest !== undefined && position < oldest.id - 1);
+  if (isLost) {
+    position = lastId;
+    response.write(`id: ${lastId}\nevent: reset\ndata: {}\n\n`);
+  }
+  for (;;) {
+    const missed = eventLog.since(position, 500);
+    if (missed.length === 0 || response.destroyed) break;
+    for (const event of missed) send(event);
+  }
+  // Same tick as the last `since`: nothing can be written in between.
+  const stop = eventLog.follow((event) => {
+    if (event.id > position) send(event);
+  });
+  const stopHeartbeat = clock.every(heartbeat, () => void response.write(": still here\n\n"));
+  response.on("close", () => {
+    stop();
+    stopHeartbeat();
+    open.delete(response);
+  });
+}
+
+/** Ends all streams of a server that closes. */
+export function endStreams(store: object): void {
+  for (const response of streams.get(store) ?? []) response.end();
+}
+
+export const eventRoutes: readonly Route[] = [
+  route({
+    method: "get",
+    path: "/api/v1/snapshot",
+    role: "viewer",
+    name: "get-snapshot",
+    summary: "Everything the rack page shows, and the event id it is from",
+    response: Type.Object({
+      lastEventId: Type.Integer(),
+      now: Type.Number(),
+      racks: Type.Array(rackSchema),
+      nodes: Type.Array(nodeSchema),
+      jobs: Type.Array(jobSchema),
+      tasks: Type.Array(taskSchema),
+      images: Type.Array(imageSchema),
+    }),
+    handler: (_request, { eventLog, store, nodes, library, clock }) => {
+      const lastEventId = eventLog.lastId();
+      const jobs = store.jobs.list({ limit: jobsInSnapshot });
+      return {
+        lastEventId,
+        now: clock.now(),
+        racks: store.racks.list().map(withoutSettings),
+        nodes: nodes.list(),
+        jobs,
+        tasks: jobs.flatMap((job) => store.tasks.ofJob(job.id)),
+        images: library.list(),
+      };
+    },
+  }),
+  route({
+    method: "get",
+    path: "/api/v1/events",
+    role: "viewer",
+    name: "stream-events",
+    summary: "What happens, as it happens",
+    query: Type.Object(
+      {
+        topics: Type.Optional(Type.String({ maxLength: 200 })),
+        after: Type.Optional(Type.Integer({ minimum: 0 })),
+      },
+      { additionalProperties: false },
+    ),
+    responseType: "text/event-stream",
+    handler: ({ koa, query }, admin) => startStream(koa, query, admin),
+  }),
+];

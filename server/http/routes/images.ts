@@ -1,0 +1,154 @@
+/** The image library: list, upload, delete. */
+
+import { randomUUID } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { Context } from "koa";
+import { Type } from "typebox";
+import { type ImageDigest, parseImageDigest } from "#protocol/brand.ts";
+import { type Image, imageFormats } from "#protocol/image.ts";
+import { InvalidInputError, NotFoundError } from "../../errors.ts";
+import { chunksOf } from "../body.ts";
+import { problemOf } from "../problem.ts";
+import { type Route, route } from "../route.ts";
+import { imageSchema, oneOf, pageOf } from "../schemas.ts";
+import type { Admin } from "../services.ts";
+
+const digestParams = Type.Object({ digest: Type.String({ pattern: "^[0-9a-f]{64}$" }) });
+const progressType = "application/x-ndjson";
+
+const addQuery = Type.Object(
+  {
+    name: Type.String({ pattern: "^[a-z0-9][a-z0-9._-]{0,62}$" }),
+    architecture: oneOf(["amd64", "arm64"]),
+    format: Type.Optional(oneOf(imageFormats)),
+    bootloader: Type.Optional(oneOf(["grub", "raspberry-pi", "none"])),
+    digest: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
+  },
+  { additionalProperties: false },
+);
+
+type AddQuery = Omit<Parameters<Admin["library"]["add"]>[0], "path" | "expectedDigest"> & {
+  readonly digest?: string;
+};
+
+/** Streams the body to a file of its own, has the library take it in, and removes the file. */
+async function takeIn(
+  request: IncomingMessage,
+  { digest, ...described }: AddQuery,
+  admin: Admin,
+  onProgress: (percent: number) => void,
+): Promise<Image> {
+  const directory = join(admin.config.stateDirectory, "uploads");
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const path = join(directory, randomUUID());
+  try {
+    const file = createWriteStream(path, { mode: 0o600 });
+    await pipeline(chunksOf(request, admin.clock), file);
+    if (file.bytesWritten === 0) throw new InvalidInputError("the body is empty");
+    return await admin.library.add(
+      { path, ...described, ...(digest !== undefined && { expectedDigest: digest }) },
+      onProgress,
+    );
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+/** For clients that ask for it: `{"percent":n}` lines, then `{"image":…}` or `{"problem":…}`. */
+function answerWithProgress(
+  koa: Context,
+  admin: Admin,
+  work: (onProgress: (percent: number) => void) => Promise<Image>,
+): PassThrough {
+  const lines = new PassThrough();
+  const write = (value: unknown) => void lines.write(`${JSON.stringify(value)}\n`);
+  let last = -1;
+  koa.status = 200;
+  koa.type = progressType;
+  const run = async () => {
+    try {
+      const image = await work((percent) => {
+        if (Math.floor(percent) === last) return;
+        last = Math.floor(percent);
+        write({ percent: last });
+      });
+      write({ image });
+    } catch (error) {
+      admin.log.warn({ err: error }, "image not taken");
+      write({ problem: problemOf(error, koa.path) });
+    }
+    lines.end();
+  };
+  void run();
+  return lines;
+}
+
+export const imageRoutes: readonly Route[] = [
+  route({
+    method: "get",
+    path: "/api/v1/images",
+    role: "viewer",
+    name: "list-images",
+    summary: "Images in the library",
+    response: pageOf(imageSchema),
+    handler: (_request, { library }) => ({ items: library.list() }),
+  }),
+  route({
+    method: "get",
+    path: "/api/v1/images/:digest",
+    role: "viewer",
+    name: "get-image",
+    summary: "One image",
+    params: digestParams,
+    response: imageSchema,
+    handler: ({ params }, { library }) => {
+      const image = library.get(parseImageDigest(params.digest));
+      if (!image) throw new NotFoundError(`no image ${params.digest}`);
+      return image;
+    },
+  }),
+  route({
+    method: "post",
+    path: "/api/v1/images",
+    role: "admin",
+    name: "add-image",
+    summary: "Upload an image; with `Accept: application/x-ndjson` progress is told line by line",
+    status: 201,
+    query: addQuery,
+    bodyKind: "stream",
+    response: imageSchema,
+    target: ({ query }) => query.name,
+    handler: ({ query, koa }, admin) => {
+      const { format, bootloader, digest, name, architecture } = query;
+      const described: AddQuery = {
+        name,
+        architecture,
+        ...(format && { format }),
+        ...(bootloader && { bootloader }),
+        ...(digest !== undefined && { digest }),
+      };
+      const work = (onProgress: (percent: number) => void) =>
+        takeIn(koa.req, described, admin, onProgress);
+      if (koa.get("Accept") === progressType) return answerWithProgress(koa, admin, work);
+      return work(() => undefined);
+    },
+  }),
+  route({
+    method: "delete",
+    path: "/api/v1/images/:digest",
+    role: "admin",
+    name: "delete-image",
+    summary: "Delete an image; refused while a job installs it",
+    params: digestParams,
+    status: 204,
+    target: ({ params }) => params.digest,
+    handler: async ({ params }, { library }) => {
+      await library.remove(params.digest as ImageDigest);
+    },
+  }),
+];

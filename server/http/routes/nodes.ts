@@ -1,0 +1,80 @@
+/** Nodes, found by id or by name. */
+
+import { Type } from "typebox";
+import type { NodeId } from "#protocol/brand.ts";
+import { type Node, nodeStates } from "#protocol/node.ts";
+import { ConflictError, NotFoundError } from "../../errors.ts";
+import { type Route, route } from "../route.ts";
+import { hostnameSchema, nameSchema, nodeSchema, oneOf, pageOf } from "../schemas.ts";
+import type { Admin } from "../services.ts";
+
+const params = Type.Object({ id: Type.String({ maxLength: 100 }) });
+
+function findNode(idOrName: string, { store }: Pick<Admin, "store">): Node {
+  const node = store.nodes.get(idOrName as NodeId) ?? store.nodes.byName(idOrName);
+  if (!node) throw new NotFoundError(`no node ${JSON.stringify(idOrName)}`);
+  return node;
+}
+
+export const nodeRoutes: readonly Route[] = [
+  route({
+    method: "get",
+    path: "/api/v1/nodes",
+    role: "viewer",
+    name: "list-nodes",
+    summary: "Nodes, by state or rack",
+    query: Type.Object(
+      { state: Type.Optional(oneOf(nodeStates)), rack: Type.Optional(nameSchema) },
+      { additionalProperties: false },
+    ),
+    response: pageOf(nodeSchema),
+    handler: ({ query }, { nodes }) => ({
+      items: nodes
+        .list()
+        .filter((node) => query.state === undefined || node.state === query.state)
+        .filter((node) => query.rack === undefined || node.slot?.rack === query.rack),
+    }),
+  }),
+  route({
+    method: "get",
+    path: "/api/v1/nodes/:id",
+    role: "viewer",
+    name: "get-node",
+    summary: "One node, by id or name",
+    params,
+    response: nodeSchema,
+    handler: ({ params }, admin) => findNode(params.id, admin),
+  }),
+  route({
+    method: "patch",
+    path: "/api/v1/nodes/:id",
+    role: "operator",
+    name: "update-node",
+    summary: "Rename a node; it takes the name at its next install",
+    params,
+    body: Type.Object({ name: hostnameSchema }, { additionalProperties: false }),
+    response: nodeSchema,
+    target: ({ params }) => params.id,
+    handler: ({ params, body }, admin) => {
+      const node = findNode(params.id, admin);
+      const other = admin.store.nodes.byName(body.name);
+      if (other && other.id !== node.id) throw new ConflictError(`name ${body.name} is taken`);
+      return admin.nodes.update(node.id, { name: body.name });
+    },
+  }),
+  route({
+    method: "post",
+    path: "/api/v1/nodes/:id/approve",
+    role: "admin",
+    name: "approve-node",
+    summary: "Let a held-back node enrol and get jobs",
+    params,
+    response: nodeSchema,
+    target: ({ params }) => params.id,
+    handler: ({ params }, admin) => {
+      const node = findNode(params.id, admin);
+      admin.windows.approve(node.mac);
+      return admin.nodes.approve(node.id);
+    },
+  }),
+];

@@ -1,0 +1,151 @@
+/**
+ * The shapes the API answers with, for `/api/openapi.json`. The types of
+ * `#protocol` are the truth; `Fits` makes the compiler refuse a schema that
+ * asks for a member they do not have.
+ */
+
+import { type Static, type TSchema, Type } from "typebox";
+import { firmwareNames } from "#protocol/firmware.ts";
+import { compressions, type Image, imageFormats } from "#protocol/image.ts";
+import { type Job, jobKinds, stages, type Task, taskStates } from "#protocol/job.ts";
+import { type Node, nodeStates } from "#protocol/node.ts";
+import type { Rack } from "#protocol/rack.ts";
+import type { AuditEntry, LeaseRow, Reservation } from "../store/store.ts";
+
+/** One of a closed list of words. */
+export function oneOf<const Words extends readonly string[]>(words: Words) {
+  return Type.Unsafe<Words[number]>({ type: "string", enum: words });
+}
+
+const text = Type.String();
+const flag = Type.Boolean();
+const digest = Type.String({ pattern: "^[0-9a-f]{64}$" });
+/** Milliseconds since 1970. */
+const time = Type.Number();
+
+export const nameSchema = Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$" });
+export const hostnameSchema = Type.String({ pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" });
+export const selectorSchema = Type.String({ minLength: 1, maxLength: 2000 });
+
+export const slotSchema = Type.Object({ rack: nameSchema, stack: nameSchema, slot: nameSchema });
+
+export const nodeSchema = Type.Object({
+  id: text,
+  name: text,
+  mac: text,
+  state: oneOf(nodeStates),
+  reason: Type.Optional(text),
+  quarantined: flag,
+  power: oneOf(["on", "off", "unknown"]),
+  connection: oneOf(["online", "offline"]),
+  architecture: Type.Optional(oneOf(["amd64", "arm64"])),
+  firmware: Type.Optional(oneOf(firmwareNames)),
+  slot: Type.Optional(slotSchema),
+  address: Type.Optional(text),
+  agent: Type.Optional(
+    Type.Object({
+      role: oneOf(["netinst", "resident"]),
+      version: text,
+      bootId: text,
+      hostname: text,
+      address: text,
+      since: time,
+      lastSeen: time,
+    }),
+  ),
+  hardware: Type.Optional(Type.Object({ model: text, cpus: Type.Number(), memoryMiB: time })),
+  image: Type.Optional(text),
+  createdAt: time,
+  updatedAt: time,
+});
+
+export const taskSchema = Type.Object({
+  id: text,
+  jobId: text,
+  nodeId: text,
+  kind: oneOf(jobKinds),
+  state: oneOf(taskStates),
+  epoch: Type.Integer(),
+  stage: Type.Optional(oneOf(stages)),
+  percent: Type.Number(),
+  bytesPerSecond: Type.Optional(Type.Number()),
+  reason: Type.Optional(text),
+  createdAt: time,
+  startedAt: Type.Optional(time),
+  endedAt: Type.Optional(time),
+});
+
+export const jobSchema = Type.Object({
+  id: text,
+  kind: oneOf(jobKinds),
+  state: oneOf(taskStates),
+  selector: text,
+  createdBy: text,
+  createdAt: time,
+  endedAt: Type.Optional(time),
+});
+
+export const imageSchema = Type.Object({
+  name: text,
+  architecture: oneOf(["amd64", "arm64"]),
+  format: oneOf(imageFormats),
+  compression: oneOf(compressions),
+  digest,
+  sizeBytes: Type.Integer(),
+  storedBytes: Type.Integer(),
+  bootloader: oneOf(["grub", "raspberry-pi", "none"]),
+  createdAt: time,
+});
+
+export const rackSchema = Type.Object({
+  name: text,
+  stacks: Type.Array(
+    Type.Object({
+      name: text,
+      x: Type.Number(),
+      y: Type.Number(),
+      slots: Type.Array(Type.Object({ name: text, hostname: text, address: Type.Optional(text) })),
+    }),
+  ),
+});
+
+export const leaseSchema = Type.Object({
+  address: text,
+  mac: text,
+  state: oneOf(["offered", "bound", "declined"]),
+  until: time,
+});
+
+export const reservationSchema = Type.Object({
+  mac: text,
+  address: text,
+  hostname: Type.Optional(text),
+  slot: Type.Optional(slotSchema),
+  createdAt: time,
+});
+
+export const auditSchema = Type.Object({
+  id: Type.Integer(),
+  at: time,
+  who: text,
+  what: text,
+  target: text,
+  detail: Type.Optional(text),
+});
+
+/** A page of a list; `next` is what to pass as `after`. */
+export function pageOf(item: TSchema): TSchema {
+  return Type.Object({ items: Type.Array(item), next: Type.Optional(text) });
+}
+
+type Fits<Shape, Schema extends TSchema> = Shape extends Static<Schema> ? true : never;
+export const shapesFit: readonly [
+  Fits<Node, typeof nodeSchema>,
+  Fits<Task, typeof taskSchema>,
+  Fits<Job, typeof jobSchema>,
+  Fits<Image, typeof imageSchema>,
+  Fits<LeaseRow, typeof leaseSchema>,
+  Fits<Reservation, typeof reservationSchema>,
+  Fits<AuditEntry, typeof auditSchema>,
+  Rack["name"] extends string ? true : never,
+] = [true, true, true, true, true, true, true, true];

@@ -1,0 +1,42 @@
+/** What the admin listener is given by the composition root, and what it adds for its routes. */
+
+import type { Registry } from "prom-client";
+import type { Library } from "../../images/library.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import type { Learning } from "../enrol/sequence.ts";
+import type { Windows } from "../enrol/token.ts";
+import type { EventBus } from "../events.ts";
+import type { Jobs } from "../job/jobs.ts";
+import type { Leases } from "../lease/leases.ts";
+import type { Log } from "../log.ts";
+import type { Nodes } from "../node/nodes.ts";
+import type { Power } from "../power/power.ts";
+import type { Store } from "../store/store.ts";
+import type { Accounts } from "./auth.ts";
+import type { EventLog } from "./event-log.ts";
+import type { Idempotency } from "./idempotency.ts";
+
+/** Only the members that routes call: a test passes no more than these. */
+export interface Services {
+  readonly config: Config;
+  readonly store: Store;
+  readonly nodes: Pick<Nodes, "get" | "list" | "update" | "approve">;
+  readonly leases: Pick<Leases, "list">;
+  readonly jobs: Pick<Jobs, "create" | "cancel">;
+  readonly power: Pick<Power, "set" | "setStack" | "cycle" | "query">;
+  readonly learning: Pick<Learning, "start" | "cancel" | "status">;
+  readonly library: Pick<Library, "add" | "get" | "list" | "remove">;
+  readonly windows: Pick<Windows, "approve">;
+  readonly events: EventBus;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Served at /metrics; default: prom-client's own. */
+  readonly metrics?: Registry;
+}
+
+export interface Admin extends Services {
+  readonly accounts: Accounts;
+  readonly eventLog: EventLog;
+  readonly idempotency: Idempotency;
+}

@@ -1,0 +1,280 @@
+/** The admin listener over a journal in memory and rooms that only remember what they were asked. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type ImageDigest,
+  type Instant,
+  instant,
+  type JobId,
+  type Milliseconds,
+  type NodeId,
+  parseImageDigest,
+  parseIpv4Address,
+  parseMacAddress,
+  type TaskId,
+} from "#protocol/brand.ts";
+import type { Image } from "#protocol/image.ts";
+import type { Job, Task } from "#protocol/job.ts";
+import type { Node, NodeState } from "#protocol/node.ts";
+import type { Rack } from "#protocol/rack.ts";
+import type { Clock } from "../../server/clock.ts";
+import { type Config, parseConfig } from "../../server/config.ts";
+import { createEventBus, type EventBus } from "../../server/events.ts";
+import { startAdmin } from "../../server/http/admin.ts";
+import { hashPassword, hashToken } from "../../server/http/auth.ts";
+import type { Services } from "../../server/http/services.ts";
+import { silentLog } from "../../server/log.ts";
+import { createNodes } from "../../server/node/nodes.ts";
+import { openSqliteStore } from "../../server/store/sqlite.ts";
+import type { Store, User } from "../../server/store/store.ts";
+
+export const start = instant(1_700_000_000_000);
+
+/** Time stands still unless a test moves it; sleeps end on the next turn of the loop. */
+export interface TestClock extends Clock {
+  move(milliseconds: number): void;
+}
+
+export function testClock(): TestClock {
+  let passed = 0;
+  return {
+    now: () => instant(start + passed),
+    monotonic: () => passed as Milliseconds,
+    sleep: () => new Promise((resolve) => setImmediate(resolve)),
+    every: () => () => undefined,
+    move: (milliseconds) => {
+      passed += milliseconds;
+    },
+  };
+}
+
+export const digest: ImageDigest = parseImageDigest("ab".repeat(32));
+
+export const image: Image = {
+  version: 1,
+  name: "debian-12",
+  architecture: "amd64",
+  format: "raw",
+  compression: "zstd",
+  digest,
+  sizeBytes: 1_400_000_000,
+  storedBytes: 180_000_000,
+  storedDigest: "cd".repeat(32),
+  bootloader: "grub",
+  createdAt: start,
+  signature: "c2lnbmF0dXJl",
+};
+
+export const rack: Rack = {
+  name: "lab",
+  stacks: ["a", "b", "c"].map((name, x) => ({
+    name,
+    x,
+    y: 0,
+    slots: ["1", "2", "3", "4"].map((slot) => ({
+      name: slot,
+      hostname: `lab-${name}-${slot}`,
+      outlet: { driver: "manual", settings: {} },
+    })),
+  })),
+};
+
+export function makeNode(stack: string, slot: string, state: NodeState = "ready"): Node {
+  const number = (stack.charCodeAt(0) - 96) * 16 + Number(slot);
+  return {
+    id: `node_${stack}${slot}` as NodeId,
+    name: `lab-${stack}-${slot}`,
+    mac: parseMacAddress(`52:54:00:00:00:${number.toString(16).padStart(2, "0")}`),
+    state,
+    quarantined: false,
+    power: "on",
+    connection: "online",
+    architecture: "amd64",
+    firmware: "uefi-pxe-x64",
+    slot: { rack: "lab", stack, slot },
+    address: parseIpv4Address(`10.77.0.${number}`),
+    hardware: {
+      model: "QEMU Standard PC",
+      cpus: 2,
+      memoryMiB: 1024,
+      disks: [{ name: "vda", sizeBytes: 4_294_967_296, removable: false }],
+      interfaces: [],
+    },
+    createdAt: start,
+    updatedAt: start,
+  };
+}
+
+/** @param calls - gets a line for each call of a room */
+function makeRooms(context: { store: Store; events: EventBus; clock: Clock; calls: string[] }) {
+  const { store, events, clock, calls } = context;
+  let jobs = 0;
+  const publishJob = (job: Job): Job => {
+    store.jobs.put(job);
+    events.publish({ topic: "job", job });
+    return job;
+  };
+  return {
+    jobs: {
+      create: (request) => {
+        jobs += 1;
+        const { nodes, ...rest } = request;
+        calls.push(`create ${request.kind} ${nodes.length}`);
+        const id = `job_${jobs}` as JobId;
+        const now = clock.now();
+        const job = publishJob({ ...rest, id, state: "queued", createdAt: now });
+        for (const nodeId of nodes) {
+          const task: Task = {
+            id: `task_${jobs}_${nodeId}` as TaskId,
+            jobId: id,
+            nodeId,
+            kind: job.kind,
+            state: "queued",
+            epoch: 0,
+            percent: 0,
+            stageSeconds: {},
+            createdAt: now,
+          };
+          store.tasks.put(task);
+          events.publish({ topic: "task", task });
+        }
+        return job;
+      },
+      cancel: (id, by) => {
+        calls.push(`cancel ${id} by ${by}`);
+        const job = store.jobs.get(id);
+        if (!job) throw new Error("the route looks it up first");
+        return publishJob({ ...job, state: "cancelled" });
+      },
+    },
+    leases: { list: () => store.leases.list() },
+    power: {
+      set: async (slot, state, who) =>
+        void calls.push(`power ${Object.values(slot).join("/")} ${state} by ${who}`),
+      setStack: async (stack, state) => void calls.push(`power stack ${stack.stack} ${state}`),
+      cycle: async (slot) => void calls.push(`cycle ${Object.values(slot).join("/")}`),
+      query: async () => "on",
+    },
+    learning: {
+      start: (name) => {
+        calls.push(`learn ${name}`);
+        return { id: "learning_1" };
+      },
+      cancel: async () => void calls.push("cancel learning"),
+      status: () => ({ state: "idle", slots: [], unplaced: [] }),
+    },
+    library: {
+      add: async ({ name }, onProgress) => {
+        calls.push(`add ${name}`);
+        onProgress?.(50);
+        onProgress?.(100);
+        store.images.put({ ...image, name });
+        return { ...image, name };
+      },
+      get: (wanted) => store.images.get(wanted),
+      list: () => store.images.list(),
+      remove: async (wanted) => store.images.delete(wanted),
+    },
+    windows: { approve: (mac) => void calls.push(`approve ${mac}`) },
+  } satisfies Partial<Services>;
+}
+
+export interface TestServer {
+  readonly url: string;
+  readonly directory: string;
+  readonly socketPath: string;
+  readonly setupCode: string | undefined;
+  readonly store: Store;
+  readonly events: EventBus;
+  readonly clock: TestClock;
+  /** What the rooms were asked, in order. */
+  readonly calls: readonly string[];
+  /** @param path - with its leading slash */
+  fetch(path: string, options?: RequestInit & { token?: string }): Promise<Response>;
+  close(): Promise<void>;
+}
+
+export const tokens = { viewer: "mb_viewer", operator: "mb_operator", admin: "mb_admin" } as const;
+export const password = "correct horse battery";
+
+export interface TestServerOptions {
+  /** Without: no user exists, as at the very first start. */
+  readonly users?: boolean;
+  readonly stock?: boolean;
+}
+
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const directory = mkdtempSync(join(tmpdir(), "marcoboot-http-"));
+  const store = openSqliteStore(":memory:");
+  const events = createEventBus(silentLog);
+  const clock = testClock();
+  const calls: string[] = [];
+  if (options.users ?? true) await addUsers(store);
+  if (options.stock ?? true) stock(store);
+  const admin = await startAdmin({
+    ...makeRooms({ store, events, clock, calls }),
+    config: testConfig(directory),
+    store,
+    nodes: createNodes({ store, events, clock, log: silentLog }),
+    events,
+    clock,
+    log: silentLog,
+  });
+  const url = `http://127.0.0.1:${admin.port}`;
+  return {
+    url,
+    directory,
+    socketPath: join(directory, "admin.sock"),
+    setupCode: admin.setupCode,
+    store,
+    events,
+    clock,
+    calls,
+    fetch: (path, { token, headers, ...rest } = {}) =>
+      fetch(url + path, {
+        ...rest,
+        headers: {
+          ...(typeof rest.body === "string" && { "Content-Type": "application/json" }),
+          ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+          ...(headers as Record<string, string> | undefined),
+        },
+      }),
+    async close() {
+      await admin.close();
+      store.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function testConfig(directory: string): Config {
+  const config = parseConfig(
+    `subnets: [{ cidr: 10.77.0.0/24, interface: lo, reserved: [10.77.0.10, 10.77.0.99] }]`,
+    join(directory, "marcoboot.yaml"),
+  );
+  return { ...config, stateDirectory: directory, netinstDirectory: directory, adminPort: 0 };
+}
+
+async function addUsers(store: Store): Promise<void> {
+  const hash = await hashPassword(password);
+  for (const role of ["viewer", "operator", "admin"] as const satisfies User["role"][]) {
+    store.users.put({ name: role, password: hash, role, createdAt: start });
+    store.apiTokens.put({
+      hash: hashToken(tokens[role]),
+      user: role,
+      name: "test",
+      createdAt: start,
+      expiresAt: (start + 3_600_000) as Instant,
+    });
+  }
+}
+
+function stock(store: Store): void {
+  store.racks.put(rack);
+  store.images.put(image);
+  for (const stack of ["a", "b"]) {
+    for (const slot of ["1", "2", "3", "4"]) store.nodes.put(makeNode(stack, slot));
+  }
+}
