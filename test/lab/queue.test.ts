@@ -1,0 +1,181 @@
+/** Bull on a real redis-server child, which is killed, damaged and left behind. Needs the Debian package redis-server. */
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import {
+  type Instant,
+  type JobId,
+  milliseconds,
+  type NodeId,
+  type TaskId,
+} from "#protocol/brand.ts";
+import { systemClock } from "../../server/clock.ts";
+import { createEventBus } from "../../server/events.ts";
+import { createJobs } from "../../server/job/jobs.ts";
+import { openQueue, type QueueEntry } from "../../server/job/queue.ts";
+import { type RedisServer, startRedis } from "../../server/job/redis.ts";
+import { silentLog as log } from "../../server/log.ts";
+import { createNodes } from "../../server/node/nodes.ts";
+import { openSqliteStore } from "../../server/store/sqlite.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+
+const entry = (name: string): QueueEntry => ({ taskId: name as TaskId, epoch: 0 });
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await systemClock.sleep(milliseconds(10));
+}
+
+async function start(t: ExecutionContext, directory: string): Promise<RedisServer> {
+  const redis = await startRedis({ directory, log });
+  t.teardown(() => redis.close());
+  return redis;
+}
+
+function kill(redis: RedisServer): void {
+  const pid = redis.pid();
+  if (pid !== undefined) process.kill(pid, "SIGKILL");
+}
+
+test("redis listens on its socket only, keeps an append-only file, and is gone after close", async (t) => {
+  const directory = temporaryDirectory(t);
+  const redis = await start(t, directory);
+  const pid = redis.pid() ?? 0;
+  t.is(redis.url, `unix://${directory}/redis.sock`);
+  t.is(statSync(join(directory, "redis.sock")).mode & 0o777, 0o700);
+  t.true(existsSync(join(directory, "appendonlydir")));
+  await redis.close();
+  t.false(existsSync(`/proc/${pid}`));
+  t.false(existsSync(join(directory, "redis.sock")));
+});
+
+test("a state directory with a long path gets a socket elsewhere, which is removed", async (t) => {
+  const directory = join(temporaryDirectory(t), "x".repeat(100));
+  const redis = await start(t, directory);
+  const path = new URL(redis.url).pathname;
+  t.true(path.length < 108 && !path.startsWith(directory));
+  await redis.close();
+  t.false(existsSync(path));
+});
+
+test("a missing redis-server is told with the name of its package", async (t) => {
+  const directory = temporaryDirectory(t);
+  await t.throwsAsync(startRedis({ directory, log, program: "no-such-redis" }), {
+    name: "ConfigurationError",
+    message: /install the Debian package redis-server/,
+  });
+});
+
+test("the redis that a killed server left behind is ended first", async (t) => {
+  const directory = temporaryDirectory(t);
+  const leftover = spawn("redis-server", ["--port", "0", "--dir", directory], { stdio: "ignore" });
+  await once(leftover, "spawn");
+  const ended = once(leftover, "exit");
+  writeFileSync(join(directory, "redis.pid"), `${leftover.pid}\n`);
+  await until(() => existsSync(`/proc/${leftover.pid}/cwd`));
+  await systemClock.sleep(milliseconds(300)); // it changes its directory while it starts
+  const redis = await start(t, directory);
+  await ended;
+  t.truthy(redis.pid());
+});
+
+test("a process that merely has the old number is left alone", async (t) => {
+  const directory = temporaryDirectory(t);
+  writeFileSync(join(directory, "redis.pid"), `${process.pid}\n`);
+  t.truthy((await start(t, directory)).pid());
+});
+
+test("a damaged append-only file is set aside", async (t) => {
+  const directory = temporaryDirectory(t);
+  const kept = join(directory, "appendonlydir");
+  mkdirSync(kept);
+  writeFileSync(join(kept, "appendonly.aof.manifest"), "nonsense\n");
+  const redis = await start(t, directory);
+  t.truthy(redis.pid());
+  t.true(readdirSync(directory).includes("appendonlydir.damaged"));
+});
+
+test("entries run, also those added while redis was away", async (t) => {
+  const redis = await start(t, temporaryDirectory(t));
+  const queue = await openQueue({ redisUrl: redis.url, log });
+  t.teardown(() => queue.close());
+  const ran: string[] = [];
+  let restored = 0;
+  queue.onRestored(() => void restored++);
+  queue.process(async ({ taskId }) => void ran.push(taskId));
+  await queue.rebuild([entry("first")]);
+  await until(() => ran.includes("first"));
+  kill(redis);
+  await until(() => !queue.isConnected());
+  const added = queue.add(entry("second"));
+  await added;
+  await until(() => ran.includes("second"));
+  t.is(restored, 1);
+  t.deepEqual(ran, ["first", "second"]);
+});
+
+test("a task that runs while redis is killed and emptied runs once, and so does one that waited", async (t) => {
+  const directory = temporaryDirectory(t);
+  const redis = await start(t, directory);
+  const store = openSqliteStore(":memory:");
+  const events = createEventBus(log);
+  const clock = systemClock;
+  const nodes = createNodes({ store, events, clock, log });
+  const queue = await openQueue({ redisUrl: redis.url, log });
+  const jobs = createJobs({
+    store,
+    nodes,
+    events,
+    clock,
+    log,
+    queue,
+    power: {
+      set: async () => undefined,
+      cycle: async () => undefined,
+      query: async () => "unknown",
+      outletOf: () => undefined,
+    },
+    windows: { open: () => undefined },
+    images: { get: () => undefined },
+    bootUrlFor: () => "http://10.77.0.1:8080",
+  });
+  t.teardown(() => jobs.close());
+  await jobs.start();
+  const call = (id: NodeId, bootId: string) =>
+    nodes.checkIn(
+      id,
+      { role: "resident", version: "1", bootId, hostname: "x", uptimeSeconds: 1, usedMemoryMiB: 1 },
+      "10.77.0.11" as never,
+    );
+  const [one, two] = ["52:54:00:00:00:01", "52:54:00:00:00:02"].map(
+    (mac) => nodes.heard({ mac: mac as never, ipxe: false, architectures: [] }).id,
+  );
+  if (!one || !two) return t.fail();
+  call(one, "a");
+  call(two, "a");
+  const taskOf = (id: JobId) => store.tasks.ofJob(id)[0];
+  const create = (node: NodeId) =>
+    jobs.create({
+      kind: "reboot",
+      parameters: { warnSeconds: 0 },
+      selector: "x",
+      nodes: [node],
+      createdBy: "ada",
+    });
+  const running = create(one);
+  await until(() => taskOf(running.id)?.state === "running");
+
+  kill(redis);
+  await until(() => !queue.isConnected());
+  const waiting = create(two);
+  await until(() => taskOf(waiting.id)?.state === "running");
+  call(one, "b");
+  call(two, "b");
+  await until(() => taskOf(running.id)?.state === "done" && taskOf(waiting.id)?.state === "done");
+  for (const job of [running, waiting]) {
+    t.is(store.attempts.ofTask(taskOf(job.id)?.id ?? ("" as TaskId)).length, 1);
+  }
+  t.true((store.jobs.get(running.id)?.endedAt ?? (0 as Instant)) > 0);
+});

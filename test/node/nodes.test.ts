@@ -1,0 +1,174 @@
+import test from "ava";
+import type { CheckIn } from "#protocol/agent.ts";
+import { parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
+import type { DomainEvent } from "#protocol/events.ts";
+import type { Hardware } from "#protocol/node.ts";
+import type { BootClient } from "../../server/boot/client.ts";
+import { createEventBus } from "../../server/events.ts";
+import { silentLog } from "../../server/log.ts";
+import { createNodes } from "../../server/node/nodes.ts";
+import { openSqliteStore } from "../../server/store/sqlite.ts";
+import { manualClock } from "../support/manual-clock.ts";
+
+const mac = parseMacAddress("dc:a6:32:01:02:03");
+const otherMac = parseMacAddress("dc:a6:32:01:02:04");
+const address = parseIpv4Address("10.77.0.11");
+const slot = { rack: "lab", stack: "a", slot: "1" };
+const client: BootClient = { mac, ipxe: false, architectures: [7], firmware: "uefi-pxe-x64" };
+const hardware: Hardware = {
+  model: "board",
+  serial: "1",
+  cpus: 4,
+  memoryMiB: 2048,
+  disks: [],
+  interfaces: [],
+};
+const checkIn: CheckIn = {
+  role: "netinst",
+  version: "0.1.0",
+  bootId: "a",
+  hostname: "netinst",
+  uptimeSeconds: 1,
+  usedMemoryMiB: 50,
+};
+const facts = { certificate: "f", hardware, architecture: "amd64" } as const;
+
+function createRig() {
+  const store = openSqliteStore(":memory:");
+  const events = createEventBus(silentLog);
+  const clock = manualClock();
+  const published: DomainEvent[] = [];
+  events.subscribe((event) => void published.push(event));
+  const context = { store, events, clock, log: silentLog };
+  return { context, store, clock, published, nodes: createNodes(context) };
+}
+
+test("a new MAC address makes a discovered node, once", (t) => {
+  const { nodes, published } = createRig();
+  const node = nodes.heard(client);
+  t.like(node, { name: "node-dca632010203", state: "discovered", connection: "offline" });
+  t.like(node, { firmware: "uefi-pxe-x64", architecture: "amd64", power: "on" });
+  t.deepEqual(nodes.heard(client), node);
+  t.is(published.length, 1);
+});
+
+test("the iPXE that follows does not hide the firmware that started it", (t) => {
+  const { nodes } = createRig();
+  nodes.heard(client);
+  t.is(nodes.heard({ ...client, ipxe: true, firmware: "ipxe-x64" }).firmware, "uefi-pxe-x64");
+});
+
+test("iPXE is the firmware where nothing was heard before it", (t) => {
+  const { nodes } = createRig();
+  t.is(nodes.heard({ ...client, ipxe: true, firmware: "ipxe-x64" }).firmware, "ipxe-x64");
+});
+
+test("a constant UUID is no identity", (t) => {
+  const { nodes } = createRig();
+  const uuid = "00000000-0000-0000-0000-000000000000";
+  t.is(nodes.heard({ ...client, uuid }).uuid, undefined);
+});
+
+test("learning gives a node its place and name, and it keeps its id", (t) => {
+  const { nodes } = createRig();
+  const { id } = nodes.heard(client);
+  const node = nodes.place(mac, slot, "lab-a-1", address);
+  t.like(node, { id, name: "lab-a-1", state: "discovered" });
+  t.deepEqual(node.slot, slot);
+  t.is(nodes.byName("lab-a-1")?.id, id);
+});
+
+test("a slot and a name belong to one node", (t) => {
+  const { nodes } = createRig();
+  nodes.place(mac, slot, "lab-a-1", address);
+  t.throws(() => nodes.place(otherMac, slot, "other", address), {
+    name: "ConflictError",
+    message: "slot lab/a/1 already holds lab-a-1 (dc:a6:32:01:02:03)",
+  });
+  const elsewhere = { ...slot, slot: "2" };
+  t.throws(() => nodes.place(otherMac, elsewhere, "lab-a-1", address), { name: "ConflictError" });
+  const { id } = nodes.heard({ ...client, mac: otherMac });
+  t.throws(() => nodes.update(id, { name: "lab-a-1" }), { name: "ConflictError" });
+  t.throws(() => nodes.update(id, { name: "-x" }), { name: "InvalidInputError" });
+});
+
+const enrolments = [
+  ["a node without a slot is enrolled", false, "enrolled"],
+  ["a node in a slot is ready", true, "ready"],
+] as const;
+for (const [title, placed, state] of enrolments) {
+  test(title, (t) => {
+    const { nodes } = createRig();
+    const { id } = placed ? nodes.place(mac, slot, "lab-a-1", address) : nodes.heard(client);
+    t.like(nodes.enrolled(id, facts), { state, certificate: "f", serial: "1" });
+  });
+}
+
+test("placing an enrolled node makes it ready; enrolling an installed one again keeps its state", (t) => {
+  const { nodes } = createRig();
+  const { id } = nodes.heard(client);
+  nodes.enrolled(id, facts);
+  t.is(nodes.place(mac, slot, "lab-a-1", address).state, "ready");
+  nodes.update(id, { state: "installed" });
+  t.like(nodes.enrolled(id, { ...facts, certificate: "g" }), {
+    state: "installed",
+    certificate: "g",
+  });
+});
+
+test("another computer behind a known MAC address is held until an admin approves", (t) => {
+  const { nodes } = createRig();
+  const { id } = nodes.heard(client);
+  nodes.enrolled(id, facts);
+  const swapped = { ...facts, hardware: { ...hardware, serial: "2" } };
+  t.like(nodes.enrolled(id, swapped), { quarantined: true });
+  t.regex(nodes.get(id)?.reason ?? "", /serial number was 1, is 2/);
+  t.like(nodes.approve(id), { quarantined: false, reason: undefined });
+  t.false(nodes.enrolled(id, swapped).quarantined);
+});
+
+test("a check-in brings a node online, and 45 s of silence take it offline", async (t) => {
+  const { nodes, clock } = createRig();
+  const { id } = nodes.heard(client);
+  t.is(Number(nodes.silence(id)), Number.POSITIVE_INFINITY);
+  t.like(nodes.checkIn(id, checkIn, address), { connection: "online", power: "on", address });
+  await clock.advance(44_000);
+  nodes.markOffline();
+  t.is(nodes.get(id)?.connection, "online");
+  await clock.advance(1000);
+  nodes.markOffline();
+  t.is(nodes.get(id)?.connection, "offline");
+  t.is(Number(nodes.silence(id)), 45_000);
+});
+
+test("check-ins that say nothing new make no event, another boot does", async (t) => {
+  const { nodes, clock, published } = createRig();
+  const { id } = nodes.heard(client);
+  nodes.checkIn(id, checkIn, address);
+  const before = published.length;
+  await clock.advance(15_000);
+  nodes.checkIn(id, checkIn, address);
+  t.is(published.length, before);
+  const { agent } = nodes.checkIn(id, { ...checkIn, bootId: "b" }, address);
+  t.is(published.length, before + 1);
+  t.is(agent?.since, clock.now());
+});
+
+test("after a restart of the server an online node gets its 45 s again", async (t) => {
+  const { nodes, clock, context } = createRig();
+  const { id } = nodes.heard(client);
+  nodes.checkIn(id, checkIn, address);
+  await clock.advance(3_600_000);
+  const again = createNodes(context);
+  again.markOffline();
+  t.is(again.get(id)?.connection, "online");
+  await clock.advance(45_000);
+  again.markOffline();
+  t.is(again.get(id)?.connection, "offline");
+});
+
+test("an unknown node is an error, not a new node", (t) => {
+  const { nodes } = createRig();
+  t.throws(() => nodes.checkIn("node_x" as never, checkIn, address), { name: "NotFoundError" });
+  t.deepEqual(nodes.list(), []);
+});

@@ -1,0 +1,283 @@
+/** What every journal must do, whatever it is made of: declared once, run for each implementation. */
+
+import test from "ava";
+import {
+  type Instant,
+  type JobId,
+  type NodeId,
+  parseImageDigest,
+  parseIpv4Address,
+  parseMacAddress,
+  type TaskId,
+} from "#protocol/brand.ts";
+import type { Image } from "#protocol/image.ts";
+import type { Job, Task, TaskState } from "#protocol/job.ts";
+import type { Node } from "#protocol/node.ts";
+import { ConflictError } from "../../server/errors.ts";
+import type { Store } from "../../server/store/store.ts";
+
+export const mac = parseMacAddress("52:54:00:00:00:01");
+const otherMac = parseMacAddress("52:54:00:00:00:02");
+const address = parseIpv4Address("10.77.0.11");
+const digest = parseImageDigest("ab".repeat(32));
+const at = (value: number) => value as Instant;
+
+export function exampleNode(change: Partial<Node> = {}): Node {
+  return {
+    id: "node_1" as NodeId,
+    name: "one",
+    mac,
+    state: "ready",
+    quarantined: false,
+    power: "on",
+    connection: "online",
+    createdAt: at(1),
+    updatedAt: at(1),
+    ...change,
+  };
+}
+
+export function exampleJob(id: string): Job {
+  return {
+    id: id as JobId,
+    kind: "reboot",
+    parameters: { warnSeconds: 0 },
+    state: "queued",
+    selector: "all",
+    createdBy: "ada",
+    createdAt: at(1),
+  };
+}
+
+export function exampleTask(id: string, state: TaskState = "queued", node = "node_1"): Task {
+  return {
+    id: id as TaskId,
+    jobId: "job_1" as JobId,
+    nodeId: node as NodeId,
+    kind: "reboot",
+    state,
+    epoch: 0,
+    percent: 0,
+    stageSeconds: {},
+    createdAt: at(1),
+  };
+}
+
+const image: Image = {
+  version: 1,
+  name: "debian",
+  architecture: "amd64",
+  format: "raw",
+  compression: "none",
+  digest,
+  sizeBytes: 1,
+  storedBytes: 1,
+  storedDigest: "cd".repeat(32),
+  bootloader: "grub",
+  createdAt: at(1),
+  signature: "s",
+};
+
+const ids = (values: readonly { readonly id: string }[]) => values.map(({ id }) => id);
+
+/** @param open - a new, empty journal */
+export function storeContract(name: string, open: () => Store): void {
+  const check = (title: string, body: (t: import("ava").ExecutionContext, store: Store) => void) =>
+    test(`${name}: ${title}`, (t) => {
+      const store = open();
+      body(t, store);
+      store.close();
+    });
+
+  check("a throw undoes the whole transaction", (t, store) => {
+    const node = exampleNode();
+    t.throws(
+      () =>
+        store.transaction(() => {
+          store.nodes.put(node);
+          store.transaction(() => store.jobs.put(exampleJob("job_1")));
+          throw new RangeError("no");
+        }),
+      { instanceOf: RangeError },
+    );
+    t.deepEqual(store.nodes.list(), []);
+    t.deepEqual(store.jobs.list({ limit: 9 }), []);
+  });
+
+  check("a throw that the outer change survives undoes only the inner one", (t, store) => {
+    const value = store.transaction(() => {
+      store.settings.put("outer", "kept");
+      t.throws(() =>
+        store.transaction(() => {
+          store.settings.put("inner", "lost");
+          throw new RangeError("no");
+        }),
+      );
+      return 7;
+    });
+    t.is(value, 7);
+    t.is(store.settings.get("outer"), "kept");
+    t.is(store.settings.get("inner"), undefined);
+  });
+
+  check("a node is found by id, MAC address and name, and put again replaces it", (t, store) => {
+    store.nodes.put(exampleNode());
+    const node = exampleNode({ name: "renamed", state: "installed" });
+    store.nodes.put(node);
+    t.deepEqual(store.nodes.get(node.id), node);
+    t.deepEqual(store.nodes.byMac(mac), node);
+    t.deepEqual(store.nodes.byName("renamed"), node);
+    t.is(store.nodes.byName("one"), undefined);
+    t.deepEqual(store.nodes.list(), [node]);
+  });
+
+  const taken: readonly (readonly [title: string, change: Partial<Node>])[] = [
+    ["a name", { mac: otherMac }],
+    ["a MAC address", { name: "two" }],
+  ];
+  for (const [title, change] of taken) {
+    check(`two nodes cannot share ${title}`, (t, store) => {
+      store.nodes.put(exampleNode());
+      const second = exampleNode({ id: "node_2" as NodeId, ...change });
+      t.throws(() => store.nodes.put(second), { instanceOf: ConflictError });
+      t.is(store.nodes.list().length, 1);
+    });
+  }
+
+  check("two MAC addresses cannot hold one address", (t, store) => {
+    const reservation = { mac, address, createdAt: at(1) };
+    store.reservations.put(reservation);
+    store.reservations.put({ ...reservation, hostname: "one" });
+    t.throws(() => store.reservations.put({ ...reservation, mac: otherMac }), {
+      instanceOf: ConflictError,
+      message: "10.77.0.11 is reserved for 52:54:00:00:00:01, not for 52:54:00:00:00:02",
+    });
+    t.is(store.reservations.byAddress(address)?.hostname, "one");
+    t.is(store.reservations.byMac(otherMac), undefined);
+    store.reservations.delete(mac);
+    store.reservations.put({ ...reservation, mac: otherMac });
+    t.is(store.reservations.list().length, 1);
+  });
+
+  check("a lease in use is found before an address its client declined", (t, store) => {
+    const declined = parseIpv4Address("10.77.0.12");
+    store.leases.put({ address: declined, mac, state: "declined", until: at(900) });
+    store.leases.put({ address, mac, state: "bound", until: at(100) });
+    t.is(store.leases.byMac(mac)?.address, address);
+    t.deepEqual(store.leases.byAddress(declined), {
+      address: declined,
+      mac,
+      state: "declined",
+      until: at(900),
+    });
+    store.leases.delete(address);
+    t.is(store.leases.list().length, 1);
+  });
+
+  check(
+    "racks, images, users, tokens of the API and settings come back as they were put",
+    (t, store) => {
+      const rack = { name: "lab", stacks: [] };
+      const user = { name: "ada", password: "p", role: "admin", createdAt: at(1) } as const;
+      const token = { hash: "h", user: "ada", name: "ci", createdAt: at(1) };
+      store.racks.put(rack);
+      store.images.put(image);
+      store.users.put(user);
+      store.apiTokens.put(token);
+      store.settings.put("key", "a");
+      store.settings.put("key", "b");
+      t.deepEqual(store.racks.get("lab"), rack);
+      t.deepEqual(store.images.get(digest), image);
+      t.deepEqual(store.images.byName("debian"), [image]);
+      t.deepEqual(store.users.list(), [user]);
+      t.deepEqual(store.apiTokens.get("h"), token);
+      t.is(store.settings.get("key"), "b");
+      store.racks.delete("lab");
+      store.images.delete(digest);
+      store.apiTokens.delete("h");
+      t.deepEqual(store.racks.list(), []);
+      t.deepEqual(store.images.list(), []);
+      t.is(store.apiTokens.get("h"), undefined);
+    },
+  );
+
+  check("jobs are paged from the newest", (t, store) => {
+    for (const id of ["job_1", "job_2", "job_3"]) store.jobs.put(exampleJob(id));
+    store.jobs.put({ ...exampleJob("job_1"), state: "done" });
+    t.deepEqual(ids(store.jobs.list({ limit: 2 })), ["job_3", "job_2"]);
+    t.deepEqual(ids(store.jobs.list({ limit: 2, before: "job_2" as JobId })), ["job_1"]);
+  });
+
+  check("unfinished tasks are told oldest first", (t, store) => {
+    store.jobs.put(exampleJob("job_1"));
+    store.tasks.put(exampleTask("task_1"));
+    store.tasks.put(exampleTask("task_2", "queued", "node_2"));
+    store.tasks.put(exampleTask("task_3", "done"));
+    store.tasks.put(exampleTask("task_4"));
+    store.tasks.put(exampleTask("task_1", "running"));
+    t.deepEqual(ids(store.tasks.unfinished()), ["task_1", "task_2", "task_4"]);
+    t.deepEqual(ids(store.tasks.unfinishedOf("node_1" as NodeId)), ["task_1", "task_4"]);
+    t.deepEqual(ids(store.tasks.ofNode("node_1" as NodeId, 2)), ["task_4", "task_3"]);
+    t.is(store.tasks.ofJob("job_1" as JobId).length, 4);
+  });
+
+  check("a task keeps its log and every attempt", (t, store) => {
+    store.jobs.put(exampleJob("job_1"));
+    const { id } = exampleTask("task_1");
+    store.tasks.put(exampleTask("task_1"));
+    store.tasks.appendLog(id, at(1), ["a", "b"]);
+    store.tasks.appendLog(id, at(2), ["c"]);
+    t.deepEqual(store.tasks.log(id), [
+      { at: at(1), line: "a" },
+      { at: at(1), line: "b" },
+      { at: at(2), line: "c" },
+    ]);
+    store.attempts.put({ taskId: id, epoch: 1, startedAt: at(1) });
+    store.attempts.put({ taskId: id, epoch: 2, startedAt: at(3) });
+    store.attempts.put({
+      taskId: id,
+      epoch: 1,
+      startedAt: at(1),
+      endedAt: at(2),
+      outcome: "failed",
+    });
+    t.deepEqual(
+      store.attempts.ofTask(id).map(({ outcome }) => outcome),
+      ["failed", undefined],
+    );
+  });
+
+  check("events are numbered without gaps and told from any one on", (t, store) => {
+    t.is(store.events.lastId(), 0);
+    for (const text of ["a", "b", "c"]) store.events.append(at(1), { topic: "alarm", text });
+    t.is(store.events.lastId(), 3);
+    t.deepEqual(ids(store.events.since(1, 1) as never), [2 as never]);
+    t.deepEqual(store.events.since(3, 9), []);
+  });
+
+  check("a token is burnt once", (t, store) => {
+    const token = { hash: "h", mac, cause: "power-on", openedAt: at(1), expiresAt: at(9) };
+    store.tokens.put(token);
+    t.deepEqual(store.tokens.get("h"), token);
+    t.true(store.tokens.burn("h", at(2)));
+    t.false(store.tokens.burn("h", at(3)));
+    t.false(store.tokens.burn("unknown", at(3)));
+    t.deepEqual(store.tokens.get("h"), { ...token, usedAt: at(2) });
+    store.tokens.deleteExpired(at(8));
+    t.truthy(store.tokens.get("h"));
+    store.tokens.deleteExpired(at(9));
+    t.is(store.tokens.get("h"), undefined);
+  });
+
+  check("the audit log is paged from the newest", (t, store) => {
+    for (const what of ["a", "b", "c"]) {
+      store.audit.append({ at: at(1), who: "ada", what, target: "t" });
+    }
+    const [newest] = store.audit.list({ limit: 1 });
+    t.is(newest?.what, "c");
+    t.deepEqual(
+      store.audit.list({ limit: 9, ...(newest && { before: newest.id }) }).map(({ what }) => what),
+      ["b", "a"],
+    );
+  });
+}
