@@ -110,7 +110,7 @@ async function openSegment(
     );
   }
   const socket = await openDatagramSocket(
-    { interface: interfaceName, port: config.dhcpPort, broadcast: true, reuse: true },
+    { interface: interfaceName, port: config.dhcpPort, broadcast: true },
     log,
   );
   log.info({ interface: interfaceName, address, subnet: local.cidr }, "DHCP listens");

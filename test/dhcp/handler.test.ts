@@ -410,6 +410,35 @@ test("the offer of a client that chose another server is withdrawn", (t) => {
   t.is(leases.addressOf(node), undefined);
 });
 
+test("a DECLINE by the holder raises an alarm, another server's or a stranger's does not", (t) => {
+  const { context, published } = world({ subnets: [subnet] });
+  handlePacket(from("discover"), context);
+  const declined = ip("10.77.0.100");
+  const stranger = { mac: "52:54:00:00:00:02", options: [asks(declined)] };
+  handlePacket(from("decline", { options: [asks(declined), names(other)] }), context);
+  handlePacket(from("decline", stranger), context);
+  t.false(published.some(({ topic }) => topic === "alarm"));
+  handlePacket(from("decline", { options: [asks(declined), names(own)] }), context);
+  t.deepEqual<object | undefined, object>(published.at(-1), {
+    topic: "alarm",
+    text: "52:54:00:00:00:01 found 10.77.0.100 in use by another device",
+  });
+});
+
+test("what a hardware address was running is forgotten, the oldest first", (t) => {
+  const recent = createRecent();
+  const earlier = { xid: 1, client: { mac: node, ipxe: false, architectures: [] } };
+  for (let index = 0; index < 4097; index++) {
+    recent.set(mac(`02:00:00:00:${hexOctet(index >> 8)}:${hexOctet(index & 255)}`), earlier);
+  }
+  t.is(recent.get(mac("02:00:00:00:00:00")), undefined);
+  t.is(recent.get(mac("02:00:00:00:10:00")), earlier);
+});
+
+function hexOctet(value: number): string {
+  return value.toString(16).padStart(2, "0");
+}
+
 test("the relay's option comes back octet by octet, as the last", (t) => {
   const info = hex("01 04 65746830 02 02 abcd");
   const packet = message("discover", {

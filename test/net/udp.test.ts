@@ -1,4 +1,6 @@
 import test from "ava";
+import { pino } from "pino";
+import { parseIpv4Address } from "#protocol/brand.ts";
 import { ConfigurationError } from "../../server/errors.ts";
 import { silentLog } from "../../server/log.ts";
 import { interfaceAddress } from "../../server/net/interfaces.ts";
@@ -29,6 +31,32 @@ test("a socket bound to the loopback device hears it", async (t) => {
   b.send(Buffer.from("hello"), a.port, "127.0.0.1");
   t.is((await arrived).text, "hello");
   await Promise.all([a.close(), b.close()]);
+});
+
+test("a socket in a group hears it on the interface it joined", async (t) => {
+  const group = "239.77.65.82";
+  const interfaceAddress = parseIpv4Address("127.0.0.1");
+  const member = await openDatagramSocket(
+    { interface: "lo", port: 0, reuse: true, multicast: { group, interfaceAddress } },
+    silentLog,
+  );
+  const asker = await openDatagramSocket(
+    { address: "127.0.0.1", port: 0, multicast: { group, interfaceAddress } },
+    silentLog,
+  );
+  const arrived = received(member);
+  asker.send(Buffer.from("Marco"), member.port, group);
+  t.is((await arrived).text, "Marco");
+  await Promise.all([member.close(), asker.close()]);
+});
+
+test("a socket for an interface that does not exist is an ordinary one, and says so", async (t) => {
+  const warnings: string[] = [];
+  const log = pino({ level: "warn" }, { write: (line: string) => void warnings.push(line) });
+  const socket = await openDatagramSocket({ interface: "nosuch0", port: 0 }, log);
+  t.false(socket.boundToDevice);
+  t.regex(warnings.join(), /nosuch0.*not bound to its interface/);
+  await socket.close();
 });
 
 test("a taken port is told with its number", async (t) => {
