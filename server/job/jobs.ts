@@ -145,9 +145,10 @@ export function createJobs(context: JobsContext): Jobs {
   };
 
   const rebuild = async (): Promise<void> => {
-    const tasks = waitingForTurn();
-    await queue.rebuild(tasks.map((task) => ({ taskId: task.id, epoch: task.epoch })));
-    log.info({ tasks: tasks.length }, "queue rebuilt from the journal");
+    await queue.rebuild(() =>
+      waitingForTurn().map((task) => ({ taskId: task.id, epoch: task.epoch })),
+    );
+    log.info("queue rebuilt from the journal");
   };
   const rebuildSoon = (): void => {
     rebuild().catch((error: unknown) => log.warn({ err: error }, "queue could not be rebuilt"));

@@ -19,8 +19,11 @@ export interface QueueEntry {
 export interface Queue {
   /** Waits while Redis is away: do not await it before an answer. */
   add(entry: QueueEntry): Promise<void>;
-  /** Empties the queue, then adds `entries`. */
-  rebuild(entries: readonly QueueEntry[]): Promise<void>;
+  /**
+   * Empties the queue, then asks for what belongs in it: in this order, so that
+   * nothing added in between is lost.
+   */
+  rebuild(entries: () => readonly QueueEntry[]): Promise<void>;
   /** Sets who works; called once. `work` never rejects. */
   process(work: (entry: QueueEntry) => Promise<void>): void;
   isConnected(): boolean;
@@ -86,16 +89,23 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
     await bull.add({ taskId: entry.taskId, epoch: entry.epoch });
   };
 
+  /** One at a time: each pauses the queue. */
+  let rebuilt: Promise<void> = Promise.resolve();
+  const rebuild = async (entries: () => readonly QueueEntry[]): Promise<void> => {
+    await bull.pause(true, true);
+    try {
+      await bull.obliterate({ force: true });
+      for (const entry of entries()) await add(entry);
+    } finally {
+      await bull.resume(true);
+    }
+  };
+
   return {
     add,
-    async rebuild(entries) {
-      await bull.pause(true, true);
-      try {
-        await bull.obliterate({ force: true });
-        for (const entry of entries) await add(entry);
-      } finally {
-        await bull.resume(true);
-      }
+    rebuild(entries) {
+      rebuilt = rebuilt.catch(() => undefined).then(() => rebuild(entries));
+      return rebuilt;
     },
     process(work) {
       // Settles only when the queue is closed.

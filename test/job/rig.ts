@@ -57,7 +57,7 @@ function createRigQueue(): RigQueue {
       await work?.(entry);
     },
     async rebuild(entries) {
-      for (const entry of entries) void queue.add(entry);
+      for (const entry of entries()) void queue.add(entry);
     },
     process(given) {
       work = given;

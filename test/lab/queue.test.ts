@@ -105,7 +105,7 @@ test("entries run, also those added while redis was away", async (t) => {
   let restored = 0;
   queue.onRestored(() => void restored++);
   queue.process(async ({ taskId }) => void ran.push(taskId));
-  await queue.rebuild([entry("first")]);
+  await queue.rebuild(() => [entry("first")]);
   await until(() => ran.includes("first"));
   kill(redis);
   await until(() => !queue.isConnected());
