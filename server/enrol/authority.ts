@@ -16,7 +16,6 @@ import {
   createPublicKey,
   generateKeyPairSync,
   type KeyObject,
-  randomBytes,
   sign,
 } from "node:crypto";
 import { join } from "node:path";
@@ -62,55 +61,45 @@ export async function openSite(directory: string): Promise<Site> {
   const authorityPem = await authorityAt(join(directory, "authority.crt"), () =>
     issue.authority(createPublicKey(authorityKey)),
   );
-  const listeners = new Map<string, { key: string; cert: string }>();
+  const listeners = new Map<string, Promise<{ key: string; cert: string }>>();
+
+  async function listenerTls(addresses: readonly Ipv4Address[]) {
+    const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    return {
+      key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+      cert: toPem(await issue.server(publicKey, addresses)),
+    };
+  }
 
   return {
     serverKey: raw.toString("base64"),
     keyId,
     authorityPem,
     sign: (text) => sign(null, Buffer.from(text), signingKey).toString("base64"),
-    async serverTls(addresses) {
+    serverTls(addresses) {
       const wanted = [...addresses].sort().join(" ");
-      const existing = listeners.get(wanted);
-      if (existing) return existing;
-      const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-      const made = {
-        key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
-        cert: toPem(issue.server(publicKey, addresses)),
-      };
+      const made = listeners.get(wanted) ?? listenerTls(addresses);
       listeners.set(wanted, made);
       return made;
     },
     async issueNodeCertificate(nodeId, publicKeyPem) {
-      const der = issue.node(parseNodeKey(publicKeyPem), nodeId);
+      const der = await issue.node(parseNodeKey(publicKeyPem), nodeId);
       return { pem: toPem(der), fingerprint: sha256(der) };
     },
   };
 }
 
-async function authorityAt(path: string, issue: () => Uint8Array): Promise<string> {
+async function authorityAt(path: string, issue: () => Promise<Uint8Array>): Promise<string> {
   const stored = await readPrivate(path);
   if (stored !== undefined) return stored;
-  const pem = toPem(issue());
+  const pem = toPem(await issue());
   await writeDurably(path, pem, 0o600);
   return pem;
 }
 
 function issuer(name: string, key: KeyObject) {
-  const authorityKeyId = keyIdentifier(createPublicKey(key));
   const write = (subject: string, publicKey: KeyObject, use: CertificateFields["use"]) =>
-    writeCertificate(
-      {
-        issuer: name,
-        subject,
-        serial: randomBytes(16),
-        publicKey: publicKey.export({ type: "spki", format: "der" }),
-        subjectKeyId: keyIdentifier(publicKey),
-        authorityKeyId,
-        use,
-      },
-      (bytes) => sign("sha256", bytes, key),
-    );
+    writeCertificate({ issuer: name, subject, publicKey, use }, key);
   return {
     authority: (publicKey: KeyObject) => write(name, publicKey, { kind: "authority" }),
     server: (publicKey: KeyObject, addresses: readonly Ipv4Address[]) =>
@@ -136,12 +125,6 @@ function refusedKey(detail: string, options?: ErrorOptions): InvalidInputError {
     [{ pointer: "/publicKey", detail }],
     options,
   );
-}
-
-/** 160 bits of the key's sha-256, RFC 7093 §2 method 1. */
-function keyIdentifier(publicKey: KeyObject): Uint8Array {
-  const der = publicKey.export({ type: "spki", format: "der" });
-  return createHash("sha256").update(der).digest().subarray(0, 20);
 }
 
 function rawPublicKey(privateKey: KeyObject): Buffer {

@@ -5,6 +5,7 @@ import type { CheckInAnswer } from "#protocol/agent.ts";
 import { connect } from "../../netinst/connection.ts";
 import { type EnrolContext, enrol } from "../../netinst/enrol.ts";
 import { pinKey } from "../../netinst/trust.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { checkInBody, enrolBody, loopback, macA, startServer } from "./agent-peer.ts";
 
 test("the agent enrols with its token and then checks in by its certificate", async (t) => {
@@ -16,7 +17,13 @@ test("the agent enrols with its token and then checks in by its certificate", as
   t.teardown(() => stranger.close());
   const quiet = () => undefined;
   const { hardware, architecture, bootId } = enrolBody(macA, undefined);
-  const settings = { mac: macA, architecture, bootId, token: windows.tokenFor(macA) };
+  const settings = {
+    mac: macA,
+    architecture,
+    bootId,
+    token: windows.tokenFor(macA),
+    identityDirectory: temporaryDirectory(t),
+  };
   const signal = AbortSignal.timeout(10_000);
   const credential = await enrol(
     {
