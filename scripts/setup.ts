@@ -9,7 +9,16 @@
  */
 
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Architecture } from "#protocol/firmware.ts";
@@ -62,10 +71,9 @@ export async function setup(request: SetupRequest): Promise<void> {
 function makeCache(path: string): void {
   try {
     mkdirSync(path, { recursive: true });
+    accessSync(path, constants.W_OK);
   } catch (cause) {
-    throw new SetupError(`${path} cannot be made`, "run as root, or make it writable for you", {
-      cause,
-    });
+    throw new SetupError(`${path} cannot be written`, "run as root", { cause });
   }
 }
 

@@ -21,7 +21,10 @@ const moduleGroups: readonly ModuleGroup[] = [
   },
   {
     why: "server network cards",
-    names: ["e1000", "e1000e", "igb", "igc", "ixgbe", "r8169", "tg3", "bnxt_en", "atlantic"],
+    names: [
+      ...["e1000", "e1000e", "igb", "igc", "ixgbe", "i40e", "ice", "r8169", "tg3", "bnxt_en"],
+      ...["atlantic", "ena"],
+    ],
   },
   {
     why: "USB network adapters; cdc_ether and rndis_host are also QEMU's",
@@ -35,10 +38,15 @@ const moduleGroups: readonly ModuleGroup[] = [
     why: "disks",
     names: [
       ...["nvme", "ahci", "sd_mod", "usb-storage", "uas", "mmc_block"],
-      ...["sdhci-pci", "sdhci-acpi"],
+      ...["sdhci-pci", "sdhci-acpi", "megaraid_sas", "mpt3sas"],
     ],
   },
   { why: "USB hosts", names: ["xhci_pci", "ehci_pci", "ohci_pci"] },
+  {
+    why: "VMware and Hyper-V guests",
+    architecture: "amd64",
+    names: ["vmxnet3", "vmw_pvscsi", "hv_netvsc", "hv_storvsc"],
+  },
   {
     why: "Raspberry Pi and arm64 boards",
     architecture: "arm64",

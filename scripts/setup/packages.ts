@@ -51,7 +51,12 @@ export async function ensurePackages(names: readonly string[], log: Progress): P
     if (failure) {
       await apt(["update"], log, seconds);
       const again = await apt(install, log, seconds);
-      if (again) throw new SetupError(`apt-get install failed: ${again}`, "read the lines above");
+      if (again) {
+        throw new SetupError(
+          `apt-get install failed: ${again}`,
+          `try by hand: apt-get install --no-install-recommends ${missing.join(" ")}`,
+        );
+      }
     }
   } finally {
     release();
