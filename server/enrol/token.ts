@@ -6,9 +6,9 @@
  * attacker does not control: when an outlet was switched. A window opens then,
  * for one MAC address; its token is 128 random bits, single use. The journal
  * holds only the token's hash. The token itself lives in memory while the window
- * is open, because the boot script must carry it; after a restart of the server
- * a node that has its kernel line can still enrol, one that has not needs a
- * new window.
+ * is open, because the boot script must carry it. After a restart of the server a
+ * node that has its kernel line enrols with the token in it; one that has not gets
+ * another token for the time that is left. Whichever is used first uses up both.
  */
 
 import { createHash, randomBytes } from "node:crypto";
@@ -27,10 +27,13 @@ export interface Windows {
    * made longer and keeps its token: a script already fetched stays good.
    */
   open(mac: MacAddress, cause: WindowCause): void;
-  /** The plain token, 32 hex digits, while the window is open and the token unused. */
+  /**
+   * The plain token, 32 hex digits, while the window is open and unused. Only the
+   * node's own boot script may carry it: whoever calls has checked who asks.
+   */
   tokenFor(mac: MacAddress): string | undefined;
   /**
-   * Marks the token used, on disk, before the caller answers. The same `holder`
+   * Uses up the token and its window, on disk, before the caller answers. The same `holder`
    * may repeat its request, because an answer can be lost on the way.
    *
    * @param holder - the public key that enrols; useless to whoever lacks its private half
@@ -101,29 +104,53 @@ export function createWindows(context: {
     return row;
   }
 
+  /** A window that was open when the server stopped: its token is lost, its time is not over. */
+  function resume(mac: MacAddress, now: Instant): string | undefined {
+    const [row] = store.tokens.openOf(mac, now);
+    if (!row) return undefined;
+    const token = newToken();
+    store.tokens.put({ ...row, hash: hashOf(token) });
+    windows.set(mac, { token, expiresAt: row.expiresAt });
+    log.info({ mac, until: row.expiresAt }, "enrolment window resumed with another token");
+    return token;
+  }
+
+  /** One window, one credential: the other tokens of the window go with the one that is used. */
+  function useUp(hash: string, mac: MacAddress, now: Instant): boolean {
+    return store.transaction(() => {
+      if (!store.tokens.burn(hash, now)) return false;
+      for (const row of store.tokens.openOf(mac, now)) store.tokens.burn(row.hash, now);
+      return true;
+    });
+  }
+
   return {
     open(mac, cause) {
       const now = clock.now();
       forgetExpired(now);
-      const current = windows.get(mac);
-      const token = current?.token ?? randomBytes(16).toString("hex");
+      const token = windows.get(mac)?.token ?? newToken();
       const expiresAt = after(now, duration);
-      store.tokens.put({ hash: hashOf(token), mac, cause, openedAt: now, expiresAt });
+      store.transaction(() => {
+        // Those of before a restart: a script already fetched stays good.
+        for (const row of store.tokens.openOf(mac, now)) store.tokens.put({ ...row, expiresAt });
+        store.tokens.put({ hash: hashOf(token), mac, cause, openedAt: now, expiresAt });
+      });
       windows.set(mac, { token, expiresAt });
       log.info({ mac, cause, until: expiresAt }, "enrolment window opened");
     },
 
     tokenFor(mac) {
+      const now = clock.now();
       const window = windows.get(mac);
-      return isOpen(window, clock.now()) ? window.token : undefined;
+      return isOpen(window, now) ? window.token : resume(mac, now);
     },
 
     burn(mac, token, holder) {
       const now = clock.now();
       const hash = hashOf(token);
       const row = check(store.tokens.get(hash), mac, now);
-      if (store.tokens.burn(hash, now)) {
-        if (windows.get(mac)?.token === token) windows.delete(mac);
+      if (useUp(hash, mac, now)) {
+        windows.delete(mac);
         if (holder !== undefined) holders.set(hash, { holder, until: row.expiresAt });
         log.info({ mac }, "enrolment token used");
         return;
@@ -148,6 +175,10 @@ export function createWindows(context: {
       );
     },
   };
+}
+
+function newToken(): string {
+  return randomBytes(16).toString("hex");
 }
 
 function hashOf(token: string): string {

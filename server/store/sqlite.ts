@@ -261,9 +261,11 @@ function tokensOf(database: Database): Store["tokens"] {
      ON CONFLICT (hash) DO UPDATE SET mac = excluded.mac, cause = excluded.cause,
        opened_at = excluded.opened_at, expires_at = excluded.expires_at, used_at = excluded.used_at`,
   );
-  const get = database.prepare(
-    `SELECT hash, mac, cause, opened_at AS openedAt, expires_at AS expiresAt, used_at AS usedAt
-     FROM tokens WHERE hash = ?`,
+  const columns = "hash, mac, cause, opened_at AS openedAt, expires_at AS expiresAt";
+  const get = database.prepare(`SELECT ${columns}, used_at AS usedAt FROM tokens WHERE hash = ?`);
+  const openOf = database.prepare(
+    `SELECT ${columns} FROM tokens WHERE mac = ? AND used_at IS NULL AND expires_at > ?
+     ORDER BY expires_at DESC, opened_at DESC`,
   );
   const burn = database.prepare("UPDATE tokens SET used_at = ? WHERE hash = ? AND used_at IS NULL");
   const deleteExpired = database.prepare("DELETE FROM tokens WHERE expires_at <= ?");
@@ -283,6 +285,8 @@ function tokensOf(database: Database): Store["tokens"] {
       const { usedAt, ...rest } = row;
       return { ...rest, ...(usedAt !== null && { usedAt }) } as unknown as EnrolmentToken;
     },
+    openOf: (mac, at) =>
+      openOf.all(mac, Math.trunc(at)).map((row) => ({ ...row }) as unknown as EnrolmentToken),
     burn: (hash, at) => burn.run(Math.trunc(at), hash).changes === 1,
     deleteExpired: (at) => void deleteExpired.run(Math.trunc(at)),
   };

@@ -152,6 +152,8 @@ export interface Store {
   readonly tokens: {
     put(token: EnrolmentToken): void;
     get(hash: string): EnrolmentToken | undefined;
+    /** Tokens of `mac` that are neither used nor, at `at`, expired; the one that lasts longest first. */
+    openOf(mac: MacAddress, at: Instant): readonly EnrolmentToken[];
     /** Marks it used, on disk, before the caller answers. False when it was used before. */
     burn(hash: string, at: Instant): boolean;
     deleteExpired(at: Instant): void;

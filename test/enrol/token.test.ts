@@ -111,6 +111,76 @@ test("a node that has its kernel line can enrol after a restart of the server", 
   t.notThrows(() => restarted().burn(mac, token));
 });
 
+test("a window that is open at a restart has a token again, for the time that is left", (t) => {
+  const { opened, restarted, clock } = setUp(t);
+  const before = opened();
+  clock.advance(9 * minute);
+  const windows = restarted();
+  const token = windows.tokenFor(mac) ?? "";
+  t.regex(token, /^[0-9a-f]{32}$/);
+  t.not(token, before);
+  t.is(windows.tokenFor(mac), token);
+  clock.advance(minute - 1);
+  t.notThrows(() => windows.burn(mac, token));
+});
+
+test("a window that ended has no token after a restart", (t) => {
+  const { opened, restarted, clock } = setUp(t);
+  opened();
+  const early = restarted();
+  t.truthy(early.tokenFor(mac));
+  clock.advance(10 * minute);
+  t.is(early.tokenFor(mac), undefined);
+  t.is(restarted().tokenFor(mac), undefined);
+});
+
+test("a used window has no token after a restart", (t) => {
+  const { windows, opened, restarted } = setUp(t);
+  windows.burn(mac, opened());
+  t.is(restarted().tokenFor(mac), undefined);
+});
+
+test("a restart opens no window for another node", (t) => {
+  const { opened, restarted } = setUp(t);
+  opened();
+  t.is(restarted().tokenFor(other), undefined);
+});
+
+test("the tokens of before and after a restart are one window: one use ends both", (t) => {
+  const { opened, restarted, refusal } = setUp(t);
+  const before = opened();
+  const windows = restarted();
+  const after = windows.tokenFor(mac) ?? "";
+  windows.burn(mac, before, "key of the node");
+  t.is(windows.tokenFor(mac), undefined);
+  t.is(refusal(() => windows.burn(mac, after, "another key"))?.holds, mac);
+  t.is(restarted().tokenFor(mac), undefined);
+});
+
+test("a job that goes on after a restart opens the window again; fetched scripts stay good", (t) => {
+  const { opened, restarted, clock } = setUp(t);
+  const before = opened();
+  clock.advance(9 * minute);
+  const windows = restarted();
+  windows.open(mac, "power-on");
+  t.not(windows.tokenFor(mac), before);
+  clock.advance(9 * minute);
+  t.notThrows(() => windows.burn(mac, before));
+});
+
+test("a use that is undone leaves the window open", (t) => {
+  const { windows, opened, store } = setUp(t);
+  const token = opened();
+  const fails = () =>
+    store.transaction(() => {
+      windows.burn(mac, token, "key of the node");
+      throw new RangeError("the record cannot be written");
+    });
+  t.throws(fails, { instanceOf: RangeError });
+  t.truthy(windows.tokenFor(mac));
+  t.notThrows(() => windows.burn(mac, token, "key of the node"));
+});
+
 test("a token used before a restart is still used after it", (t) => {
   const { windows, opened, restarted, refusal } = setUp(t);
   const token = opened();

@@ -255,6 +255,21 @@ export function storeContract(name: string, open: () => Store): void {
     t.deepEqual(store.events.since(3, 9), []);
   });
 
+  check("the open tokens of a MAC address are the unused ones that still last", (t, store) => {
+    const token = { mac, cause: "power-on", openedAt: at(1), expiresAt: at(9) };
+    store.tokens.put({ ...token, hash: "early", expiresAt: at(5) });
+    store.tokens.put({ ...token, hash: "late" });
+    store.tokens.put({ ...token, hash: "used" });
+    store.tokens.put({ ...token, hash: "another's", mac: otherMac });
+    store.tokens.burn("used", at(2));
+    t.deepEqual(store.tokens.openOf(mac, at(4)), [
+      { ...token, hash: "late" },
+      { ...token, hash: "early", expiresAt: at(5) },
+    ]);
+    t.deepEqual(store.tokens.openOf(mac, at(5)), [{ ...token, hash: "late" }]);
+    t.deepEqual(store.tokens.openOf(mac, at(9)), []);
+  });
+
   check("a token is burnt once", (t, store) => {
     const token = { hash: "h", mac, cause: "power-on", openedAt: at(1), expiresAt: at(9) };
     store.tokens.put(token);
