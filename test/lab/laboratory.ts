@@ -1,0 +1,54 @@
+/** A virtual rack for one test, prepared, watched, and taken down whatever happens. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import type { ExecutionContext } from "ava";
+import { prepare } from "../../scripts/demo/prepare.ts";
+import { addImages, learnRack, type Scenario, untilReady } from "../../scripts/demo/scenario.ts";
+import { createCleanup } from "../../scripts/lab/cleanup.ts";
+import { removeStaleNamespaces } from "../../scripts/lab/namespaces.ts";
+import type { GuestFirmware } from "../../scripts/lab/qemu.ts";
+import { createVirtualRack, type LabNode } from "../../scripts/lab/virtual-rack.ts";
+import { watchWorld } from "../../scripts/lab/world.ts";
+
+export interface Laboratory {
+  readonly scenario: Scenario;
+  readonly node: LabNode;
+  /** Lines of the laboratory so far. */
+  readonly lines: readonly string[];
+}
+
+/** One node with an empty disk, powered on and learned, its netinst agent waiting for work; image in the library. */
+export async function oneReadyNode(
+  t: ExecutionContext,
+  firmware: GuestFirmware,
+): Promise<Laboratory> {
+  const cleanup = createCleanup((line) => t.log(line));
+  t.teardown(() => cleanup.run());
+  const say = (line: string) => t.log(line);
+  const { images, ...prepared } = await prepare([firmware], say);
+  removeStaleNamespaces();
+  const directory = mkdtempSync("/var/tmp/marcoboot-test-");
+  cleanup.add(directory, () => rmSync(directory, { recursive: true, force: true }));
+  const lines: string[] = [];
+  const rack = await createVirtualRack({
+    ...prepared,
+    firmwares: [firmware],
+    directory,
+    adminPort: 8000,
+    cleanup,
+    onLine: (_outlet, line) => lines.push(line),
+  });
+  const world = watchWorld(rack.api);
+  t.teardown(async () => {
+    world.close();
+    if (!t.passed) t.log(["last lines of the console:", ...lines.slice(-40)].join("\n"));
+    await rack.close();
+  });
+  const [node] = rack.nodes;
+  if (!node) throw new Error("a rack without nodes");
+  const scenario: Scenario = { rack, world, say, atOnce: 1 };
+  await addImages(scenario, images);
+  await learnRack(scenario);
+  await untilReady(scenario, node);
+  return { scenario, node, lines };
+}

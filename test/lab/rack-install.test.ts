@@ -1,0 +1,15 @@
+import test from "ava";
+import { workOnStacks } from "../../scripts/demo/scenario.ts";
+import { oneReadyNode } from "./laboratory.ts";
+
+test("an empty BIOS machine is learned, netbooted, installed, rebooted and shut down", async (t) => {
+  t.timeout(20 * 60_000);
+  const { scenario, node } = await oneReadyNode(t, "bios");
+  const [summary] = await workOnStacks(scenario); // throws where something does not hold
+  t.like(summary, { name: node.hostname, slot: "a/1", address: "10.77.0.10" });
+  t.deepEqual(
+    scenario.rack.strip.exits(node.outlet).map(({ cause }) => cause),
+    ["guest-shutdown"],
+    "QEMU ran from first power-on to the ACPI power-off, through three boots",
+  );
+});
