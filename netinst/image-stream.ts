@@ -14,6 +14,7 @@ import { createGunzip, createZstdDecompress } from "node:zlib";
 import type { Compression, ImageManifest } from "#protocol/image.ts";
 import type { Console } from "./console.ts";
 import { AgentError, ImageMismatchError, NetworkError, reasonOf, ToolError } from "./errors.ts";
+import { openCollector } from "./memory.ts";
 import { commandOf } from "./tools.ts";
 import { backOff, sleep } from "./wait.ts";
 
@@ -45,6 +46,7 @@ export async function streamImage(
   const { manifest } = source;
   const stored = createHash("sha256");
   const plain = createHash("sha256");
+  const collect = openCollector();
   let position = 0;
   const sink = async (chunks: AsyncIterable<Buffer>) => {
     for await (const chunk of chunks) {
@@ -56,6 +58,7 @@ export async function streamImage(
       plain.update(chunk);
       await consume(chunk, position);
       position += chunk.length;
+      collect(chunk.length);
     }
   };
   const input = Readable.from(
