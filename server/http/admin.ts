@@ -3,9 +3,9 @@
  * `<stateDirectory>/admin.sock` (0600). Nodes never talk to it.
  */
 
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Router } from "@koa/router";
 import Koa, { type Context } from "koa";
 import {
@@ -54,7 +54,6 @@ export async function startAdmin(services: Services): Promise<RunningAdmin> {
   const local = newServer(handle);
   const socketPath = join(config.stateDirectory, "admin.sock");
   mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
-  rmSync(socketPath, { force: true }); // of a server that was killed
 
   const close = async (): Promise<void> => {
     endStreams(store);
@@ -64,13 +63,7 @@ export async function startAdmin(services: Services): Promise<RunningAdmin> {
   };
   try {
     await listen(tcp, { host: config.adminAddress, port: config.adminPort });
-    const before = process.umask(0o177); // there must be no moment at which others can connect
-    try {
-      await listen(local, { path: socketPath });
-    } finally {
-      process.umask(before);
-    }
-    chmodSync(socketPath, 0o600);
+    await listenPrivately(local, socketPath);
   } catch (error) {
     await close();
     throw error;
@@ -192,6 +185,22 @@ function listen(server: Server, where: { host: string; port: number } | { path: 
       resolve();
     });
   });
+}
+
+/**
+ * Bound in a directory nobody else may enter, then moved to its place: there is
+ * no moment at which others could connect.
+ */
+async function listenPrivately(server: Server, path: string): Promise<void> {
+  const nursery = mkdtempSync(join(dirname(path), ".s-")); // mode 0700
+  try {
+    const born = join(nursery, "s");
+    await listen(server, { path: born });
+    chmodSync(born, 0o600);
+    renameSync(born, path);
+  } finally {
+    rmSync(nursery, { recursive: true, force: true });
+  }
 }
 
 /** Transfers in progress end; a page that keeps a connection open does not hold us up. */

@@ -6,6 +6,7 @@ import { UnauthorisedError } from "../../errors.ts";
 import { type Session, sessionCookie } from "../auth.ts";
 import { type Route, route } from "../route.ts";
 import { nameSchema, oneOf } from "../schemas.ts";
+import type { Admin } from "../services.ts";
 
 const password = Type.String({ minLength: 1, maxLength: 200 });
 const sessionSchema = Type.Object({
@@ -16,12 +17,12 @@ const sessionSchema = Type.Object({
 });
 
 /** The browser keeps the cookie, out of reach of scripts; programs keep the token of the answer. */
-function setCookie(koa: Context, session: Session): Session {
+function setCookie(koa: Context, session: Session, { clock }: Admin): Session {
   koa.cookies.set(sessionCookie, session.token, {
     httpOnly: true,
     sameSite: "strict",
     path: "/",
-    expires: new Date(session.expiresAt),
+    maxAge: session.expiresAt - clock.now(),
   });
   return session;
 }
@@ -54,8 +55,8 @@ export const sessionRoutes: readonly Route[] = [
     ),
     response: sessionSchema,
     target: ({ body }) => body.name,
-    handler: async ({ body, koa }, { accounts }) =>
-      setCookie(koa, await accounts.setup({ ...body, from: peerOf(koa) })),
+    handler: async ({ body, koa }, admin) =>
+      setCookie(koa, await admin.accounts.setup({ ...body, from: peerOf(koa) }), admin),
   }),
   route({
     method: "post",
@@ -70,8 +71,8 @@ export const sessionRoutes: readonly Route[] = [
     ),
     response: sessionSchema,
     target: ({ body }) => body.name,
-    handler: async ({ body, koa }, { accounts }) =>
-      setCookie(koa, await accounts.signIn({ ...body, from: peerOf(koa) })),
+    handler: async ({ body, koa }, admin) =>
+      setCookie(koa, await admin.accounts.signIn({ ...body, from: peerOf(koa) }), admin),
   }),
   route({
     method: "get",

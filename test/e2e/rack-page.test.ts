@@ -1,0 +1,155 @@
+/** The page in Debian's Chromium, against the admin listener with rooms that only remember. */
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import test from "ava";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { ensureWebBuilt } from "../../scripts/build-web.ts";
+import { digest, makeNode, password, startTestServer, type TestServer } from "../http/support.ts";
+
+const flags = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const axeSource = readFileSync(
+  createRequire(import.meta.url).resolve("axe-core/axe.min.js"),
+  "utf8",
+);
+
+let browser: Browser;
+
+test.before(async () => {
+  await ensureWebBuilt();
+  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: flags });
+});
+test.after.always(() => browser?.close());
+
+interface Opened {
+  readonly page: Page;
+  readonly server: TestServer;
+  /** What the browser complained about: scripts refused by the policy, exceptions. */
+  readonly complaints: readonly string[];
+}
+
+async function open(
+  context: { teardown(work: () => Promise<void>): void },
+  options: { users?: boolean; width?: number } = {},
+): Promise<Opened> {
+  const server = await startTestServer({ users: options.users ?? true });
+  const page = await browser.newPage({
+    viewport: { width: options.width ?? 1360, height: 900 },
+    reducedMotion: "reduce",
+  });
+  page.setDefaultTimeout(15_000);
+  const complaints: string[] = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    if (message.type() === "error" && !message.text().includes("401")) {
+      complaints.push(message.text());
+    }
+  });
+  context.teardown(async () => {
+    await page.close();
+    await server.close();
+  });
+  await page.goto(server.url);
+  return { page, server, complaints };
+}
+
+async function signIn(page: Page): Promise<void> {
+  await page.getByLabel("Name").fill("admin");
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "Rack lab" }).waitFor();
+}
+
+/** Ids of the rules that are broken, with the elements. */
+async function axe(page: Page): Promise<readonly string[]> {
+  return page.evaluate(`${axeSource}; axe.run().then((found) =>
+    found.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html).join(" ")))`);
+}
+
+test("the set-up code makes the first admin, who then sees the rack", async (t) => {
+  const { page, server, complaints } = await open(t, { users: false });
+  t.deepEqual(await axe(page), []);
+  await page.getByLabel("Set-up code").fill(server.setupCode ?? "");
+  await page.getByLabel("Your name").fill("anna");
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Make the first admin" }).click();
+  await page.getByRole("heading", { name: "Rack lab" }).waitFor();
+  t.is(await page.locator(".tile").count(), 12);
+  t.deepEqual(complaints, []);
+});
+
+test("a wrong password is refused in words", async (t) => {
+  const { page } = await open(t);
+  await page.getByLabel("Name").fill("admin");
+  await page.getByLabel("Password").fill("wrong");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  t.is(await page.getByRole("alert").textContent(), "wrong name or password");
+});
+
+test("the rack page has no accessibility violation, in light and dark, with a node chosen", async (t) => {
+  const { page } = await open(t);
+  await signIn(page);
+  await page.locator('[data-slot="lab/a/1"]').click();
+  await page.getByRole("heading", { name: "lab-a-1" }).waitFor();
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    t.deepEqual(await axe(page), []);
+  }
+});
+
+test("at 360 px nothing sticks out and the tiles are there", async (t) => {
+  const { page } = await open(t, { width: 360 });
+  await signIn(page);
+  t.is(await page.locator(".tile").count(), 12);
+  t.is(await page.evaluate("document.documentElement.scrollWidth"), 360);
+  t.deepEqual(await axe(page), []);
+});
+
+test("a change on the server shows without reloading", async (t) => {
+  const { page, server } = await open(t);
+  await signIn(page);
+  await page.getByText("live", { exact: true }).waitFor();
+  server.events.publish({
+    topic: "node",
+    node: { ...makeNode("a", "2", "installed"), image: digest },
+  });
+  await page.locator('[data-slot="lab/a/2"].look-installed').waitFor();
+  t.pass();
+});
+
+test("an install is asked for by typing the rack's name, and becomes a job", async (t) => {
+  const { page, server } = await open(t);
+  await signIn(page);
+  await page.getByRole("button", { name: /^Stack a/ }).click();
+  await page.getByRole("button", { name: "Install…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("loses everything on vda").first().waitFor();
+  t.deepEqual(await axe(page), []);
+  const go = dialog.getByRole("button", { name: "Install 4 nodes" });
+  t.true(await go.isDisabled());
+  await dialog.getByLabel(/^Type/).fill("lab");
+  await go.click();
+  await page.locator(".tile.look-working").nth(3).waitFor();
+  t.true(server.calls.includes("create install 4"));
+});
+
+test("markup and scripts in a node's name and log are shown as text and never run", async (t) => {
+  const { page, server, complaints } = await open(t);
+  await signIn(page);
+  const hostile = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
+  server.events.publish({ topic: "node", node: { ...makeNode("a", "1"), name: hostile } });
+  server.events.publish({ topic: "alarm", text: hostile });
+  await page.locator('[data-slot="lab/a/1"]').getByText("onerror").waitFor();
+  await page.locator(".activity").getByText("onerror").waitFor();
+  t.is(await page.title(), "marcoboot");
+  t.deepEqual(complaints, []);
+});

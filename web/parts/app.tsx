@@ -1,0 +1,92 @@
+/** The page: forms until someone is signed in, then the rack. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { ActionBar } from "./action-bar.tsx";
+import { ActivityList } from "./activity-list.tsx";
+import type { PageContext } from "./context.ts";
+import { SetupForm, SignInForm } from "./forms.tsx";
+import { JobList } from "./job-list.tsx";
+import { NodePanel } from "./node-panel.tsx";
+import { RackView } from "./rack-view.tsx";
+import { TopBar } from "./top-bar.tsx";
+
+export function App({ context }: { context: PageContext }) {
+  const state = context.session.state.value;
+  if (state.step === "loading") return <main class="gate" aria-busy="true" />;
+  if (state.step === "setup") return <SetupForm session={context.session} />;
+  if (state.step === "sign-in") return <SignInForm session={context.session} />;
+  return <RackPage context={context} canAct={state.user.role !== "viewer"} />;
+}
+
+function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }) {
+  const { site, selection, live } = context;
+  const toast = useSignal<string | undefined>(undefined);
+  useEffect(() => {
+    const clear = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && !document.querySelector("dialog[open]")) selection.clear();
+    };
+    addEventListener("keydown", clear);
+    return () => removeEventListener("keydown", clear);
+  }, [selection]);
+  return (
+    <>
+      <TopBar context={context} />
+      {live.state.value === "lost" && (
+        <p class="banner" role="alert">
+          <strong>Live updates are lost.</strong> What you see may be old; trying again…
+        </p>
+      )}
+      {site.learning.value !== undefined && (
+        <p class="banner banner-calm" role="status">
+          <strong>Learning:</strong> {site.learning.value}
+        </p>
+      )}
+      <main class="desk">
+        <div class="desk-rack">
+          {site.racks.value.length === 0 && <NoRack />}
+          {site.racks.value.map((rack) => (
+            <RackView key={rack.name} rack={rack} context={context} canAct={canAct} />
+          ))}
+          <Unplaced context={context} />
+        </div>
+        <div class="desk-side">
+          <NodePanel context={context} canAct={canAct} />
+          <JobList context={context} canAct={canAct} />
+          <ActivityList site={site} />
+        </div>
+      </main>
+      {canAct && <ActionBar context={context} toast={toast} />}
+      <p class="toast" role="status" hidden={toast.value === undefined}>
+        {toast.value}
+      </p>
+    </>
+  );
+}
+
+function NoRack() {
+  return (
+    <section class="card empty-state">
+      <h2>No rack yet</h2>
+      <p>Describe stacks, slots and outlets in a file, then:</p>
+      <pre>marcoboot rack apply lab.yaml{"\n"}marcoboot learn start lab</pre>
+    </section>
+  );
+}
+
+function Unplaced({ context }: { context: PageContext }) {
+  const nodes = context.site.unplaced.value;
+  if (nodes.length === 0) return null;
+  return (
+    <section class="card" aria-labelledby="unplaced">
+      <h2 id="unplaced">In no slot</h2>
+      <ul class="plain-list">
+        {nodes.map((node) => (
+          <li key={node.id}>
+            <code>{node.mac}</code> {node.name} · {node.state}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
