@@ -32,6 +32,7 @@ import { openQueue } from "./job/queue.ts";
 import { startRedis } from "./job/redis.ts";
 import { contains, createLeases } from "./lease/leases.ts";
 import { createLog } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
 import { interfaceAddress } from "./net/interfaces.ts";
 import { createNeighbours } from "./net/neighbours.ts";
 import { openDatagramSocket } from "./net/udp.ts";
@@ -80,6 +81,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const site = await openSite(join(config.stateDirectory, "keys"));
 
     const nodes = createNodes({ store, events, clock, log });
+    const metrics = createMetrics({ store, nodes, events });
+    closers.push(() => metrics.close());
     const leases = createLeases({ store, clock, events });
     const windows = createWindows({ store, clock, config, log });
     // A boot client nobody wrote into the rack file becomes a node of state "discovered".
@@ -184,6 +187,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         log,
         clock,
         openSocket: openDatagramSocket,
+        metrics: metrics.discovery,
       });
       closers.push(() => discovery.close());
     }
@@ -197,6 +201,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
       clock,
       log,
+      metrics: metrics.dhcp,
     });
     closers.push(() => dhcp.close());
     closers.push(clock.every(offlineCheck, () => nodes.markOffline()));
@@ -215,6 +220,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
       clock,
       log,
+      metrics: metrics.registry,
     });
     closers.push(() => admin.close());
     log.info(

@@ -29,6 +29,10 @@ export type DiscoveryOutcome =
   | "foreign-source"
   | "too-often";
 
+export interface DiscoveryMetrics {
+  question(interfaceName: string, outcome: DiscoveryOutcome): void;
+}
+
 export interface Discovery {
   /** How many datagrams ended how, since the start. */
   counts(): Readonly<Record<DiscoveryOutcome, number>>;
@@ -48,6 +52,7 @@ export async function startDiscovery(context: {
   readonly log: Log;
   readonly clock: Clock;
   readonly openSocket: typeof openDatagramSocket;
+  readonly metrics?: DiscoveryMetrics;
 }): Promise<Discovery> {
   const { config, interfaceName, address, site, log, clock } = context;
   const subnets = config.subnets.filter((subnet) => subnet.interface === interfaceName);
@@ -84,6 +89,7 @@ export async function startDiscovery(context: {
   socket.onMessage((bytes, from) => {
     const outcome = handle(bytes, from);
     counts[outcome]++;
+    context.metrics?.question(interfaceName, outcome);
     log.debug({ from: from.address, port: from.port, outcome }, "discovery question");
   });
 

@@ -31,8 +31,8 @@ export interface Services {
   readonly events: EventBus;
   readonly clock: Clock;
   readonly log: Log;
-  /** Served at /metrics; default: prom-client's own. */
-  readonly metrics?: Registry;
+  /** Served at /metrics. */
+  readonly metrics: Pick<Registry, "metrics" | "contentType">;
 }
 
 export interface Admin extends Services {

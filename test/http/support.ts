@@ -26,6 +26,7 @@ import { startAdmin } from "../../server/http/admin.ts";
 import { hashPassword, hashToken } from "../../server/http/auth.ts";
 import type { Services } from "../../server/http/services.ts";
 import { silentLog } from "../../server/log.ts";
+import { createMetrics } from "../../server/metrics.ts";
 import { createNodes } from "../../server/node/nodes.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import type { Store, User } from "../../server/store/store.ts";
@@ -213,14 +214,16 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const calls: string[] = [];
   if (options.users ?? true) await addUsers(store);
   if (options.stock ?? true) stock(store);
+  const nodes = createNodes({ store, events, clock, log: silentLog });
   const admin = await startAdmin({
     ...makeRooms({ store, events, clock, calls }),
     config: testConfig(directory),
     store,
-    nodes: createNodes({ store, events, clock, log: silentLog }),
+    nodes,
     events,
     clock,
     log: silentLog,
+    metrics: createMetrics({ store, nodes, events }).registry,
   });
   const url = `http://127.0.0.1:${admin.port}`;
   return {

@@ -1,0 +1,169 @@
+/**
+ * The server's metrics, in one registry that the admin listener serves at
+ * `/metrics` (Prometheus' text format). README lists each with its labels.
+ *
+ * What is counted comes from the domain events and from the two packet loops;
+ * what is measured is read from the rooms when somebody scrapes. Labels take
+ * their values from short, closed lists: nothing a node sends becomes one.
+ */
+
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { nodeStates } from "#protocol/node.ts";
+import type { DhcpMetrics } from "./dhcp/server.ts";
+import type { DiscoveryMetrics } from "./discovery/server.ts";
+import type { EventBus } from "./events.ts";
+import type { Nodes } from "./node/nodes.ts";
+import type { Store } from "./store/store.ts";
+
+export interface Metrics {
+  readonly registry: Registry;
+  /** Handed to the packet loops. */
+  readonly dhcp: DhcpMetrics;
+  readonly discovery: DiscoveryMetrics;
+  /** Ends the counting of events. */
+  close(): void;
+}
+
+export interface MetricsContext {
+  readonly events: EventBus;
+  readonly nodes: Pick<Nodes, "list">;
+  readonly store: { readonly tasks: Pick<Store["tasks"], "unfinished"> };
+}
+
+/** One registry with everything in it; the process' own metrics (CPU, memory, event loop) too. */
+export function createMetrics(context: MetricsContext): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  measureNodes(context, registers);
+  measureTasks(context, registers);
+  const dhcp = new Counter({
+    name: "marcoboot_dhcp_packets_total",
+    help: "DHCP packets received, by what came of them: the reply's type or the reason for silence",
+    labelNames: ["interface", "outcome"],
+    registers,
+  });
+  const discovery = new Counter({
+    name: "marcoboot_discovery_questions_total",
+    help: "Discovery datagrams received, by what came of them",
+    labelNames: ["interface", "outcome"],
+    registers,
+  });
+  return {
+    registry,
+    dhcp: { packet: (name, outcome) => dhcp.inc({ interface: name, outcome }) },
+    discovery: { question: (name, outcome) => discovery.inc({ interface: name, outcome }) },
+    close: countEvents(context.events, registers),
+  };
+}
+
+function measureNodes({ nodes }: MetricsContext, registers: Registry[]): void {
+  new Gauge({
+    name: "marcoboot_nodes",
+    help: "Nodes by state",
+    labelNames: ["state"],
+    registers,
+    collect() {
+      const all = nodes.list();
+      for (const state of nodeStates) {
+        this.set({ state }, all.filter((node) => node.state === state).length);
+      }
+    },
+  });
+  new Gauge({
+    name: "marcoboot_nodes_online",
+    help: "Nodes whose agent calls",
+    registers,
+    collect() {
+      this.set(nodes.list().filter((node) => node.connection === "online").length);
+    },
+  });
+  new Gauge({
+    name: "marcoboot_nodes_quarantined",
+    help: "Nodes held back until an admin approves them",
+    registers,
+    collect() {
+      this.set(nodes.list().filter((node) => node.quarantined).length);
+    },
+  });
+}
+
+function measureTasks({ store }: MetricsContext, registers: Registry[]): void {
+  new Gauge({
+    name: "marcoboot_tasks",
+    help: "Unfinished tasks by state",
+    labelNames: ["state"],
+    registers,
+    collect() {
+      const tasks = store.tasks.unfinished();
+      for (const state of ["queued", "running"]) {
+        this.set({ state }, tasks.filter((task) => task.state === state).length);
+      }
+    },
+  });
+}
+
+/** @returns the function that ends the counting. */
+function countEvents(events: EventBus, registers: Registry[]): () => void {
+  const tasks = new Counter({
+    name: "marcoboot_tasks_finished_total",
+    help: "Tasks that ended, by kind and how",
+    labelNames: ["kind", "state"],
+    registers,
+  });
+  const bootFiles = new Counter({
+    name: "marcoboot_boot_files_total",
+    help: "Boot files and images asked for, by protocol and outcome",
+    labelNames: ["protocol", "outcome"],
+    registers,
+  });
+  const bootBytes = new Counter({
+    name: "marcoboot_boot_bytes_total",
+    help: "Octets of boot files and images sent, those of aborted transfers too",
+    labelNames: ["protocol"],
+    registers,
+  });
+  const enrolments = new Counter({
+    name: "marcoboot_enrolments_total",
+    help: "Requests to enrol, accepted or refused",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const power = new Counter({
+    name: "marcoboot_power_switches_total",
+    help: "Slots whose power was switched: on, off, failed",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const alarms = new Counter({
+    name: "marcoboot_alarms_total",
+    help: "Alarms raised: refused enrolments, other DHCP servers",
+    registers,
+  });
+  // A series that begins at zero shows its first increase; one that begins at one does not.
+  for (const outcome of ["accepted", "refused"]) enrolments.inc({ outcome }, 0);
+  for (const protocol of ["tftp", "http"]) bootBytes.inc({ protocol }, 0);
+
+  return events.subscribe((event) => {
+    switch (event.topic) {
+      case "task": {
+        const { kind, state } = event.task;
+        if (state !== "queued" && state !== "running") tasks.inc({ kind, state });
+        return;
+      }
+      case "boot-file": {
+        const { protocol, outcome, bytes } = event;
+        bootFiles.inc({ protocol, outcome });
+        bootBytes.inc({ protocol }, bytes);
+        return;
+      }
+      case "enrolment":
+        return enrolments.inc({ outcome: event.outcome });
+      case "power":
+        return power.inc({ outcome: event.ok ? event.state : "failed" });
+      case "alarm":
+        return alarms.inc();
+      default: // the others are not counted
+    }
+  });
+}
