@@ -148,6 +148,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         interfaceName,
         address,
         files: boot.files,
+        leases,
         events,
         clock,
         log,
