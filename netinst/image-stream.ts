@@ -225,13 +225,12 @@ function throughXz(): Duplex {
     });
   });
   ended.catch(() => {}); // told by the output below, if anyone still reads it
-  const output = async function* () {
-    yield* child.stdout;
+  const stream = Duplex.from(async function* (source: AsyncIterable<Buffer>) {
+    const fed = pipeline(source, child.stdin);
+    fed.catch(() => {}); // xz gave up (its exit code says why), or the source failed (awaited below)
+    yield* child.stdout as AsyncIterable<Buffer>;
     await ended;
-  };
-  const stream = Duplex.from({
-    writable: child.stdin,
-    readable: Readable.from(output(), { objectMode: false }),
+    await fed;
   });
   stream.on("close", () => child.kill("SIGKILL"));
   return stream;
