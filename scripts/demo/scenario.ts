@@ -59,7 +59,7 @@ const minute = 60_000;
 const limits = {
   learning: 12 * minute,
   ready: 12 * minute,
-  install: 25 * minute,
+  install: 45 * minute, // a Raspberry Pi's USB network gives 0.2-0.5 MB/s; the others need 3-5 minutes
   reboot: 12 * minute,
   shutdown: 6 * minute,
   powerOff: 3 * minute,

@@ -55,6 +55,7 @@ export async function startServerProcess(options: ServerOptions): Promise<Server
         },
       ],
       adminPort: options.adminPort,
+      enrolmentMinutes: 30, // an emulated Raspberry Pi fetches its netinst at 150 kB/s
     }),
   );
   const logPath = join(directory, "server.log");
