@@ -14,6 +14,11 @@ export interface Audit {
   list(page: { readonly limit: number; readonly before?: number }): readonly AuditEntry[];
 }
 
+/** Detail of a row about something that was asked and not done. */
+export function refusalOf(error: unknown): string {
+  return `refused: ${error instanceof Error ? error.message : String(error)}`;
+}
+
 export function createAudit(context: {
   readonly store: Pick<Store, "audit">;
   readonly clock: Clock;

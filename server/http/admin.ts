@@ -8,13 +8,14 @@ import { createServer, type Server } from "node:http";
 import { dirname, join } from "node:path";
 import { Router } from "@koa/router";
 import Koa, { type Context } from "koa";
+import { createAudit, refusalOf } from "../audit/audit.ts";
 import {
   ForbiddenError,
   NotFoundError,
   TooManyRequestsError,
   UnauthorisedError,
 } from "../errors.ts";
-import { createAccounts, type Principal, sessionCookie } from "./auth.ts";
+import { createAccounts, type Principal, peerOf, sessionCookie } from "./auth.ts";
 import { readJson, readText } from "./body.ts";
 import { checkInput } from "./check.ts";
 import { createEventLog } from "./event-log.ts";
@@ -109,7 +110,11 @@ async function call(route: Route, koa: Context, admin: Admin): Promise<void> {
   const principal = principalOf(koa, admin);
   if (route.role !== "public" && !principal) throw new UnauthorisedError("sign in first");
   if (!mayCall(principal?.role ?? "public", route)) {
-    throw new ForbiddenError(`${route.name} needs role ${route.role}`);
+    const error = new ForbiddenError(`${route.name} needs role ${route.role}`);
+    if (principal && route.method !== "get") {
+      createAudit(admin).append(principal.name, route.name, koa.path, refusalOf(error));
+    }
+    throw error;
   }
   const who = principal?.name ?? "anonymous";
   const parameters = (koa as { params?: unknown }).params ?? {};
@@ -153,19 +158,18 @@ async function bodyOf(route: Route, koa: Context, { clock }: Admin): Promise<unk
 function audit(
   route: Route,
   request: RouteRequest<never, never, never>,
-  { store, clock }: Admin,
+  admin: Admin,
   error?: unknown,
 ): void {
   if (route.method === "get" || (route.isAuditedByRoom === true && error === undefined)) return;
-  store.audit.append({
-    at: clock.now(),
-    who: request.who,
-    what: route.name,
-    target: route.target?.(request) ?? request.koa.path,
-    ...(error !== undefined && {
-      detail: `refused: ${error instanceof Error ? error.message : String(error)}`,
-    }),
-  });
+  const { who, principal, koa } = request;
+  const from = principal ? "" : ` (from ${peerOf(koa)})`;
+  createAudit(admin).append(
+    who,
+    route.name,
+    route.target?.(request, admin) ?? koa.path,
+    error === undefined ? undefined : `${refusalOf(error)}${from}`,
+  );
 }
 
 function newServer(handle: ReturnType<Koa["callback"]>): Server {

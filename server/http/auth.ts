@@ -9,7 +9,9 @@
 
 import { createHash, randomBytes, randomInt, scrypt, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
+import type { Context } from "koa";
 import { after, type Instant, milliseconds } from "#protocol/brand.ts";
+import { createAudit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import {
   ConflictError,
@@ -32,6 +34,11 @@ export interface Session {
   readonly name: string;
   readonly role: User["role"];
   readonly expiresAt: Instant;
+}
+
+/** Where a request comes from, for the throttle and the audit. Callers of the unix socket share one name. */
+export function peerOf(koa: Context): string {
+  return koa.req.socket.remoteAddress ?? "socket";
 }
 
 export interface Accounts {
@@ -88,6 +95,7 @@ export function createAccounts(context: { store: Store; clock: Clock }): Account
   const { store, clock } = context;
   let setupCode = store.users.list().length === 0 ? makeSetupCode() : undefined;
   const throttle = createThrottle(clock);
+  const audit = createAudit({ store, clock });
   // Compared against when the name is unknown, so that both cases take the same time.
   const nobody = hashPassword(randomBytes(16).toString("hex"));
 
@@ -127,8 +135,11 @@ export function createAccounts(context: { store: Store; clock: Clock }): Account
         role: "admin",
         createdAt: clock.now(),
       };
-      store.users.put(user);
-      return open(user);
+      return store.transaction(() => {
+        store.users.put(user);
+        audit.append(name, "create-first-admin", name, `from ${from}`);
+        return open(user);
+      });
     },
     async signIn({ name, password, from }) {
       throttle.check(name, from);
@@ -137,6 +148,7 @@ export function createAccounts(context: { store: Store; clock: Clock }): Account
       const matches = await passwordMatches(password, user?.password ?? (await nobody));
       if (!user || !matches) throw new UnauthorisedError("wrong name or password");
       throttle.succeeded(name, from);
+      audit.append(name, "sign-in", name, `from ${from}`);
       return open(user);
     },
     signOut: (tokenHash) => store.apiTokens.delete(tokenHash),

@@ -40,10 +40,13 @@ export interface RouteDefinition<P extends TObject, Q extends TObject, B extends
   readonly response?: TSchema;
   /** `text/event-stream` and others that are not JSON. */
   readonly responseType?: string;
-  /** The room it calls writes the audit row itself. */
+  /** The room it calls writes the audit row itself; a refusal is still recorded here. */
   readonly isAuditedByRoom?: boolean;
   /** What the audit row names as target; default: the path. */
-  readonly target?: (request: RouteRequest<Static<P>, Static<Q>, Static<B>>) => string;
+  readonly target?: (
+    request: RouteRequest<Static<P>, Static<Q>, Static<B>>,
+    admin: Admin,
+  ) => string | undefined;
   readonly handler: (
     request: RouteRequest<Static<P>, Static<Q>, Static<B>>,
     admin: Admin,
@@ -58,7 +61,10 @@ export type Route = Omit<
   readonly params?: TObject;
   readonly query?: TObject;
   readonly body?: TSchema;
-  readonly target?: (request: RouteRequest<never, never, never>) => string;
+  readonly target?: (
+    request: RouteRequest<never, never, never>,
+    admin: Admin,
+  ) => string | undefined;
   readonly handler: (request: RouteRequest<never, never, never>, admin: Admin) => unknown;
 };
 

@@ -196,3 +196,14 @@ test("a report of an unknown task, or of another node's, is refused", async (t) 
     { name: "ForbiddenError" },
   );
 });
+
+test("a job leaves an audit row when it is made and when it is cancelled", async (t) => {
+  const rig = await online();
+  const job = await rig.create(reboot);
+  rig.jobs.cancel(job.id, "grace");
+  const rows = rig.store.audit.list({ limit: 10 }).map(({ at: _, id: __, ...row }) => row);
+  t.deepEqual(rows, [
+    { who: "grace", what: "job cancel", target: job.id },
+    { who: job.createdBy, what: "job reboot", target: job.id, detail: job.selector },
+  ]);
+});

@@ -11,6 +11,7 @@ import type { Context } from "koa";
 import { Type } from "typebox";
 import { type ImageDigest, parseImageDigest } from "#protocol/brand.ts";
 import { type Image, imageFormats } from "#protocol/image.ts";
+import { createAudit, refusalOf } from "../../audit/audit.ts";
 import { InvalidInputError, NotFoundError } from "../../errors.ts";
 import { chunksOf } from "../body.ts";
 import { problemOf } from "../problem.ts";
@@ -59,12 +60,13 @@ async function takeIn(
   }
 }
 
+interface Upload {
+  readonly work: (onProgress: (percent: number) => void) => Promise<Image>;
+  readonly onRefused: (error: unknown) => void;
+}
+
 /** For clients that ask for it: `{"percent":n}` lines, then `{"image":…}` or `{"problem":…}`. */
-function answerWithProgress(
-  koa: Context,
-  admin: Admin,
-  work: (onProgress: (percent: number) => void) => Promise<Image>,
-): PassThrough {
+function answerWithProgress(koa: Context, admin: Admin, { work, onRefused }: Upload): PassThrough {
   const lines = new PassThrough();
   const write = (value: unknown) => void lines.write(`${JSON.stringify(value)}\n`);
   let last = -1;
@@ -80,6 +82,7 @@ function answerWithProgress(
       write({ image });
     } catch (error) {
       admin.log.warn({ err: error }, "image not taken");
+      onRefused(error);
       write({ problem: problemOf(error, koa.path) });
     }
     lines.end();
@@ -122,8 +125,10 @@ export const imageRoutes: readonly Route[] = [
     query: addQuery,
     bodyKind: "stream",
     response: imageSchema,
+    isAuditedByRoom: true, // below: an upload with progress ends after its handler
     target: ({ query }) => query.name,
-    handler: ({ query, koa }, admin) => {
+    handler: ({ query, koa, who }, admin) => {
+      const audit = createAudit(admin);
       const { format, bootloader, digest, name, architecture } = query;
       const described: AddQuery = {
         name,
@@ -132,9 +137,16 @@ export const imageRoutes: readonly Route[] = [
         ...(bootloader && { bootloader }),
         ...(digest !== undefined && { digest }),
       };
-      const work = (onProgress: (percent: number) => void) =>
-        takeIn(koa.req, described, admin, onProgress);
-      if (koa.get("Accept") === progressType) return answerWithProgress(koa, admin, work);
+      const work = async (onProgress: (percent: number) => void) => {
+        const image = await takeIn(koa.req, described, admin, onProgress);
+        audit.append(who, "add-image", name, image.digest);
+        return image;
+      };
+      if (koa.get("Accept") === progressType) {
+        const onRefused = (error: unknown) =>
+          audit.append(who, "add-image", name, refusalOf(error));
+        return answerWithProgress(koa, admin, { work, onRefused });
+      }
       return work(() => undefined);
     },
   }),

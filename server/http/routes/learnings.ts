@@ -35,6 +35,7 @@ export const learningRoutes: readonly Route[] = [
     name: "cancel-learning",
     summary: "Stop learning; what was learned stays",
     status: 204,
+    target: (_request, { learning }) => learning.status().rack,
     handler: async (_request, { learning }) => {
       await learning.cancel();
     },

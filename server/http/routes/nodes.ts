@@ -73,8 +73,9 @@ export const nodeRoutes: readonly Route[] = [
     target: ({ params }) => params.id,
     handler: ({ params }, admin) => {
       const node = findNode(params.id, admin);
+      const approved = admin.nodes.approve(node.id);
       admin.windows.approve(node.mac);
-      return admin.nodes.approve(node.id);
+      return approved;
     },
   }),
 ];

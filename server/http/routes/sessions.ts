@@ -3,7 +3,7 @@
 import type { Context } from "koa";
 import { Type } from "typebox";
 import { UnauthorisedError } from "../../errors.ts";
-import { type Session, sessionCookie } from "../auth.ts";
+import { peerOf, type Session, sessionCookie } from "../auth.ts";
 import { type Route, route } from "../route.ts";
 import { nameSchema, oneOf } from "../schemas.ts";
 import type { Admin } from "../services.ts";
@@ -25,11 +25,6 @@ function setCookie(koa: Context, session: Session, { clock }: Admin): Session {
     maxAge: session.expiresAt - clock.now(),
   });
   return session;
-}
-
-/** Callers of the unix socket share one bucket. */
-function peerOf(koa: Context): string {
-  return koa.req.socket.remoteAddress ?? "socket";
 }
 
 export const sessionRoutes: readonly Route[] = [
@@ -54,6 +49,7 @@ export const sessionRoutes: readonly Route[] = [
       { additionalProperties: false },
     ),
     response: sessionSchema,
+    isAuditedByRoom: true,
     target: ({ body }) => body.name,
     handler: async ({ body, koa }, admin) =>
       setCookie(koa, await admin.accounts.setup({ ...body, from: peerOf(koa) }), admin),
@@ -70,6 +66,7 @@ export const sessionRoutes: readonly Route[] = [
       { additionalProperties: false },
     ),
     response: sessionSchema,
+    isAuditedByRoom: true,
     target: ({ body }) => body.name,
     handler: async ({ body, koa }, admin) =>
       setCookie(koa, await admin.accounts.signIn({ ...body, from: peerOf(koa) }), admin),
@@ -93,6 +90,7 @@ export const sessionRoutes: readonly Route[] = [
     name: "sign-out",
     summary: "Forget this session's token",
     status: 204,
+    target: ({ who }) => who,
     handler: ({ principal, koa }, { accounts }) => {
       if (principal) accounts.signOut(principal.tokenHash);
       koa.cookies.set(sessionCookie, null);
