@@ -260,8 +260,10 @@ function testConfig(directory: string): Config {
   return { ...config, stateDirectory: directory, netinstDirectory: directory, adminPort: 0 };
 }
 
+const passwordHash = hashPassword(password); // slow on purpose: once is enough
+
 async function addUsers(store: Store): Promise<void> {
-  const hash = await hashPassword(password);
+  const hash = await passwordHash;
   for (const role of ["viewer", "operator", "admin"] as const satisfies User["role"][]) {
     store.users.put({ name: role, password: hash, role, createdAt: start });
     store.apiTokens.put({

@@ -49,11 +49,11 @@ function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }
             <RackView key={rack.name} rack={rack} context={context} canAct={canAct} />
           ))}
           <Unplaced context={context} />
+          <ActivityList site={site} />
         </div>
         <div class="desk-side">
           <NodePanel context={context} canAct={canAct} />
           <JobList context={context} canAct={canAct} />
-          <ActivityList site={site} />
         </div>
       </main>
       {canAct && <ActionBar context={context} toast={toast} />}

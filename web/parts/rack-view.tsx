@@ -98,10 +98,7 @@ function TileView({ tile, context }: { tile: Tile; context: PageContext }) {
       <Mark look={face.look} {...(face.percent !== undefined && { percent: face.percent })} />
       <span class="tile-text">
         <span class="tile-name">{tile.name}</span>
-        <span class="tile-label">
-          {face.label}
-          {face.percent !== undefined && <span class="tile-percent"> · {face.percent} %</span>}
-        </span>
+        <span class="tile-label">{face.label}</span>
       </span>
       <span class="tile-side">
         {node && <span class={`led led-${node.power}`} title={`power ${node.power}`} />}

@@ -1,0 +1,107 @@
+/** C26: every row of the API against every role. A row that is not in the table fails. */
+
+import test from "ava";
+import { roles } from "../../server/http/route.ts";
+import { apiRoutes } from "../../server/http/routes.ts";
+import { digest, startTestServer, tokens } from "./support.ts";
+
+/** The least role, and a request that is otherwise right. */
+const table: Readonly<
+  Record<string, readonly [role: (typeof roles)[number], path: string, body?: unknown]>
+> = {
+  "get-setup": ["public", "/api/v1/setup"],
+  "create-first-admin": ["public", "/api/v1/setup", { code: "x", name: "x", password: "x" }],
+  "sign-in": ["public", "/api/v1/sessions", { name: "x", password: "x" }],
+  "get-session": ["viewer", "/api/v1/sessions/current"],
+  "sign-out": ["viewer", "/api/v1/sessions/current"],
+  "list-racks": ["viewer", "/api/v1/racks"],
+  "get-rack": ["viewer", "/api/v1/racks/lab"],
+  "put-rack": ["admin", "/api/v1/racks/lab", { name: "lab", stacks: [] }],
+  "delete-rack": ["admin", "/api/v1/racks/lab"],
+  "list-nodes": ["viewer", "/api/v1/nodes"],
+  "get-node": ["viewer", "/api/v1/nodes/node_a1"],
+  "update-node": ["operator", "/api/v1/nodes/node_a1", { name: "db-1" }],
+  "approve-node": ["admin", "/api/v1/nodes/node_a1/approve"],
+  "list-leases": ["viewer", "/api/v1/leases"],
+  "list-reservations": ["viewer", "/api/v1/reservations"],
+  "list-images": ["viewer", "/api/v1/images"],
+  "get-image": ["viewer", `/api/v1/images/${digest}`],
+  "add-image": ["admin", "/api/v1/images?name=x&architecture=amd64"],
+  "delete-image": ["admin", `/api/v1/images/${digest}`],
+  "list-job-kinds": ["viewer", "/api/v1/job-kinds"],
+  "list-jobs": ["viewer", "/api/v1/jobs"],
+  "get-job": ["viewer", "/api/v1/jobs/job_1"],
+  "create-job": ["operator", "/api/v1/jobs", { kind: "reboot", selector: "all" }],
+  "cancel-job": ["operator", "/api/v1/jobs/job_1/cancel"],
+  "get-task": ["viewer", "/api/v1/tasks/task_1"],
+  "get-task-log": ["viewer", "/api/v1/tasks/task_1/log"],
+  "set-power": ["operator", "/api/v1/power", { selector: "all", state: "on" }],
+  "get-power": ["viewer", "/api/v1/power?selector=all"],
+  "start-learning": ["operator", "/api/v1/learnings", { rack: "lab" }],
+  "get-learning": ["viewer", "/api/v1/learnings/current"],
+  "cancel-learning": ["operator", "/api/v1/learnings/current"],
+  "get-snapshot": ["viewer", "/api/v1/snapshot"],
+  "stream-events": ["viewer", "/api/v1/events"],
+  "list-audit": ["admin", "/api/v1/audit"],
+  "get-health": ["public", "/healthz"],
+  "get-metrics": ["viewer", "/metrics"],
+  "list-netinst": ["viewer", "/api/v1/netinst"],
+};
+
+test("every route has its row, and every row its route", (t) => {
+  t.deepEqual(apiRoutes.map((route) => route.name).toSorted(), Object.keys(table).toSorted());
+});
+
+for (const route of apiRoutes) {
+  const row = table[route.name];
+  if (!row) continue;
+  const [least, path, body] = row;
+  test(`${route.name} is for ${least} and above`, async (t) => {
+    for (const role of roles) {
+      const server = await startTestServer();
+      t.teardown(server.close);
+      const signal = new AbortController();
+      const response = await server.fetch(path, {
+        method: route.method.toUpperCase(),
+        signal: signal.signal,
+        ...(role !== "public" && { token: tokens[role] }),
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      });
+      signal.abort(); // of the stream the headers are enough
+      // A public route may still refuse what the form says.
+      const isRefused = response.status === 401 || response.status === 403;
+      const isEnough = roles.indexOf(role) >= roles.indexOf(least);
+      if (least !== "public") t.is(isRefused, !isEnough, `${role} got ${response.status}`);
+      else t.true(response.status < 500);
+    }
+  });
+}
+
+test("an expired token is no credential", async (t) => {
+  const server = await startTestServer();
+  t.teardown(server.close);
+  server.clock.move(3_600_001);
+  t.is((await server.fetch("/api/v1/nodes", { token: tokens.admin })).status, 401);
+});
+
+test("a stranger does not learn which names exist", async (t) => {
+  const server = await startTestServer();
+  t.teardown(server.close);
+  t.is((await server.fetch("/api/v1/no-such-thing")).status, 401);
+  t.is((await server.fetch("/api/openapi.json")).status, 401);
+  t.is((await server.fetch("/api/v1/no-such-thing", { token: tokens.viewer })).status, 404);
+});
+
+test("outlet settings, which may hold passwords, are for admins only", async (t) => {
+  const server = await startTestServer();
+  t.teardown(server.close);
+  const rack = server.store.racks.get("lab");
+  if (rack) {
+    const outlet = { driver: "manual", settings: { password: "canary" } };
+    server.store.racks.put({ ...rack, stacks: rack.stacks.map((stack) => ({ ...stack, outlet })) });
+  }
+  const read = async (path: string, token: string) => (await server.fetch(path, { token })).text();
+  t.false((await read("/api/v1/racks/lab", tokens.operator)).includes("canary"));
+  t.false((await read("/api/v1/snapshot", tokens.admin)).includes("canary"));
+  t.true((await read("/api/v1/racks/lab", tokens.admin)).includes("canary"));
+});
