@@ -1,0 +1,20 @@
+/** The agent's discovery alone: `<pinned key> <own address>`. Prints what it says, then `found <server>`. */
+
+import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
+import { discover } from "../../netinst/discover.ts";
+import { pinKey } from "../../netinst/trust.ts";
+
+const [key = "", address = ""] = process.argv.slice(2);
+const say = (line: string) => void process.stdout.write(`${line}\n`);
+const found = await discover(
+  {
+    key: pinKey(key),
+    group: discoveryGroup,
+    port: discoveryPort,
+    address,
+    firstDelayMs: 200,
+    console: { info: say, warn: say, take: () => [] },
+  },
+  AbortSignal.timeout(60_000),
+);
+say(`found ${found.hostname} at ${found.url}`);
