@@ -14,8 +14,14 @@ interface Check {
   readonly command: readonly [program: string, ...args: string[]];
 }
 
+/** What git ignores is not ours to check: coverage reports alone kept Biome busy for ten minutes. */
+const ignoring = ["--vcs-enabled=true", "--vcs-client-kind=git", "--vcs-use-ignore-file=true"];
+
 const checks: readonly Check[] = [
-  { title: "style and layering", command: ["biome", "check", "--error-on-warnings", "."] },
+  {
+    title: "style and layering",
+    command: ["biome", "check", "--error-on-warnings", ...ignoring, "."],
+  },
   { title: "types", command: ["tsc", "-p", "."] },
   { title: "types of the page", command: ["tsc", "-p", "web"] },
 ];
