@@ -267,7 +267,8 @@ function runWorker(
     worker.on("error", (cause) =>
       reject(new UnavailableError("image worker cannot run", { cause })),
     );
-    worker.on("exit", (code, signal) => {
+    // Not "exit": that may come before the last message; "close" waits for the channel's end too.
+    worker.on("close", (code, signal) => {
       workers.delete(worker);
       reject(new UnavailableError(`image worker ended by ${signal ?? code} before it was done`));
     });
