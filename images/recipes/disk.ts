@@ -105,6 +105,9 @@ export async function makeRaspberryPiDisk(request: {
     ["cmdline.txt", commandLine],
   ]);
   copyInto(disk, boot, 4 * mebibyte);
+  // The firmware reads them from the FAT partition: a second copy would only be written and sent.
+  for (const copied of [kernel, initrd]) rmSync(copied);
+  for (const dangling of ["vmlinuz", "initrd.img"]) rmSync(join(tree, dangling));
   await makeRoot(disk, tree, rootStart, rootMiB);
   rmSync(configText);
   rmSync(commandLine);

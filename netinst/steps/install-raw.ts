@@ -82,7 +82,7 @@ async function write(install: RawInstall, signal: AbortSignal): Promise<HeldBack
   const writeOut = async () => {
     const isGpt = head.toString("latin1", 512, 520) === "EFI PART";
     const keepFrom = isGpt ? Math.max(0, Math.min(filled, tailAt - writeAt)) : filled;
-    if (keepFrom > 0) await disk.write(gathered.subarray(0, keepFrom), writeAt);
+    if (keepFrom > 0) await writeUnlessZero(disk, gathered.subarray(0, keepFrom), writeAt);
     if (keepFrom < filled) gathered.copy(tail, writeAt + keepFrom - tailAt, keepFrom, filled);
     writeAt += filled;
     unflushed += filled;
@@ -111,6 +111,18 @@ async function write(install: RawInstall, signal: AbortSignal): Promise<HeldBack
   gathered = Buffer.alloc(0);
   await disk.flush();
   return { head, tail, tailAt };
+}
+
+const zeros = Buffer.alloc(writeOctets);
+
+/**
+ * Free space of the image is zeros: where the disk holds them already (a new one does), reading
+ * them is cheaper than writing. The proof below reads everything again in either case.
+ */
+async function writeUnlessZero(disk: TargetDisk, bytes: Buffer, at: number): Promise<void> {
+  const isZero = bytes.equals(zeros.subarray(0, bytes.length));
+  if (isZero && (await disk.read(at, bytes.length)).equals(bytes)) return;
+  await disk.write(bytes, at);
 }
 
 /** Reads the medium back: what is committed below is what was signed above. */

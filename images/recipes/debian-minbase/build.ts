@@ -67,9 +67,16 @@ const excludedPaths = [
   "/usr/share/lintian/*",
   "/usr/share/locale/*",
 ];
-const excludedModules = ["gpu", "media", "infiniband", "isdn", "staging", "iio", "scsi"].map(
-  (folder) => `/lib/modules/*/kernel/drivers/${folder}/*`,
-);
+/** A Raspberry Pi's disk is slower still, and its full kernel brings drivers for every arm64 server. */
+const piDrivers = [
+  ...["gpu", "media", "infiniband", "isdn", "staging", "iio", "scsi", "md", "target", "ata"],
+  ...["net/ethernet/[!b]*", "net/wireless/[!b]*", "hv", "xen", "mtd", "hwmon", "firewire"],
+].map((folder) => `/lib/modules/*/kernel/drivers/${folder}/*`);
+const excludedFromPi = [
+  ...piDrivers,
+  "/lib/modules/*/kernel/sound/*",
+  "/usr/lib/linux-image-*/[!b]*", // device trees of other makers
+];
 /** What the initramfs must find its disk with. */
 const initramfsModules = {
   grub: ["virtio_pci", "virtio_blk", "virtio_scsi", "nvme", "ahci", "sd_mod", "ext4"],
@@ -149,7 +156,7 @@ function recipeDigest(): string {
 
 async function bootstrap(request: RecipeRequest, tree: string): Promise<void> {
   const { architecture, variant } = request;
-  const excluded = variant === "grub" ? excludedPaths : [...excludedPaths, ...excludedModules];
+  const excluded = variant === "grub" ? excludedPaths : [...excludedPaths, ...excludedFromPi];
   const modules = initramfsModules[variant].join("\\n");
   await run("mmdebstrap", [
     "--variant=minbase",
