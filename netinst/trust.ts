@@ -1,15 +1,15 @@
 /** The pinned key of the server, and what is believed because of it. */
 
 import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
-import type {
-  Assignment,
-  EnrolAnswer,
-  InstallAssignment,
-  SignedAssignment,
+import {
+  type Assignment,
+  assignmentText,
+  type EnrolAnswer,
+  enrolText,
+  type SignedAssignment,
 } from "#protocol/agent.ts";
-import { assignmentText, enrolText, manifestText } from "#protocol/agent.ts";
-import { canonicalJson, type DiscoveryAnswer, signedText } from "#protocol/discovery.ts";
-import type { ImageManifest } from "#protocol/image.ts";
+import { type DiscoveryAnswer, signedText } from "#protocol/discovery.ts";
+import { signedManifestText } from "../images/manifest.ts";
 import { UntrustedError } from "./errors.ts";
 
 export interface PinnedKey {
@@ -80,7 +80,7 @@ export function openAssignment(key: PinnedKey, signed: SignedAssignment): Assign
   }
   const assignment = parseAssignment(JSON.parse(signed.assignment));
   if (assignment.action === "install") {
-    const text = manifestText(canonicalJson(manifestOf(assignment.image)));
+    const text = signedManifestText(assignment.image);
     if (!key.covers(text, assignment.image.signature)) {
       throw new UntrustedError(
         `the manifest of image ${assignment.image.name} is not signed by the pinned key`,
@@ -125,20 +125,4 @@ function record(value: unknown, what: string): Record<string, unknown> {
   if (value === null || typeof value !== "object")
     throw new UntrustedError(`no ${what} in the message`);
   return value as Record<string, unknown>;
-}
-
-/** The signed part of an image, without what the server added for this download. */
-export function manifestOf(image: InstallAssignment["image"]): ImageManifest {
-  return {
-    version: image.version,
-    name: image.name,
-    architecture: image.architecture,
-    format: image.format,
-    compression: image.compression,
-    digest: image.digest,
-    sizeBytes: image.sizeBytes,
-    storedBytes: image.storedBytes,
-    storedDigest: image.storedDigest,
-    bootloader: image.bootloader,
-  };
 }

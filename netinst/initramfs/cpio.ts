@@ -51,6 +51,7 @@ function member(path: string, mode: number, content: Uint8Array, inode: number):
   return [head, padding(head.length), content, padding(content.length)];
 }
 
-function padding(length: number): Buffer {
+/** Zeros that bring `length` to a multiple of 4: archives that follow each other begin there. */
+export function padding(length: number): Buffer {
   return Buffer.alloc((4 - (length % 4)) % 4);
 }

@@ -1,6 +1,7 @@
 /** Install: chooses the disk, then writes a disk image or unpacks a root file system. */
 
 import type { InstallAssignment } from "#protocol/agent.ts";
+import { manifestOf } from "../../images/manifest.ts";
 import type { ClientCredential } from "../connection.ts";
 import type { Console } from "../console.ts";
 import { chooseDisk, openDisk } from "../disk.ts";
@@ -9,7 +10,6 @@ import { readHardware } from "../hardware.ts";
 import type { ImageSource } from "../image-stream.ts";
 import type { Reporter } from "../report.ts";
 import type { Settings } from "../settings.ts";
-import { manifestOf } from "../trust.ts";
 import { configureTree } from "./configure.ts";
 import { installRaw } from "./install-raw.ts";
 import { installTar, treeDiskBytes } from "./install-tar.ts";

@@ -15,9 +15,9 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Architecture } from "#protocol/firmware.ts";
+import { packCpio, padding } from "../../netinst/initramfs/cpio.ts";
 import type { Config } from "../config.ts";
 import type { Log } from "../log.ts";
-import { packCpio, padding } from "./cpio.ts";
 import type { BootFile } from "./file.ts";
 import { bootFile, type FileCache, fileVersion } from "./file-cache.ts";
 
@@ -85,12 +85,18 @@ export function siteOverlay(
 ): Uint8Array {
   const { group, port } = context.config.discovery;
   const site = { serverKey: context.site.serverKey, stage2, discovery: { group, port } };
-  const text = (value: string) => new TextEncoder().encode(`${value}\n`);
+  const file = (name: string, text: string) => ({
+    kind: "file" as const,
+    path: `etc/marcoboot/${name}`,
+    content: Buffer.from(`${text}\n`),
+  });
   return packCpio([
-    { name: "etc/marcoboot/site.json", content: text(JSON.stringify(site)) },
+    { kind: "directory", path: "etc" },
+    { kind: "directory", path: "etc/marcoboot" },
+    file("site.json", JSON.stringify(site)),
     // for the shell of stage 1, which cannot read JSON:
-    { name: "etc/marcoboot/stage2.sha256", content: text(stage2.digest) },
-    { name: "etc/marcoboot/stage2.size", content: text(String(stage2.sizeBytes)) },
+    file("stage2.sha256", stage2.digest),
+    file("stage2.size", String(stage2.sizeBytes)),
   ]);
 }
 

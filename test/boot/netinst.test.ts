@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { parseIpv4Address } from "#protocol/brand.ts";
-import { packCpio } from "../../server/boot/cpio.ts";
+import { packCpio } from "../../netinst/initramfs/cpio.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import { digest, laboratory, pc, serverKey } from "./setup.ts";
 
@@ -55,17 +55,23 @@ test("stage 2 stays on disk and is streamed", (t) => {
 
 test("busybox's cpio unpacks what was packed", (t) => {
   const directory = temporaryDirectory(t);
-  const entries = [
-    { name: "a/b/one", content: Buffer.from("1") },
-    { name: "a/two", content: Buffer.alloc(4097, "x") },
-    { name: "empty", content: Buffer.alloc(0) },
-  ];
+  const files = [
+    { kind: "file", path: "a/b/one", content: Buffer.from("1") },
+    { kind: "file", path: "a/two", content: Buffer.alloc(4097, "x") },
+    { kind: "file", path: "empty", content: Buffer.alloc(0) },
+  ] as const;
   execFileSync("busybox", ["cpio", "-id"], {
     cwd: directory,
-    input: packCpio(entries),
+    input: packCpio([
+      { kind: "directory", path: "a" },
+      { kind: "directory", path: "a/b" },
+      ...files,
+      { kind: "link", path: "a/link", target: "two" },
+    ]),
     stdio: ["pipe", "ignore", "ignore"],
   });
-  for (const { name, content } of entries) {
-    t.deepEqual(readFileSync(join(directory, name)), content);
+  for (const { path, content } of files) {
+    t.deepEqual(readFileSync(join(directory, path)), content);
   }
+  t.deepEqual(readFileSync(join(directory, "a/link")), files[1].content);
 });

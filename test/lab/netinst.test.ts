@@ -17,9 +17,9 @@ import test from "ava";
 import type { Architecture } from "#protocol/firmware.ts";
 import type { Netinst } from "../../netinst/initramfs/build.ts";
 import { run } from "../../netinst/initramfs/command.ts";
+import { packCpio } from "../../netinst/initramfs/cpio.ts";
 import { tethered } from "../../scripts/lab/command.ts";
 import { cacheDirectory } from "../../scripts/setup.ts";
-import { packCpio } from "../../server/boot/cpio.ts";
 
 const megabyte = 1_000_000;
 const mac = "52:54:00:6d:62:01";
@@ -99,12 +99,15 @@ function initrdOf(architecture: Architecture): Buffer {
     discovery: { group: "239.77.65.82", port: 1337 },
   };
   const file = (name: string, text: string) => ({
-    name: `etc/marcoboot/${name}`,
+    kind: "file" as const,
+    path: `etc/marcoboot/${name}`,
     content: Buffer.from(text),
   });
   return Buffer.concat([
     readFileSync(join(netinstOf(architecture), "stage1.cpio.zst")),
     packCpio([
+      { kind: "directory", path: "etc" },
+      { kind: "directory", path: "etc/marcoboot" },
       file("site.json", JSON.stringify(site)),
       file("stage2.sha256", `${netinst.stage2Digest}\n`),
       file("stage2.size", `${netinst.stage2Bytes}\n`),
