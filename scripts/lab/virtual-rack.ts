@@ -57,7 +57,7 @@ const rackName = "demo";
 const diskOctets = 2 * 1024 ** 3; // QEMU's SD card wants a power of two
 /** OVMF and AAVMF need some 200 MiB for themselves before anything boots. */
 const memoryMiB = {
-  bios: 512,
+  bios: 256, // the least a node may have
   "uefi-x64": 512,
   "uefi-arm64": 512,
   "raspberry-pi-3": 1024,
