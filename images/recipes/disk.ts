@@ -92,7 +92,7 @@ export async function makeRaspberryPiDisk(request: {
   );
   writeFileSync(
     commandLine,
-    "console=ttyAMA0,115200 console=tty1 root=LABEL=marcoboot-root rootwait ro\n",
+    "console=ttyS1,115200 console=tty1 root=LABEL=marcoboot-root rootwait ro\n",
   );
   const boot = `${disk}.boot`;
   await makeFat(boot, bootMiB, "MARCOBOOT", [
