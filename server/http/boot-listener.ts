@@ -22,7 +22,7 @@ import type { Config } from "../config.ts";
 import { ConfigurationError, NotFoundError, ProvisionError, UnauthorisedError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
-import { type Sendable, type Sent, sendFile } from "./send-file.ts";
+import { type Sendable, sendFile } from "./send-file.ts";
 
 /** Time for a request's headers, and for all of it: requests here have no body. */
 const headersTimeoutMs = 10_000;
@@ -106,6 +106,7 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   const name = nameOf(request);
+  const address = peerOf(request); // now: a socket that was closed tells no address
   try {
     if (request.method !== "GET" && request.method !== "HEAD") {
       response.setHeader("allow", "GET, HEAD");
@@ -113,7 +114,7 @@ async function answer(
       return;
     }
     const sent = await sendFile(request, response, find(context, request, name));
-    publish(context, request, name, sent);
+    publish(context, request, { address, name, ...sent });
   } catch (error) {
     const known = error instanceof ProvisionError;
     if (!known) context.log.error({ err: error, name: shown(name) }, "boot request failed");
@@ -127,7 +128,7 @@ async function answer(
       ...(known && { code: error.code }),
     });
     const outcome = error instanceof NotFoundError ? "not-found" : "aborted";
-    publish(context, request, name, { bytes: 0, outcome });
+    publish(context, request, { address, name, bytes: 0, outcome });
   }
 }
 
@@ -184,21 +185,21 @@ function peerOf(request: IncomingMessage): Ipv4Address {
 function publish(
   context: BootListenerContext,
   request: IncomingMessage,
-  name: string,
-  sent: Pick<Sent, "bytes"> & { readonly outcome: "sent" | "not-found" | "aborted" },
+  sent: {
+    readonly address: Ipv4Address;
+    readonly name: string;
+    readonly bytes: number;
+    readonly outcome: "sent" | "not-found" | "aborted";
+  },
 ): void {
   if (request.method !== "GET") return; // a HEAD is a question, not a fetch
-  const address = peerOf(request);
-  const mac = context.leases.macOf(address);
-  const { bytes, outcome } = sent;
+  const mac = context.leases.macOf(sent.address);
   context.events.publish({
     topic: "boot-file",
-    address,
+    ...sent,
     ...(mac && { mac }),
     protocol: "http",
-    name: shown(name),
-    bytes,
-    outcome,
+    name: shown(sent.name),
   });
 }
 

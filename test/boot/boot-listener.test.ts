@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { parseImageDigest, parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
@@ -162,6 +164,20 @@ test("what was fetched and what was not found is told, a HEAD is not", async (t)
     { ...event, name: "boot/none", bytes: 0, outcome: "not-found" },
     { ...event, name: "boot/loaders/a.efi", bytes: 6, outcome: "sent" },
   ]);
+});
+
+test("a client that hangs up with the last octet is still told by its address", async (t) => {
+  const { context, events, port } = await listening(t);
+  const socket = connect(port, "127.0.0.1");
+  socket.write(
+    `GET /images/${digest} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nConnection: close\r\n\r\n`,
+  );
+  socket.on("data", () => socket.destroy());
+  await once(socket, "close");
+  const told = Promise.withResolvers<void>();
+  context.events.subscribe(() => told.resolve());
+  if (events.length === 0) await told.promise;
+  t.like(events[0], { name: `images/${digest}`, address: loopback, mac });
 });
 
 test("a port that is taken is told by name", async (t) => {
