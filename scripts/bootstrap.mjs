@@ -8,7 +8,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,11 +18,41 @@ const modules = join(root, "node_modules");
 const node = join(modules, "node", "bin", "node");
 const stamp = join(modules, ".marcoboot-lock");
 
+/** The one Debian package that Node 26 itself cannot start without; `npm run setup` gets the others. */
+const library = { file: "libatomic.so.1", package: "libatomic1" };
+
+function installLibrary() {
+  const folders = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib"];
+  const known = folders.flatMap((folder) => [folder, ...subfolders(folder)]);
+  if (known.some((folder) => existsSync(join(folder, library.file)))) return;
+  const remedy = `as root: apt-get install ${library.package} (or what brings ${library.file} elsewhere)`;
+  if (process.getuid?.() !== 0) fail(`Node 26 needs ${library.file}, which is not there`, remedy);
+  process.stderr.write(
+    `setup: installing the Debian package ${library.package}, which Node 26 needs\n`,
+  );
+  const apt = (...args) => spawnSync("apt-get", ["-qq", ...args], { stdio: ["ignore", 2, 2] });
+  if (apt("install", "-y", library.package).status !== 0) {
+    apt("update");
+    apt("install", "-y", library.package);
+  }
+  if (!known.some((folder) => existsSync(join(folder, library.file)))) {
+    fail(`${library.package} could not be installed`, remedy);
+  }
+}
+
+function subfolders(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name.includes("-linux-gnu"))
+    .map((entry) => join(folder, entry.name));
+}
+
 function installPackages() {
   const digest = createHash("sha256")
     .update(readFileSync(join(root, "package-lock.json")))
     .digest("hex");
   if (existsSync(node) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest) return;
+  installLibrary();
   process.stderr.write("setup: installing npm packages (once; about a minute)\n");
   const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: root,
