@@ -54,14 +54,23 @@ function installPackages() {
   if (existsSync(node) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest) return;
   installLibrary();
   process.stderr.write("setup: installing npm packages (once; about a minute)\n");
-  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
-    cwd: root,
-    stdio: ["ignore", 2, 2],
-  });
+  // Not `npm ci`: from npm 11 on it refuses a lock file that lacks optional packages of other
+  // platforms. This takes the locked versions just so, and leaves both files as they are.
+  const npm = spawnSync(
+    "npm",
+    ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"],
+    {
+      cwd: root,
+      stdio: ["ignore", 2, 2],
+    },
+  );
   if (npm.error)
     fail(`npm could not be started: ${npm.error.message}`, "install npm (Debian package npm)");
   if (npm.status !== 0)
-    fail(`npm ci ended with ${npm.status}`, "read the lines above; a registry must be reachable");
+    fail(
+      `npm install ended with ${npm.status}`,
+      "read the lines above; a registry must be reachable",
+    );
   if (!existsSync(node)) {
     // npm may be set not to run install scripts: the package's own script then has to be asked for.
     spawnSync("npm", ["rebuild", "node", "--foreground-scripts"], {
