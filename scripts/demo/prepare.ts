@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import type { Architecture } from "#protocol/firmware.ts";
+import type { ImageFormat } from "#protocol/image.ts";
 import { buildImage } from "../../images/recipes/debian-minbase/build.ts";
 import { ensureWebBuilt } from "../build-web.ts";
 import { type Accelerator, probeKvm } from "../lab/kvm.ts";
@@ -19,6 +20,7 @@ export interface Prepared {
 export async function prepare(
   firmwares: readonly GuestFirmware[],
   say: (line: string) => void,
+  format: ImageFormat = "raw",
 ): Promise<Prepared> {
   const architectures = [...new Set(firmwares.map(guestArchitecture))];
   await setup({ purpose: "demo", architectures, log: say });
@@ -30,7 +32,8 @@ export async function prepare(
     const architecture: Architecture = guestArchitecture(firmware);
     const bootloader = firmware === "raspberry-pi-3" ? "raspberry-pi" : "grub";
     const built = await buildImage({ architecture, variant: bootloader, cache, log: say });
-    images.set(name, { path: built.raw, architecture, bootloader });
+    const path = format === "raw" ? built.raw : built.tar;
+    images.set(name, { path, format, architecture, bootloader });
   }
   const netinstDirectory = join(cache, "netinst");
   const hasX86 = architectures.includes("amd64");

@@ -5,7 +5,7 @@
  * way of ending, by boot ids.
  */
 
-import type { Image } from "#protocol/image.ts";
+import type { Image, ImageFormat } from "#protocol/image.ts";
 import type { Job, JobKindName, Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import type { LearningStatus } from "../../server/enrol/sequence.ts";
@@ -32,6 +32,7 @@ export interface NodeSummary {
 export type ImageFiles = ReadonlyMap<string, ImageFile>;
 export interface ImageFile {
   readonly path: string;
+  readonly format: ImageFormat;
   readonly architecture: "amd64" | "arm64";
   readonly bootloader: "grub" | "raspberry-pi";
 }
@@ -72,9 +73,9 @@ export function imageNameFor(firmware: GuestFirmware): string {
 }
 
 export async function addImages({ rack, say }: Scenario, images: ImageFiles): Promise<void> {
-  for (const [name, { path, architecture, bootloader }] of images) {
+  for (const [name, { path, format, architecture, bootloader }] of images) {
     say(`image ${name}: uploading and checking`);
-    const query = new URLSearchParams({ name, architecture, bootloader, format: "raw" });
+    const query = new URLSearchParams({ name, architecture, bootloader, format });
     const image = await rack.api.upload<Image>(`/api/v1/images?${query}`, path);
     say(`image ${name}: ${mebibytes(image.sizeBytes)}, stored as ${mebibytes(image.storedBytes)}`);
   }

@@ -2,6 +2,7 @@
 
 import { mkdtempSync, rmSync } from "node:fs";
 import type { ExecutionContext } from "ava";
+import type { ImageFormat } from "#protocol/image.ts";
 import { prepare } from "../../scripts/demo/prepare.ts";
 import { addImages, learnRack, type Scenario, untilReady } from "../../scripts/demo/scenario.ts";
 import { createCleanup } from "../../scripts/lab/cleanup.ts";
@@ -21,11 +22,12 @@ export interface Laboratory {
 export async function oneReadyNode(
   t: ExecutionContext,
   firmware: GuestFirmware,
+  format: ImageFormat = "raw",
 ): Promise<Laboratory> {
   const cleanup = createCleanup((line) => t.log(line));
   t.teardown(() => cleanup.run());
   const say = (line: string) => t.log(line);
-  const { images, ...prepared } = await prepare([firmware], say);
+  const { images, ...prepared } = await prepare([firmware], say, format);
   removeStaleNamespaces();
   const directory = mkdtempSync("/var/tmp/marcoboot-test-");
   cleanup.add(directory, () => rmSync(directory, { recursive: true, force: true }));

@@ -5,9 +5,9 @@ import { oneReadyNode } from "./laboratory.ts";
 
 const minute = 60_000;
 
-test("kill -9 of the server in mid-install: after a restart the same job ends installed", async (t) => {
+test("kill -9 of the server while a UEFI node unpacks a root file system: after a restart the same job ends installed", async (t) => {
   t.timeout(20 * minute);
-  const { scenario, node } = await oneReadyNode(t, "bios");
+  const { scenario, node } = await oneReadyNode(t, "uefi-x64", "rootfs-tar");
   const { rack, world } = scenario;
   const parameters = { image: imageNameFor(node.guest.firmware), authorizedKeys: [] };
   const job = await rack.api.send<Job>("POST", "/api/v1/jobs", {
