@@ -8,8 +8,16 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { constants } from "node:os";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { constants, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -54,23 +62,19 @@ function installPackages() {
   if (existsSync(node) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest) return;
   installLibrary();
   process.stderr.write("setup: installing npm packages (once; about a minute)\n");
-  // Not `npm ci`: from npm 11 on it refuses a lock file that lacks optional packages of other
-  // platforms. This takes the locked versions just so, and leaves both files as they are.
-  const npm = spawnSync(
-    "npm",
-    ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"],
-    {
-      cwd: root,
-      stdio: ["ignore", 2, 2],
-    },
-  );
-  if (npm.error)
-    fail(`npm could not be started: ${npm.error.message}`, "install npm (Debian package npm)");
-  if (npm.status !== 0)
-    fail(
-      `npm install ended with ${npm.status}`,
-      "read the lines above; a registry must be reachable",
-    );
+  const first = mkdtempSync(join(tmpdir(), "marcoboot-node-"));
+  try {
+    // npm leaves out optional packages whose `engines` the running Node does not meet, native
+    // bindings among them: it has to run on Node 26 itself, which it fetches alone first.
+    const old = Number(process.versions.node.split(".")[0]) < 26;
+    if (old) install(["--prefix", first, `node@${nodeVersion()}`], process.env.PATH);
+    const path = `${join(first, "node_modules", ".bin")}:${process.env.PATH}`;
+    // Not `npm ci`: from npm 11 on it refuses a lock file that lacks optional packages of other
+    // platforms. This takes the locked versions just so, and leaves both files as they are.
+    install(["--no-save"], old ? path : process.env.PATH);
+  } finally {
+    rmSync(first, { recursive: true, force: true });
+  }
   if (!existsSync(node)) {
     // npm may be set not to run install scripts: the package's own script then has to be asked for.
     spawnSync("npm", ["rebuild", "node", "--foreground-scripts"], {
@@ -81,6 +85,29 @@ function installPackages() {
   if (!existsSync(node)) fail("npm package node@26 brought no binary", "npm rebuild node");
   mkdirSync(modules, { recursive: true });
   writeFileSync(stamp, digest);
+}
+
+function nodeVersion() {
+  return JSON.parse(readFileSync(join(root, "package.json"), "utf8")).dependencies.node;
+}
+
+function install(args, path) {
+  const npm = spawnSync(
+    "npm",
+    ["install", ...args, "--no-audit", "--no-fund", "--loglevel=error"],
+    {
+      cwd: root,
+      stdio: ["ignore", 2, 2],
+      env: { ...process.env, PATH: path },
+    },
+  );
+  if (npm.error)
+    fail(`npm could not be started: ${npm.error.message}`, "install npm (Debian package npm)");
+  if (npm.status !== 0)
+    fail(
+      `npm install ended with ${npm.status}`,
+      "read the lines above; a registry must be reachable",
+    );
 }
 
 function fail(what, remedy) {
