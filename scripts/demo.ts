@@ -1,13 +1,6 @@
 /**
  * `npm run demo`: a virtual rack installs itself.
  *
- *   npm run demo [-- options]
- *     --nodes bios,uefi-x64,uefi-arm64,raspberry-pi-3   default: the first three
- *     --json           last line on standard output is the summary as JSON
- *     --keep           leave server and page up afterwards, until Ctrl-C
- *     --port 8000      where the page is forwarded to with --keep
- *     --state <dir>    disks, logs and state go there and stay; default: a temporary directory
- *
  * Exit code 0 only when every point held. Namespaces, processes and temporary
  * files are removed in every case.
  */
@@ -15,7 +8,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { forwardPort } from "./demo/forward.ts";
 import { createProgress, type Progress } from "./demo/progress.ts";
 import type { NodeSummary, Scenario } from "./demo/scenario.ts";
@@ -23,6 +15,7 @@ import { type Cleanup, cleanUpOnSignals, createCleanup } from "./lab/cleanup.ts"
 import { removeStaleNamespaces } from "./lab/namespaces.ts";
 import { type GuestFirmware, guestFirmwares } from "./lab/qemu.ts";
 import type { VirtualRack } from "./lab/virtual-rack.ts";
+import { readArguments, refuse } from "./usage.ts";
 
 interface Options {
   readonly firmwares: readonly GuestFirmware[];
@@ -40,10 +33,19 @@ interface Summary {
   readonly reason?: string;
 }
 
-/** @throws RangeError naming the wrong option. */
-function readOptions(args: readonly string[]): Options {
-  const { values } = parseArgs({
-    args: [...args],
+const usage = `
+npm run demo [-- options]: a virtual rack installs itself
+
+  --nodes bios,uefi-x64,uefi-arm64,raspberry-pi-3   default: the first three
+  --json          last line on standard output is the summary as JSON
+  --keep          the page is on 127.0.0.1 from the start, and stays until Ctrl-C
+  --port 8000     where, with --keep
+  --state DIR     disks, logs and state go there and stay; default: a temporary directory
+`;
+
+/** Ends the process with 2 on a wrong option. */
+function readOptions(): Options {
+  const { values } = readArguments(usage, {
     options: {
       nodes: { type: "string", default: "bios,uefi-x64,uefi-arm64" },
       json: { type: "boolean", default: false },
@@ -55,11 +57,11 @@ function readOptions(args: readonly string[]): Options {
   const wanted = values.nodes.split(",").map((name) => name.trim());
   const unknown = wanted.find((name) => !guestFirmwares.some((one) => one === name));
   if (unknown !== undefined) {
-    throw new RangeError(`--nodes ${unknown}: there are ${guestFirmwares.join(", ")}`);
+    refuse(`--nodes ${unknown}: there are ${guestFirmwares.join(", ")}`);
   }
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 1 || port > 65535) {
-    throw new RangeError(`--port ${values.port} is not 1-65535`);
+    refuse(`--port ${values.port} is not 1-65535`);
   }
   return {
     firmwares: guestFirmwares.filter((one) => wanted.includes(one)),
@@ -192,7 +194,7 @@ function printConsole(error: unknown, rack: VirtualRack, say: (line: string) => 
 }
 
 async function main(): Promise<number> {
-  const options = readOptions(process.argv.slice(2));
+  const options = readOptions();
   const inTheWay = obstacle();
   if (inTheWay !== undefined) {
     process.stderr.write(`error: ${inTheWay}\n`);

@@ -20,7 +20,6 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import type { Architecture } from "#protocol/firmware.ts";
 import { buildNetinst, ensureGrub } from "../netinst/initramfs/build.ts";
 import { CommandError, type Progress, timed } from "../netinst/initramfs/command.ts";
@@ -30,6 +29,7 @@ import { SetupError } from "./setup/error.ts";
 import { layLoaders } from "./setup/loaders.ts";
 import { type Purpose, packagesFor, purposes } from "./setup/needs.ts";
 import { ensurePackages } from "./setup/packages.ts";
+import { readArguments } from "./usage.ts";
 
 export const cacheDirectory = "/var/cache/marcoboot";
 
@@ -109,8 +109,16 @@ function parsePurpose(text: string): Purpose {
   throw new SetupError(`--for ${text} is not known`, `--for ${purposes.join("|")}`);
 }
 
+const usage = `
+npm run setup [-- options]: everything the project needs on this machine, made once
+
+  --for serve|demo|test|all   default: serve
+  --arch amd64,arm64          default: both
+  --refresh                   read the package lists again, take newer kernels
+`;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = readArguments(usage, {
     options: {
       for: { type: "string", default: "serve" },
       arch: { type: "string", default: "amd64,arm64" },

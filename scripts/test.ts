@@ -12,8 +12,8 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { parseArgs } from "node:util";
 import { setup } from "./setup.ts";
+import { readArguments } from "./usage.ts";
 
 const root = join(import.meta.dirname, "..");
 
@@ -68,7 +68,12 @@ function runLevel(name: string, args: readonly string[]): Promise<Outcome> {
   });
 }
 
-const { values, positionals } = parseArgs({
+const usage = `
+npm test [-- options] [-- test files]: sets up what is missing, runs all tests
+
+  --quick   only those that need no root
+`;
+const { values, positionals } = readArguments(usage, {
   options: { quick: { type: "boolean", default: false } },
   allowPositionals: true,
 });
