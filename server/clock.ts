@@ -28,7 +28,14 @@ export const systemClock: Clock = {
       signal?.addEventListener("abort", done, { once: true });
     }),
   every: (period, work) => {
-    const timer = setInterval(work, period);
+    const timer = setInterval(() => {
+      try {
+        work();
+      } catch (error) {
+        // A full disk must not end the server; the next period tries again.
+        process.emitWarning(error instanceof Error ? error : String(error));
+      }
+    }, period);
     timer.unref();
     return () => clearInterval(timer);
   },

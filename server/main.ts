@@ -101,6 +101,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       clock,
       log,
     });
+    closers.push(() => void learning.cancel());
     const library = createLibrary({
       directory: join(config.stateDirectory, "images"),
       store,

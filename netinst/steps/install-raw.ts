@@ -47,6 +47,7 @@ export async function installRaw(
   const { disk, source, reporter } = install;
   const { sizeBytes } = source.manifest;
   reporter.progress("preparing", 0);
+  reporter.progress("writing", 0); // from here on the old system is gone
   await makeUnbootable(disk);
   signal.throwIfAborted();
   const held = await write(install, signal);

@@ -78,6 +78,7 @@ export async function installTar(
   const layout = layOut(disk.sizeBytes, manifest.architecture, manifest.bootloader);
   if (manifest.bootloader === "grub" && !install.withoutMounts)
     addGrub(layout, manifest.architecture);
+  reporter.progress("writing", 0); // from here on the old system is gone
   await makeUnbootable(disk);
   signal.throwIfAborted();
   const fingerprints = install.withoutMounts

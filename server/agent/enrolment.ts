@@ -8,7 +8,7 @@
 
 import { type EnrolAnswer, enrolText } from "#protocol/agent.ts";
 import { type Ipv4Address, type MacAddress, parseMacAddress } from "#protocol/brand.ts";
-import type { Hardware, Node } from "#protocol/node.ts";
+import type { Node } from "#protocol/node.ts";
 import { createAudit } from "../audit/audit.ts";
 import { TokenRefusedError } from "../enrol/token.ts";
 import { EnrolmentRefusedError, InvalidInputError } from "../errors.ts";
@@ -38,8 +38,16 @@ export function createEnrolment(
     if (held && !held.quarantined) nodes.quarantine(held.id, reason);
   }
 
-  /** Whatever speaks against the node, whether its token is right or not. */
-  function checkRecord(node: Node, hardware: Hardware, from: Ipv4Address): void {
+  /**
+   * What speaks against the node. It is held only when the request carried a token of its own:
+   * else anyone on the wire could have every node held.
+   */
+  function checkRecord(
+    node: Node,
+    { hardware, token }: Pick<EnrolBody, "hardware" | "token">,
+    from: Ipv4Address,
+  ): void {
+    const holds = windows.isTokenOf(node.mac, token) ? node.mac : undefined;
     if (node.quarantined) {
       throw new EnrolmentRefusedError(
         `node ${node.mac} is held back until an admin approves it: ${node.reason ?? "no reason"}`,
@@ -49,14 +57,14 @@ export function createEnrolment(
     if (serial !== undefined && hardware.serial !== undefined && serial !== hardware.serial) {
       throw new TokenRefusedError(
         `node ${node.mac} says serial ${hardware.serial}, recorded is ${serial}`,
-        node.mac,
+        holds,
       );
     }
     const reserved = store.reservations.byMac(node.mac)?.address;
     if (reserved !== undefined && reserved !== from) {
       throw new TokenRefusedError(
         `enrolment of ${node.mac} came from ${from}, its address is ${reserved}`,
-        node.mac,
+        holds,
       );
     }
   }
@@ -64,7 +72,7 @@ export function createEnrolment(
   async function accept(request: EnrolBody, mac: MacAddress, from: Ipv4Address) {
     const { publicKey, token, hardware, architecture } = request;
     const node = nodes.byMac(mac) ?? nodes.heard({ mac, ipxe: false, architectures: [] }, from);
-    checkRecord(node, hardware, from);
+    checkRecord(node, request, from);
     const { pem, fingerprint } = await site.issueNodeCertificate(node.id, publicKey);
     // One commit: the token is used and the node enrolled, or neither.
     store.transaction(() => {

@@ -19,7 +19,7 @@ import { interfaceAddress } from "../net/interfaces.ts";
 import type { Neighbour, Neighbours } from "../net/neighbours.ts";
 import { type DatagramSocket, openDatagramSocket, type Sender } from "../net/udp.ts";
 import { decodePacket, encodePacket } from "./codec/packet.ts";
-import { limitedBroadcast } from "./destination.ts";
+import { limitedBroadcast, unspecified } from "./destination.ts";
 import { createRecent, type Decision, type HandlerContext, handlePacket } from "./handler.ts";
 
 /** How often neighbour entries are written anew: the kernel drops them when a link goes down. */
@@ -177,8 +177,15 @@ async function deliver(
   switch (destination.kind) {
     case "relay":
       return socket.send(bytes, config.dhcpPort, destination.address);
-    case "unicast":
     case "broadcast":
+      // The address may have been another client's: its permanent entry would swallow the boot files.
+      if (packet.yiaddr !== unspecified) {
+        await neighbours.set(packet.yiaddr, mac, interfaceName).catch((error: unknown) => {
+          log.debug({ err: error, mac }, "no neighbour entry");
+        });
+      }
+      return socket.send(bytes, clientPort, destination.address);
+    case "unicast":
       return socket.send(bytes, clientPort, destination.address);
     case "neighbour":
       try {

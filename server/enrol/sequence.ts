@@ -176,6 +176,10 @@ class LearningRun {
   readonly #definitions = new Map<string, Slot>();
   readonly #unplaced = new Map<MacAddress, string>();
   readonly #cancelled = new AbortController();
+  /** Every outlet that can be switched is off, or was since. */
+  #allOff = false;
+  /** Slots whose outlet could not be switched: flagged, and left as they are. */
+  readonly #unswitched = new Set<string>();
   #state: "running" | "done" | "failed" | "cancelled" = "running";
   #reason: string | undefined;
   #endedAt: Instant | undefined;
@@ -223,6 +227,7 @@ class LearningRun {
       this.#say("all outlets off");
       const dark: Stack[] = [];
       for (const stack of this.rack.stacks) await this.#switchStackOff(stack);
+      this.#allOff = true;
       await this.#context.clock.sleep(
         this.#context.quietTime ?? defaultQuietTime,
         this.#cancelled.signal,
@@ -256,7 +261,8 @@ class LearningRun {
     }
     const listening = this.#listening;
     if (!listening) {
-      return this.#leave(mac, "heard while no slot was listened for");
+      // While outlets are still being switched off, a board of this rack may be speaking.
+      return this.#allOff ? this.#leave(mac, "heard while no slot was listened for") : undefined;
     }
     if (this.#unplaced.has(mac)) return undefined;
     const free = listening.slots.find((slot) => this.#holderOf(slot) === undefined);
@@ -353,16 +359,20 @@ class LearningRun {
     for (const slot of stack.slots) {
       if (this.#cancelled.signal.aborted) return;
       const ref = { ...this.#refOf(stack), slot: slot.name };
+      if (this.#unswitched.has(textOf(ref))) continue;
       const silent = await this.#listen([ref], false, (state) =>
         this.#context.power.set(ref, state, this.#who),
       );
       // Off before the next slot opens: when it wakes up late, nobody shall take it for its neighbour.
-      if (silent.length > 0) await this.#context.power.set(ref, "off", this.#who);
+      if (silent.length > 0) {
+        await this.#trySwitch([ref], () => this.#context.power.set(ref, "off", this.#who));
+      }
     }
   }
 
   async #learnSharedStack(stack: Stack, dark: Stack[]): Promise<void> {
     const refs = stack.slots.map((slot) => ({ ...this.#refOf(stack), slot: slot.name }));
+    if (refs.some((ref) => this.#unswitched.has(textOf(ref)))) return;
     const silent = await this.#listen(refs, true, (state) =>
       this.#context.power.setStack(this.#refOf(stack), state, this.#who),
     );
@@ -399,13 +409,29 @@ class LearningRun {
     return silent;
   }
 
+  /** One outlet that cannot be switched costs its own slots, not the rack. */
+  async #trySwitch(slots: readonly SlotRef[], work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const reason = `outlet: ${error instanceof Error ? error.message : String(error)}`;
+      for (const slot of slots) {
+        this.#flag(slot, reason);
+        this.#unswitched.add(textOf(slot));
+      }
+    }
+  }
+
   async #switchStackOff(stack: Stack): Promise<void> {
     const { power } = this.#context;
     const ref = this.#refOf(stack);
-    if (stack.outlet) return await power.setStack(ref, "off", this.#who);
-    for (const slot of stack.slots) {
+    const slots = stack.slots.map((slot) => ({ ...ref, slot: slot.name }));
+    if (stack.outlet) {
+      return await this.#trySwitch(slots, () => power.setStack(ref, "off", this.#who));
+    }
+    for (const slot of slots) {
       if (this.#cancelled.signal.aborted) return;
-      await power.set({ ...ref, slot: slot.name }, "off", this.#who);
+      await this.#trySwitch([slot], () => power.set(slot, "off", this.#who));
     }
   }
 

@@ -40,6 +40,8 @@ export interface Windows {
    * @throws TokenRefusedError when the token is unknown, used, late or another node's
    */
   burn(mac: MacAddress, token: string, holder?: string): void;
+  /** Whether the token was made for this MAC address, whatever became of it. */
+  isTokenOf(mac: MacAddress, token: string | undefined): boolean;
   /** An admin vouches for the node: it may enrol once without a token, within the window's time. */
   approve(mac: MacAddress): void;
   /**
@@ -158,6 +160,8 @@ export function createWindows(context: {
       if (holder !== undefined && holders.get(hash)?.holder === holder) return;
       throw new TokenRefusedError(`enrolment token of ${mac} was used before`, row.mac);
     },
+
+    isTokenOf: (mac, token) => token !== undefined && store.tokens.get(hashOf(token))?.mac === mac,
 
     approve(mac) {
       const now = clock.now();

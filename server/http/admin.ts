@@ -26,6 +26,7 @@ import { page } from "./page.ts";
 import { problems } from "./problem.ts";
 import { mayCall, type Route, type RouteRequest } from "./route.ts";
 import { endStreams } from "./routes/events.ts";
+import { uploadsDirectory } from "./routes/images.ts";
 import { apiRoutes } from "./routes.ts";
 import type { Admin, Services } from "./services.ts";
 
@@ -55,10 +56,11 @@ export async function startAdmin(services: Services): Promise<RunningAdmin> {
   const local = newServer(handle);
   const socketPath = join(config.stateDirectory, "admin.sock");
   mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
+  rmSync(uploadsDirectory(config), { recursive: true, force: true }); // of a server that was killed
 
   const close = async (): Promise<void> => {
+    admin.eventLog.close(); // first: it writes its last events to the streams
     endStreams(store);
-    admin.eventLog.close();
     await Promise.all([stop(tcp), stop(local)]);
     rmSync(socketPath, { force: true });
   };

@@ -278,6 +278,7 @@ function createTaskRun(
       journal.setPowerOrdered(id);
       try {
         const state = await power.query(slot);
+        checkOpen(); // cancelled while the outlet was asked: no verb
         if (state === "off") await power.set(slot, "on", who);
         else await power.cycle(slot, who);
         return true;

@@ -75,6 +75,12 @@ async function deviceDescriptor(options: DatagramOptions, log: Log): Promise<num
     if (error instanceof SystemCallError && error.call === "bind") {
       throw portError(options, error.errno === addressInUse, error);
     }
+    if (options.broadcast) {
+      throw new ConfigurationError(
+        `UDP port ${options.port} cannot be tied to interface ${options.interface}: it would hear and answer other networks too`,
+        { cause: error },
+      );
+    }
     log.warn(
       { err: error, interface: options.interface, port: options.port },
       "socket is not bound to its interface: it hears all interfaces, and broadcasts need a route",
@@ -134,9 +140,10 @@ function wrap(socket: Socket, boundToDevice: boolean, log: Log): DatagramSocket 
       });
     },
     onMessage(listener) {
-      socket.on("message", (bytes, from) =>
-        listener(bytes, { address: parseIpv4Address(from.address), port: from.port }),
-      );
+      socket.on("message", (bytes, from) => {
+        if (from.port === 0) return; // nobody can be answered there, and `send` would throw
+        listener(bytes, { address: parseIpv4Address(from.address), port: from.port });
+      });
     },
     close() {
       if (!open) return Promise.resolve();

@@ -221,7 +221,8 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     },
 
     approve(id) {
-      const { reason: _, ...node } = existing(id);
+      // The serial number goes too: an exchanged board tells its own at the enrolment that follows.
+      const { reason: _, serial: __, hardware: ___, ...node } = existing(id);
       return save({ ...node, quarantined: false, updatedAt: clock.now() });
     },
   };

@@ -130,6 +130,11 @@ class Requests {
   }
 
   #read(request: TftpRequest, from: Sender): void {
+    // Whoever boots here has a lease: a forged sender gets nothing back.
+    if (this.#context.leases && this.#context.leases.macOf(from.address) === undefined) {
+      this.#context.log.debug({ ...from }, "tftp request of an address without a lease dropped");
+      return;
+    }
     const key = `${from.address}:${from.port}`;
     const running = this.#sessions.get(key);
     if (running?.isAnswering(request)) return; // the request was sent twice; the answer is on its way
@@ -269,7 +274,7 @@ class Session {
   }
 
   #receive(bytes: Uint8Array, from: Sender): void {
-    if (this.#ended.signal.aborted) return;
+    if (this.#ended.signal.aborted || from.port === 0) return; // port 0 cannot be answered
     try {
       const packet = decodePacket(bytes);
       if (from.address !== this.peer.address || from.port !== this.peer.port) {

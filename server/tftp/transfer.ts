@@ -65,6 +65,9 @@ export interface Step {
   readonly wait?: Milliseconds;
 }
 
+/** Seconds. RFC 2349 allows 255; a silent peer would then hold its place for 25 minutes. */
+const maxTimeoutSeconds = 8;
+
 /**
  * Chooses the terms of a transfer (RFC 2347: what is not understood or out of
  * range is left out of the answer, as if it had not been asked).
@@ -84,7 +87,7 @@ export function planTransfer(request: TftpRequest, content: Uint8Array, mtu: num
   };
   const fitting = Math.max(minBlockBytes, mtu - datagramHeaders);
   const blockBytes = grant("blksize", minBlockBytes, maxBlockBytes, fitting) ?? defaultBlockBytes;
-  const timeoutSeconds = grant("timeout", 1, 255, 255); // RFC 2349 §2
+  const timeoutSeconds = grant("timeout", 1, maxTimeoutSeconds, maxTimeoutSeconds); // RFC 2349 §2
   const windowBlocks =
     grant("windowsize", 1, 65535, Math.max(1, Math.floor(maxWindowBytes / blockBytes))) ?? 1;
   if (wholeNumber(asked.get("tsize")) !== undefined) {

@@ -83,7 +83,7 @@ function startStream(
 
   const send = ({ id, at, event }: StoredEvent): void => {
     position = id;
-    if (wanted && !wanted.has(event.topic)) return;
+    if (response.writableEnded || (wanted && !wanted.has(event.topic))) return;
     response.write(`id: ${id}\ndata: ${JSON.stringify({ id, at, event })}\n\n`);
     if (response.writableLength > maxBehindOctets) response.destroy();
   };
@@ -102,7 +102,9 @@ function startStream(
   const stop = eventLog.follow((event) => {
     if (event.id > position) send(event);
   });
-  const stopHeartbeat = clock.every(heartbeat, () => void response.write(": still here\n\n"));
+  const stopHeartbeat = clock.every(heartbeat, () => {
+    if (!response.writableEnded) response.write(": still here\n\n");
+  });
   response.on("close", () => {
     stop();
     stopHeartbeat();

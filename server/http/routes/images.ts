@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, statfs } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -12,7 +12,8 @@ import { Type } from "typebox";
 import { type ImageDigest, parseImageDigest } from "#protocol/brand.ts";
 import { type Image, imageFormats } from "#protocol/image.ts";
 import { createAudit, refusalOf } from "../../audit/audit.ts";
-import { InvalidInputError, NotFoundError } from "../../errors.ts";
+import type { Config } from "../../config.ts";
+import { InvalidInputError, NotFoundError, UnavailableError } from "../../errors.ts";
 import { chunksOf } from "../body.ts";
 import { problemOf } from "../problem.ts";
 import { type Route, route } from "../route.ts";
@@ -37,6 +38,24 @@ type AddQuery = Omit<Parameters<Admin["library"]["add"]>[0], "path" | "expectedD
   readonly digest?: string;
 };
 
+/** Left free for the journal, whose writes may not fail for an upload's sake. */
+const keptFree = 256 * 1024 * 1024;
+
+/** Where uploads lie until the library has taken them; emptied at each start. */
+export function uploadsDirectory(config: Pick<Config, "stateDirectory">): string {
+  return join(config.stateDirectory, "uploads");
+}
+
+/** @throws UnavailableError with the figures, before a byte of the body is read */
+async function refuseWithoutRoom(directory: string, octets: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  // Twice: the upload, and the library's own copy of it.
+  if (2 * octets + keptFree <= bavail * bsize) return;
+  throw new UnavailableError(
+    `no room for ${octets} octets twice: ${directory} has ${bavail * bsize} free, ${keptFree} of them are kept`,
+  );
+}
+
 /** Streams the body to a file of its own, has the library take it in, and removes the file. */
 async function takeIn(
   request: IncomingMessage,
@@ -44,8 +63,9 @@ async function takeIn(
   admin: Admin,
   onProgress: (percent: number) => void,
 ): Promise<Image> {
-  const directory = join(admin.config.stateDirectory, "uploads");
+  const directory = uploadsDirectory(admin.config);
   await mkdir(directory, { recursive: true, mode: 0o700 });
+  await refuseWithoutRoom(directory, Number(request.headers["content-length"] ?? 0));
   const path = join(directory, randomUUID());
   try {
     const file = createWriteStream(path, { mode: 0o600 });

@@ -172,7 +172,10 @@ function bootIdBefore(task: Task): string {
 /** Whether any attempt of this task got as far as writing to the disk. */
 function wasWritten(task: Task): boolean {
   const clean: readonly (Stage | undefined)[] = ["waiting-for-agent", "preparing", undefined];
-  return task.stageSeconds.writing !== undefined || !clean.includes(task.stage);
+  const dirty = installStages.slice(installStages.indexOf("writing"));
+  return (
+    dirty.some((stage) => task.stageSeconds[stage] !== undefined) || !clean.includes(task.stage)
+  );
 }
 
 /** The state a node had before an install that wrote nothing. */
