@@ -50,6 +50,12 @@ export async function setup(request: SetupRequest): Promise<void> {
   const { architectures, purpose } = request;
   const log = request.log ?? ((line) => void process.stderr.write(`setup: ${line}\n`));
   const cache = cacheDirectory;
+  if (process.arch !== "x64") {
+    throw new SetupError(
+      `this machine is ${process.arch}: netinst and boot loaders are built on amd64 so far`,
+      "run it on an amd64 Debian; its netinst serves arm64 nodes all the same",
+    );
+  }
   makeCache(cache);
   await withLock(join(cache, "setup.lock"), log, async () => {
     await ensurePackages(packagesFor(purpose, architectures), log);

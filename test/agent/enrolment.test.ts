@@ -60,6 +60,16 @@ test("I80: a token from another address than the node's is refused, its node hel
   t.true(nodes.get(id)?.quarantined);
 });
 
+test("a stranger's request in a node's name, without its token, holds nobody", async (t) => {
+  const { call, knownNode, nodes, store } = await startServer(t);
+  const { id } = knownNode(macA);
+  store.reservations.put({ mac: macA, address: "10.77.0.9" as Ipv4Address, createdAt: instant(1) });
+  const { token, ...without } = enrolBody(macA, "e".repeat(32));
+  isRefused(t, await call("/enrol", { body: { ...without, token } }));
+  isRefused(t, await call("/enrol", { body: without }));
+  t.false(nodes.get(id)?.quarantined);
+});
+
 test("a guess is refused with an alarm, and holds nobody", async (t) => {
   const { call, knownNode, windows, nodes, heard } = await startServer(t);
   const { id } = knownNode(macA);

@@ -64,7 +64,9 @@ function bench(rackText: string) {
   const leases = createLeases({ store, clock, events });
   const on = new Set<string>();
   const broken = new Set<string>();
+  const byHand = new Set<string>();
   const switchTo = (name: string, state: "on" | "off"): Promise<void> => {
+    if (byHand.has(name)) return Promise.reject(new Error(`please switch ${name} ${state}`));
     if (broken.has(name) && state === "on") return Promise.reject(new Error("relay board is gone"));
     if (state === "on") on.add(name);
     else on.delete(name);
@@ -84,7 +86,7 @@ function bench(rackText: string) {
     ...{ store, nodes, leases, power, windows, events, clock, log: silentLog },
   });
   return {
-    ...{ store, clock, events, published, nodes, learning, on, broken, opened },
+    ...{ store, clock, events, published, nodes, learning, on, broken, byHand, opened },
     hear: async (one: MacAddress) => {
       const reservation = learning.heard(clientOf(one), subnet);
       await settle();
@@ -165,6 +167,18 @@ test("an outlet that cannot be switched on flags its slot and learning goes on",
   await rack.hear(mac(3));
   t.deepEqual(rack.slots(), ["flagged", mac(2), mac(3)]);
   t.regex(JSON.stringify(rack.learning.status().slots[0]), /relay board is gone/);
+});
+
+test("an outlet that only a person can switch flags its slot and costs no other", async (t) => {
+  const rack = bench(ownOutlets);
+  rack.byHand.add("a2");
+  rack.learning.start("r", "ada");
+  await rack.clock.advance(quiet);
+  await rack.hear(mac(1));
+  await rack.hear(mac(3));
+  t.deepEqual(rack.slots(), [mac(1), "flagged", mac(3)]);
+  t.is(rack.learning.status().state, "done");
+  t.regex(JSON.stringify(rack.learning.status().slots[1]), /please switch a2 off/);
 });
 
 test("a second run keeps every address and gives the flagged slot its node", async (t) => {

@@ -59,6 +59,14 @@ test("a socket for an interface that does not exist is an ordinary one, and says
   await socket.close();
 });
 
+test("a socket for broadcasts is refused where it cannot be tied to its interface", async (t) => {
+  const options = { interface: "nosuch0", port: 0, broadcast: true };
+  const error = await t.throwsAsync(openDatagramSocket(options, silentLog), {
+    instanceOf: ConfigurationError,
+  });
+  t.regex(error?.message ?? "", /nosuch0: it would hear and answer other networks/);
+});
+
 test("a taken port is told with its number", async (t) => {
   const a = await openDatagramSocket({ address: "127.0.0.1", port: 0 }, silentLog);
   await t.throwsAsync(openDatagramSocket({ address: "127.0.0.1", port: a.port }, silentLog), {

@@ -30,7 +30,10 @@ interface Running {
   told(count: number): Promise<void>;
 }
 
-async function running(t: ExecutionContext): Promise<Running> {
+async function running(
+  t: ExecutionContext,
+  macOf: () => typeof mac | undefined = () => mac,
+): Promise<Running> {
   const clock = manualClock();
   const bus = createEventBus(silentLog);
   const events: Running["events"] = [];
@@ -47,7 +50,7 @@ async function running(t: ExecutionContext): Promise<Running> {
     events: bus,
     clock,
     log: silentLog,
-    leases: { macOf: () => mac },
+    leases: { macOf },
   });
   const client = await openProbe();
   t.teardown(async () => {
@@ -107,6 +110,15 @@ for (const [title, kind, name, mode, code] of refusals) {
     t.is(from, port);
   });
 }
+
+test("an address without a lease gets no answer at all", async (t) => {
+  const { port, client, events } = await running(t, () => undefined);
+  client.send({ kind: "read", name: "nothing", mode: "octet", options: [] }, port);
+  client.send({ kind: "write", name: "x", mode: "octet", options: [] }, port);
+  const { packet } = await client.next();
+  t.is(packet.kind === "error" && packet.message, "this server takes no files");
+  t.is(events.length, 0);
+});
 
 test("what is not found is told as an event", async (t) => {
   const { port, client, events } = await running(t);
