@@ -190,7 +190,12 @@ function configureTree(tree: string, variant: RecipeRequest["variant"]): void {
   rmSync(join(tree, "var/lib/dbus/machine-id"), { force: true });
   const boot = variant === "grub" ? "" : "LABEL=MARCOBOOT /boot/firmware vfat defaults 0 2\n";
   write("etc/fstab", `LABEL=marcoboot-root / ext4 errors=remount-ro 0 1\n${boot}`);
-  if (variant === "raspberry-pi") mkdirSync(join(tree, "boot/firmware"), { recursive: true });
+  if (variant === "raspberry-pi") {
+    mkdirSync(join(tree, "boot/firmware"), { recursive: true });
+    // A CDC Ethernet adapter matches this driver too; the one that loads first wins, and with
+    // cdc_subset it has neither its MAC address nor a working link.
+    write("etc/modprobe.d/cdc-subset.conf", "blacklist cdc_subset\n");
+  }
   // By MAC address, as the firmware asked: the server reserves by it (a DUID would get a second address).
   write(
     "etc/systemd/network/90-dhcp.network",
