@@ -69,7 +69,7 @@ interface OpenWindow {
 }
 
 export function createWindows(context: {
-  readonly store: Pick<Store, "tokens" | "transaction">;
+  readonly store: Pick<Store, "tokens" | "approvals" | "transaction">;
   readonly clock: Clock;
   readonly config: Pick<Config, "enrolmentMinutes">;
   readonly log: Log;
@@ -77,17 +77,12 @@ export function createWindows(context: {
   const { store, clock, log } = context;
   const duration = milliseconds(context.config.enrolmentMinutes * 60_000);
   const windows = new Map<MacAddress, OpenWindow>();
-  const approvals = new Map<MacAddress, Instant>();
-  /** Hash of a burnt token to the public key that burnt it. */
-  const holders = new Map<string, { readonly holder: string; readonly until: Instant }>();
 
   const isOpen = (window: OpenWindow | undefined, now: Instant): window is OpenWindow =>
     window !== undefined && now < window.expiresAt;
 
   function forgetExpired(now: Instant): void {
     for (const [mac, window] of windows) if (!isOpen(window, now)) windows.delete(mac);
-    for (const [mac, until] of approvals) if (now >= until) approvals.delete(mac);
-    for (const [hash, { until }] of holders) if (now >= until) holders.delete(hash);
     // A late token shall be known as late, not as a guess: its row stays a day longer.
     store.tokens.deleteExpired((now - 86_400_000) as Instant);
   }
@@ -118,9 +113,9 @@ export function createWindows(context: {
   }
 
   /** One window, one credential: the other tokens of the window go with the one that is used. */
-  function useUp(hash: string, mac: MacAddress, now: Instant): boolean {
+  function useUp(hash: string, mac: MacAddress, now: Instant, holder?: string): boolean {
     return store.transaction(() => {
-      if (!store.tokens.burn(hash, now)) return false;
+      if (!store.tokens.burn(hash, now, holder)) return false;
       for (const row of store.tokens.openOf(mac, now)) store.tokens.burn(row.hash, now);
       return true;
     });
@@ -151,13 +146,12 @@ export function createWindows(context: {
       const now = clock.now();
       const hash = hashOf(token);
       const row = check(store.tokens.get(hash), mac, now);
-      if (useUp(hash, mac, now)) {
+      if (useUp(hash, mac, now, holder)) {
         windows.delete(mac);
-        if (holder !== undefined) holders.set(hash, { holder, until: row.expiresAt });
         log.info({ mac }, "enrolment token used");
         return;
       }
-      if (holder !== undefined && holders.get(hash)?.holder === holder) return;
+      if (holder !== undefined && row.holder === holder) return;
       throw new TokenRefusedError(`enrolment token of ${mac} was used before`, row.mac);
     },
 
@@ -166,13 +160,12 @@ export function createWindows(context: {
     approve(mac) {
       const now = clock.now();
       forgetExpired(now);
-      approvals.set(mac, after(now, duration));
+      store.approvals.put(mac, after(now, duration));
       log.info({ mac }, "enrolment approved");
     },
 
     useApproval(mac) {
-      const until = approvals.get(mac);
-      approvals.delete(mac);
+      const until = store.approvals.take(mac);
       if (until !== undefined && clock.now() < until) return;
       throw new EnrolmentRefusedError(
         `node ${mac} has no enrolment token: an admin must approve it`,

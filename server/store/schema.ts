@@ -71,4 +71,12 @@ export const migrations: readonly Migration[] = [
       CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
     `,
   },
+  {
+    version: 2,
+    name: "approvals, and who used a token",
+    sql: `
+      ALTER TABLE tokens ADD COLUMN holder TEXT;
+      CREATE TABLE approvals (mac TEXT PRIMARY KEY, expires_at INTEGER NOT NULL) STRICT;
+    `,
+  },
 ];

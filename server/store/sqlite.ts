@@ -3,6 +3,7 @@
  * database.ts; here is only which statement answers which question.
  */
 
+import type { Instant } from "#protocol/brand.ts";
 import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
@@ -46,6 +47,7 @@ export function openSqliteStore(path: string): Store {
     attempts: attemptsOf(database),
     events: eventsOf(database),
     tokens: tokensOf(database),
+    approvals: approvalsOf(database),
     users: usersOf(database),
     apiTokens: apiTokensOf(database),
     settings: settingsOf(database),
@@ -257,17 +259,23 @@ function eventsOf(database: Database): Store["events"] {
 
 function tokensOf(database: Database): Store["tokens"] {
   const put = database.prepare(
-    `INSERT INTO tokens (hash, mac, cause, opened_at, expires_at, used_at) VALUES (?, ?, ?, ?, ?, ?)
+    `INSERT INTO tokens (hash, mac, cause, opened_at, expires_at, used_at, holder)
+     VALUES (?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (hash) DO UPDATE SET mac = excluded.mac, cause = excluded.cause,
-       opened_at = excluded.opened_at, expires_at = excluded.expires_at, used_at = excluded.used_at`,
+       opened_at = excluded.opened_at, expires_at = excluded.expires_at, used_at = excluded.used_at,
+       holder = excluded.holder`,
   );
   const columns = "hash, mac, cause, opened_at AS openedAt, expires_at AS expiresAt";
-  const get = database.prepare(`SELECT ${columns}, used_at AS usedAt FROM tokens WHERE hash = ?`);
+  const get = database.prepare(
+    `SELECT ${columns}, used_at AS usedAt, holder FROM tokens WHERE hash = ?`,
+  );
   const openOf = database.prepare(
     `SELECT ${columns} FROM tokens WHERE mac = ? AND used_at IS NULL AND expires_at > ?
      ORDER BY expires_at DESC, opened_at DESC`,
   );
-  const burn = database.prepare("UPDATE tokens SET used_at = ? WHERE hash = ? AND used_at IS NULL");
+  const burn = database.prepare(
+    "UPDATE tokens SET used_at = ?, holder = ? WHERE hash = ? AND used_at IS NULL",
+  );
   const deleteExpired = database.prepare("DELETE FROM tokens WHERE expires_at <= ?");
   return {
     put: (token) =>
@@ -278,17 +286,39 @@ function tokensOf(database: Database): Store["tokens"] {
         Math.trunc(token.openedAt),
         Math.trunc(token.expiresAt),
         token.usedAt === undefined ? null : Math.trunc(token.usedAt),
+        token.holder ?? null,
       ),
     get(hash) {
       const row = get.get(hash);
       if (row === undefined) return undefined;
-      const { usedAt, ...rest } = row;
-      return { ...rest, ...(usedAt !== null && { usedAt }) } as unknown as EnrolmentToken;
+      const { usedAt, holder, ...rest } = row;
+      return {
+        ...rest,
+        ...(usedAt !== null && { usedAt }),
+        ...(holder !== null && { holder }),
+      } as unknown as EnrolmentToken;
     },
     openOf: (mac, at) =>
       openOf.all(mac, Math.trunc(at)).map((row) => ({ ...row }) as unknown as EnrolmentToken),
-    burn: (hash, at) => burn.run(Math.trunc(at), hash).changes === 1,
+    burn: (hash, at, holder) => burn.run(Math.trunc(at), holder ?? null, hash).changes === 1,
     deleteExpired: (at) => void deleteExpired.run(Math.trunc(at)),
+  };
+}
+
+function approvalsOf(database: Database): Store["approvals"] {
+  const put = database.prepare(
+    `INSERT INTO approvals (mac, expires_at) VALUES (?, ?)
+     ON CONFLICT (mac) DO UPDATE SET expires_at = excluded.expires_at`,
+  );
+  const take = database.prepare(
+    "DELETE FROM approvals WHERE mac = ? RETURNING expires_at AS expiresAt",
+  );
+  return {
+    put: (mac, expiresAt) => void put.run(mac, Math.trunc(expiresAt)),
+    take(mac) {
+      const row = take.get(mac);
+      return row === undefined ? undefined : (Number(row["expiresAt"]) as Instant);
+    },
   };
 }
 

@@ -49,6 +49,8 @@ export interface EnrolmentToken {
   readonly openedAt: Instant;
   readonly expiresAt: Instant;
   readonly usedAt?: Instant;
+  /** Public key of the node that used it: it alone may ask again for an answer that was lost. */
+  readonly holder?: string;
 }
 
 export interface User {
@@ -155,8 +157,14 @@ export interface Store {
     /** Tokens of `mac` that are neither used nor, at `at`, expired; the one that lasts longest first. */
     openOf(mac: MacAddress, at: Instant): readonly EnrolmentToken[];
     /** Marks it used, on disk, before the caller answers. False when it was used before. */
-    burn(hash: string, at: Instant): boolean;
+    burn(hash: string, at: Instant, holder?: string): boolean;
     deleteExpired(at: Instant): void;
+  };
+  /** Nodes an admin vouched for: each may enrol once without a token. */
+  readonly approvals: {
+    put(mac: MacAddress, expiresAt: Instant): void;
+    /** Removes it, on disk, before the caller answers. Undefined when there was none. */
+    take(mac: MacAddress): Instant | undefined;
   };
   readonly users: {
     get(name: string): User | undefined;

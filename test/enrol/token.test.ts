@@ -66,6 +66,30 @@ test("the holder of a used token may repeat its request while the window lasts",
   refusal(() => windows.burn(mac, token, "key of the node"));
 });
 
+test("a restart of the server forgets neither who used a token nor an approval", (t) => {
+  const { windows, opened, restarted, refusal } = setUp(t);
+  const token = opened();
+  windows.burn(mac, token, "key of the node");
+  windows.approve(other);
+  const later = restarted();
+  t.notThrows(() => later.burn(mac, token, "key of the node"));
+  refusal(() => later.burn(mac, token, "another key"));
+  t.notThrows(() => later.useApproval(other));
+  t.throws(() => later.useApproval(other), { instanceOf: EnrolmentRefusedError });
+});
+
+test("an approval is used up only with the change it is part of", (t) => {
+  const { windows, store } = setUp(t);
+  windows.approve(mac);
+  t.throws(() =>
+    store.transaction(() => {
+      windows.useApproval(mac);
+      throw new Error("the node could not be written");
+    }),
+  );
+  t.notThrows(() => windows.useApproval(mac));
+});
+
 test("I80: a late token is refused and its node held, also a long time after", (t) => {
   const { windows, opened, clock, refusal } = setUp(t);
   const token = opened();

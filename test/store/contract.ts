@@ -255,6 +255,25 @@ export function storeContract(name: string, open: () => Store): void {
     t.deepEqual(store.events.since(3, 9), []);
   });
 
+  check("a used token knows who used it, and its first user stays", (t, store) => {
+    store.tokens.put(token);
+    t.true(store.tokens.burn(token.hash, at(2), "key of the node"));
+    t.false(store.tokens.burn(token.hash, at(3), "another key"));
+    t.deepEqual(store.tokens.get(token.hash), {
+      ...token,
+      usedAt: at(2),
+      holder: "key of the node",
+    });
+  });
+
+  check("an approval is taken once", (t, store) => {
+    store.approvals.put(mac, at(5));
+    store.approvals.put(mac, at(9));
+    t.is(store.approvals.take(otherMac), undefined);
+    t.is(store.approvals.take(mac), at(9));
+    t.is(store.approvals.take(mac), undefined);
+  });
+
   check("the open tokens of a MAC address are the unused ones that still last", (t, store) => {
     const token = { mac, cause: "power-on", openedAt: at(1), expiresAt: at(9) };
     store.tokens.put({ ...token, hash: "early", expiresAt: at(5) });
