@@ -140,6 +140,17 @@ function countEvents(events: EventBus, registers: Registry[]): () => void {
     help: "Alarms raised: refused enrolments, other DHCP servers",
     registers,
   });
+  const netconsole = new Counter({
+    name: "marcoboot_netconsole_lines_total",
+    help: "Lines that nodes said over netconsole",
+    registers,
+  });
+  const rogueServers = new Counter({
+    name: "marcoboot_rogue_servers_total",
+    help: "Answers heard of other DHCP servers, by kind",
+    labelNames: ["kind"],
+    registers,
+  });
   // A series that begins at zero shows its first increase; one that begins at one does not.
   for (const outcome of ["accepted", "refused"]) enrolments.inc({ outcome }, 0);
   for (const protocol of ["tftp", "http"]) bootBytes.inc({ protocol }, 0);
@@ -161,6 +172,10 @@ function countEvents(events: EventBus, registers: Registry[]): () => void {
         return enrolments.inc({ outcome: event.outcome });
       case "power":
         return power.inc({ outcome: event.ok ? event.state : "failed" });
+      case "netconsole":
+        return netconsole.inc(event.lines.length);
+      case "rogue-server":
+        return rogueServers.inc({ kind: event.kind });
       case "alarm":
         return alarms.inc();
       default: // the others are not counted

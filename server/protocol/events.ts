@@ -29,6 +29,41 @@ export type DomainEvent =
       readonly serial?: string;
       readonly uuid?: string;
     }
+  /** A DHCP message of a client and what came of it. */
+  | {
+      readonly topic: "dhcp";
+      readonly mac: MacAddress;
+      readonly message: DhcpMessage;
+      /** `offer`, `ack`, `nak`, or why nothing was sent: the label of the packet counter. */
+      readonly outcome: string;
+      readonly interface: string;
+      /** What the reply gave, or what the client asked for. */
+      readonly address?: Ipv4Address;
+      readonly firmware?: FirmwareName;
+      readonly xid?: number;
+      /** Boot file the reply named. */
+      readonly file?: string;
+    }
+  /** Somebody else answers DHCP where this server does. */
+  | {
+      readonly topic: "rogue-server";
+      readonly interface: string;
+      readonly kind: "dhcp" | "proxy-dhcp";
+      /** Where its packet came from. */
+      readonly address: Ipv4Address;
+      readonly mac?: MacAddress;
+      /** Option 54, which it wants its clients to name. */
+      readonly serverIdentifier?: Ipv4Address;
+      /** What it offered. */
+      readonly offered?: Ipv4Address;
+    }
+  /** What a node says over UDP without being asked: a Raspberry Pi's boot ROM, Linux' netconsole. */
+  | {
+      readonly topic: "netconsole";
+      readonly mac?: MacAddress;
+      readonly address: Ipv4Address;
+      readonly lines: readonly string[];
+    }
   | {
       readonly topic: "boot-file";
       readonly address: Ipv4Address;
@@ -58,6 +93,9 @@ export type DomainEvent =
       readonly slot?: SlotRef;
     }
   | { readonly topic: "alarm"; readonly text: string };
+
+/** RFC 2132 §9.6, in the direction of a server. */
+export type DhcpMessage = "discover" | "request" | "decline" | "release" | "inform";
 
 export type EventTopic = DomainEvent["topic"];
 

@@ -18,7 +18,7 @@ export function activityOf({ id, at, event }: StoredEvent): Activity | undefined
 function isAlarm(event: DomainEvent): boolean {
   if (event.topic === "enrolment") return event.outcome === "refused";
   if (event.topic === "power") return !event.ok;
-  return event.topic === "alarm";
+  return event.topic === "alarm" || event.topic === "rogue-server";
 }
 
 function sentenceOf(event: DomainEvent): string | undefined {
@@ -43,9 +43,13 @@ function sentenceOf(event: DomainEvent): string | undefined {
       return event.text;
     case "job":
       return event.job.state === "queued" ? undefined : `${event.job.kind} job ${event.job.state}`;
+    case "rogue-server":
+      return `${event.address} answers ${event.kind} on ${event.interface} too`;
     case "node":
     case "task":
     case "task-log":
+    case "dhcp": // the panel of its node shows it
+    case "netconsole":
       return undefined;
   }
 }
