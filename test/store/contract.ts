@@ -256,6 +256,7 @@ export function storeContract(name: string, open: () => Store): void {
   });
 
   check("a used token knows who used it, and its first user stays", (t, store) => {
+    const token = { hash: "h", mac, cause: "power-on", openedAt: at(1), expiresAt: at(9) };
     store.tokens.put(token);
     t.true(store.tokens.burn(token.hash, at(2), "key of the node"));
     t.false(store.tokens.burn(token.hash, at(3), "another key"));
@@ -272,6 +273,22 @@ export function storeContract(name: string, open: () => Store): void {
     t.is(store.approvals.take(otherMac), undefined);
     t.is(store.approvals.take(mac), at(9));
     t.is(store.approvals.take(mac), undefined);
+  });
+
+  check("the events about a node are the newest with its subjects, oldest first", (t, store) => {
+    const lease = { topic: "lease", address, state: "bound" } as const;
+    store.events.append(at(1), { ...lease, mac });
+    store.events.append(at(2), { topic: "alarm", text: "no subject" });
+    store.events.append(at(3), { ...lease, mac: otherMac });
+    const slot = { rack: "r", stack: "a", slot: "1" };
+    store.events.append(at(4), { topic: "power", slot, state: "on", ok: true });
+    store.events.append(at(5), { ...lease, mac });
+    const of = (after: number, limit: number) =>
+      store.events.about([mac, "r/a/1"], at(after), limit).map(({ id }) => id);
+    t.deepEqual(of(0, 9), [1, 4, 5]);
+    t.deepEqual(of(0, 2), [4, 5]);
+    t.deepEqual(of(5, 9), [5]);
+    t.deepEqual(store.events.about(["nobody"], at(0), 9), []);
   });
 
   check("the open tokens of a MAC address are the unused ones that still last", (t, store) => {
