@@ -17,6 +17,7 @@ import {
   parseIpv4Address,
 } from "#protocol/brand.ts";
 import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
+import { type FirmwareName, firmwareNames } from "#protocol/firmware.ts";
 import { ConfigurationError } from "./errors.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -73,6 +74,18 @@ const configSchema = Type.Object(
     redisUrl: Type.Optional(Type.String()),
     /** Minutes during which a powered-on or rebooted node may use its enrolment token, 1-60. */
     enrolmentMinutes: Type.Integer({ minimum: 1, maximum: 60, default: 10 }),
+    /** Seconds a DHCP answer is held back, by firmware (`raspberry-pi-3: 2`); default: what the firmware is known to need. */
+    replyDelaySeconds: Type.Unsafe<Partial<Record<FirmwareName, number>>>(
+      Type.Object(
+        Object.fromEntries(
+          firmwareNames.map((name) => [
+            name,
+            Type.Optional(Type.Number({ minimum: 0, maximum: 10 })),
+          ]),
+        ),
+        { ...strict, default: {} },
+      ),
+    ),
     /** Extra words for the netinst kernel line, e.g. `console=ttyS1,115200`. */
     kernelArguments: Type.Array(Type.String({ pattern: "^[A-Za-z0-9_.,:=/@+-]+$" }), {
       default: [],

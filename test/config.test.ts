@@ -48,6 +48,16 @@ const refused: readonly (readonly [title: string, text: string, message: RegExp]
     /pool overlaps reserved/,
   ],
   [
+    "a reply delay of a firmware that is none",
+    `{subnets: [{${subnet}}], replyDelaySeconds: {raspberry-pi-9: 2}}`,
+    /replyDelaySeconds.*raspberry-pi-9/,
+  ],
+  [
+    "a reply delay that outlasts the client",
+    `{subnets: [{${subnet}}], replyDelaySeconds: {raspberry-pi-3: 11}}`,
+    /replyDelaySeconds\/raspberry-pi-3/,
+  ],
+  [
     "a kernel argument with a space",
     `{subnets: [{${subnet}}], kernelArguments: ["a b"]}`,
     /kernelArguments/,

@@ -13,7 +13,7 @@
  */
 
 import { join } from "node:path";
-import { type Ipv4Address, ipv4ToNumber, type MacAddress } from "#protocol/brand.ts";
+import { type Ipv4Address, ipv4ToNumber, type MacAddress, milliseconds } from "#protocol/brand.ts";
 import { type Architecture, architectureOf, type FirmwareName } from "#protocol/firmware.ts";
 import type { Node } from "#protocol/node.ts";
 import type { Config } from "../config.ts";
@@ -43,7 +43,12 @@ export interface Boot {
 export interface BootContext {
   readonly config: Pick<
     Config,
-    "netinstDirectory" | "loadersDirectory" | "discovery" | "kernelArguments" | "subnets"
+    | "netinstDirectory"
+    | "loadersDirectory"
+    | "discovery"
+    | "kernelArguments"
+    | "subnets"
+    | "replyDelaySeconds"
   >;
   readonly store: {
     readonly nodes: Pick<Store["nodes"], "byMac">;
@@ -87,7 +92,10 @@ export function createBoot(context: BootContext): Boot {
     reply(client, server) {
       if (client.firmware === undefined) return undefined;
       remember(heard, client, client.firmware);
-      return familyOf(client.firmware)?.reply(client, server);
+      const reply = familyOf(client.firmware)?.reply(client, server);
+      const configured = config.replyDelaySeconds[client.firmware];
+      if (!reply || configured === undefined) return reply;
+      return { ...reply, delay: milliseconds(configured * 1000) };
     },
     files: {
       open(wireName, peer) {

@@ -1,6 +1,6 @@
 /** What a DHCP answer tells a boot client, in the terms of DHCP but not in its encoding. */
 
-import type { Ipv4Address } from "#protocol/brand.ts";
+import type { Ipv4Address, Milliseconds } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
 import type { BootClient } from "./client.ts";
 
@@ -9,6 +9,8 @@ export interface BootServer {
   readonly address: Ipv4Address;
   /** `http://10.77.0.1:8080`, no slash at the end. */
   readonly httpUrl: string;
+  /** Another DHCP server gives the addresses there, and we add the boot part (ProxyDHCP). */
+  readonly proxy?: boolean;
 }
 
 export interface BootReply {
@@ -22,6 +24,8 @@ export interface BootReply {
   readonly vendorClass?: string;
   /** Further options (43, 175), values ready to send. Option 97 is echoed by the DHCP room. */
   readonly options: readonly (readonly [code: number, value: Uint8Array])[];
+  /** The answer is held back this long: some firmware hangs when it comes at once. Absent: none. */
+  readonly delay?: Milliseconds;
 }
 
 /** One kind of firmware: which names it has, and how each is answered. */

@@ -60,6 +60,40 @@ for (const firmware of firmwareNames) {
   });
 }
 
+// raspberrypi/firmware#934 and #859.
+const delays = [
+  ["a Raspberry Pi 3 is answered at once by the only server", "raspberry-pi-3", {}, {}, undefined],
+  [
+    "a Raspberry Pi 3 is answered 2 s late beside another server",
+    "raspberry-pi-3",
+    {},
+    { proxy: true },
+    2000,
+  ],
+  [
+    "a Raspberry Pi 4 is answered at once beside another server",
+    "raspberry-pi-4",
+    {},
+    { proxy: true },
+    undefined,
+  ],
+  ["a configured delay holds for any firmware", "bios-pxe", { "bios-pxe": 0.5 }, {}, 500],
+  [
+    "a configured delay of 0 takes the firmware's own away",
+    "raspberry-pi-3",
+    { "raspberry-pi-3": 0 },
+    { proxy: true },
+    0,
+  ],
+] as const;
+for (const [title, firmware, replyDelaySeconds, change, delay] of delays) {
+  test(title, (t) => {
+    const { boot } = laboratory(t, { replyDelaySeconds });
+    const reply = boot.reply(client(pc, { firmware }), { ...server, ...change });
+    t.is(reply?.delay === undefined ? undefined : Number(reply.delay), delay);
+  });
+}
+
 test("the Raspberry Pi's option 43 has 35 octets", (t) => t.is(piOption.length, 35));
 
 test("every firmware belongs to one family", (t) => {

@@ -67,7 +67,7 @@ export interface Laboratory {
 
 export function laboratory(
   t: ExecutionContext,
-  change: { readonly kernelArguments?: readonly string[] } = {},
+  change: Partial<Pick<BootContext["config"], "kernelArguments" | "replyDelaySeconds">> = {},
 ): Laboratory {
   const directory = temporaryDirectory(t);
   writeArtefacts(directory);
@@ -84,7 +84,7 @@ export function laboratory(
   const windows = new Map<MacAddress, string>();
   const macs = new Map(Object.entries(addresses).map(([mac, at]) => [at, parseMacAddress(mac)]));
   const context: BootContext = {
-    config: { ...config, kernelArguments: [...(change.kernelArguments ?? [])] },
+    config: { ...config, ...change },
     store: {
       nodes: { byMac: (mac) => nodes.get(mac) },
       tasks: { unfinishedOf: (id) => tasks.filter(({ nodeId }) => nodeId === id) },

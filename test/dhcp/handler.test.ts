@@ -213,6 +213,7 @@ test("the real boot room answers a captured UEFI PXE client, and not a running O
       loadersDirectory: directory,
       discovery: { group: "239.77.65.82", port: 1337 },
       kernelArguments: [],
+      replyDelaySeconds: {},
       subnets: [fixed],
     },
     store: made.store,

@@ -5,7 +5,9 @@
  * It takes the answer only with "Raspberry Pi Boot" in option 43.
  */
 
-import type { FirmwareFamily } from "../reply.ts";
+import { seconds, toMilliseconds } from "#protocol/brand.ts";
+import type { BootClient } from "../client.ts";
+import type { BootReply, BootServer, FirmwareFamily } from "../reply.ts";
 
 const text = new TextEncoder();
 
@@ -21,12 +23,25 @@ const vendorOptions = Uint8Array.of(
   0xff,
 );
 
+/**
+ * The mask ROM of a Pi 2 or 3 can lock up in a loop when the DHCP answer and the
+ * PXE answer of two servers come within about 2 s (raspberrypi/firmware#934, #859).
+ * One server's single answer never did it.
+ */
+const afterTheOtherServer = toMilliseconds(seconds(2));
+
 export const raspberryPi: FirmwareFamily = {
   firmware: ["raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5"],
-  reply: (_client, server) => ({
+  reply: (client, server) => ({
     nextServer: server.address,
     serverName: server.address,
     vendorClass: "PXEClient",
     options: [[43, vendorOptions]],
+    ...delayOf(client, server),
   }),
 };
+
+function delayOf(client: BootClient, server: BootServer): Pick<BootReply, "delay"> {
+  const locksUp = client.firmware === "raspberry-pi-3" && server.proxy === true;
+  return locksUp ? { delay: afterTheOtherServer } : {};
+}
