@@ -105,3 +105,32 @@ export interface StoredEvent {
   readonly at: Instant;
   readonly event: DomainEvent;
 }
+
+/**
+ * What the time line of a node finds the event by: a MAC address, a node's id,
+ * a slot (`rack/stack/slot`), or the address where no MAC address is known.
+ */
+export function subjectOf(event: DomainEvent): string | undefined {
+  switch (event.topic) {
+    case "node":
+      return event.node.mac;
+    case "task":
+      return event.task.nodeId;
+    case "power":
+      return `${event.slot.rack}/${event.slot.stack}/${event.slot.slot}`;
+    case "lease":
+    case "heard":
+    case "dhcp":
+    case "enrolment":
+      return event.mac;
+    case "boot-file":
+    case "netconsole":
+      return event.mac ?? event.address;
+    case "job":
+    case "task-log": // the log of its task has them
+    case "learning":
+    case "rogue-server":
+    case "alarm":
+      return undefined;
+  }
+}

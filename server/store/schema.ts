@@ -79,4 +79,12 @@ export const migrations: readonly Migration[] = [
       CREATE TABLE approvals (mac TEXT PRIMARY KEY, expires_at INTEGER NOT NULL) STRICT;
     `,
   },
+  {
+    version: 3,
+    name: "what an event is about",
+    sql: `
+      ALTER TABLE events ADD COLUMN subject TEXT;
+      CREATE INDEX events_by_subject ON events (subject, id) WHERE subject IS NOT NULL;
+    `,
+  },
 ];

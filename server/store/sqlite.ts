@@ -4,7 +4,7 @@
  */
 
 import type { Instant } from "#protocol/brand.ts";
-import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
+import { type DomainEvent, type StoredEvent, subjectOf } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
@@ -234,10 +234,15 @@ function attemptsOf(database: Database): Store["attempts"] {
 }
 
 function eventsOf(database: Database): Store["events"] {
-  const append = database.prepare("INSERT INTO events (at, body) VALUES (?, ?)");
+  const append = database.prepare("INSERT INTO events (at, body, subject) VALUES (?, ?, ?)");
   const prune = database.prepare("DELETE FROM events WHERE id <= ?");
   const since = database.prepare(
     "SELECT id, at, body FROM events WHERE id > ? ORDER BY id LIMIT ?",
+  );
+  // `subject IS NOT NULL` lets SQLite use the index, which leaves those without out.
+  const about = database.prepare(
+    `SELECT id, at, body FROM events WHERE subject = ? AND subject IS NOT NULL AND at >= ?
+     ORDER BY id DESC LIMIT ?`,
   );
   const last = database.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'");
   const fromRow = (row: Row): StoredEvent => ({
@@ -248,11 +253,17 @@ function eventsOf(database: Database): Store["events"] {
   return {
     append: (at, event) =>
       database.transaction(() => {
-        const { lastId } = append.run(Math.trunc(at), JSON.stringify(event));
+        const subject = subjectOf(event) ?? null;
+        const { lastId } = append.run(Math.trunc(at), JSON.stringify(event), subject);
         prune.run(lastId - eventLimit);
         return { id: lastId, at, event };
       }),
     since: (id, limit) => since.all(id, limit).map(fromRow),
+    about: (subjects, after, limit) =>
+      subjects
+        .flatMap((subject) => about.all(subject, Math.trunc(after), limit).map(fromRow))
+        .toSorted((one, other) => one.id - other.id)
+        .slice(-limit),
     lastId: () => Number(last.get()?.["seq"] ?? 0),
   };
 }

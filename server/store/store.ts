@@ -149,6 +149,8 @@ export interface Store {
     /** Keeps the newest 100,000. */
     append(at: Instant, event: DomainEvent): StoredEvent;
     since(id: number, limit: number): readonly StoredEvent[];
+    /** The newest `limit` events at or after `after` with one of these subjects (`subjectOf`), oldest first. */
+    about(subjects: readonly string[], after: Instant, limit: number): readonly StoredEvent[];
     lastId(): number;
   };
   readonly tokens: {
