@@ -8,7 +8,12 @@
  * file: it would wait, and try its next boot source minutes later.
  */
 
-import { type Ipv4Address, type MacAddress, unreachable } from "#protocol/brand.ts";
+import {
+  type Ipv4Address,
+  type MacAddress,
+  type Milliseconds,
+  unreachable,
+} from "#protocol/brand.ts";
 import type { BootClient } from "../boot/client.ts";
 import type { Boot, BootReply, BootServer } from "../boot/profile.ts";
 import type { Subnet } from "../config.ts";
@@ -36,6 +41,8 @@ export type Decision =
       readonly packet: DhcpPacket;
       readonly destination: Destination;
       readonly mac: MacAddress;
+      /** Held back this long before it is sent: some firmware hangs when it comes at once. */
+      readonly delay?: Milliseconds;
     }
   /** Nothing is sent. `reason` is a metrics label: a short, closed list. */
   | { readonly kind: "silence"; readonly reason: Silence; readonly mac?: MacAddress };

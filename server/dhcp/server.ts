@@ -7,6 +7,7 @@
  */
 
 import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
+import type { DhcpMessage } from "#protocol/events.ts";
 import type { Boot } from "../boot/profile.ts";
 import type { Clock } from "../clock.ts";
 import type { Config, Subnet } from "../config.ts";
@@ -18,7 +19,8 @@ import type { Log } from "../log.ts";
 import { interfaceAddress } from "../net/interfaces.ts";
 import type { Neighbour, Neighbours } from "../net/neighbours.ts";
 import { type DatagramSocket, openDatagramSocket, type Sender } from "../net/udp.ts";
-import { decodePacket, encodePacket } from "./codec/packet.ts";
+import { type MessageType, readMessageType, readOption } from "./codec/options.ts";
+import { type DhcpPacket, decodePacket, encodePacket } from "./codec/packet.ts";
 import { limitedBroadcast, unspecified } from "./destination.ts";
 import { createRecent, type Decision, type HandlerContext, handlePacket } from "./handler.ts";
 
@@ -134,7 +136,9 @@ function receive(bytes: Uint8Array, from: Sender, segment: Segment, context: Dhc
   const { interfaceName } = segment;
   const { log } = context;
   try {
-    const decision = handlePacket(decodePacket(bytes), segment.handler);
+    const asked = decodePacket(bytes);
+    const decision = handlePacket(asked, segment.handler);
+    tell(asked, decision, segment, context);
     if (decision.kind === "silence") {
       log.debug(
         { interface: interfaceName, mac: decision.mac, reason: decision.reason },
@@ -166,8 +170,55 @@ function receive(bytes: Uint8Array, from: Sender, segment: Segment, context: Dhc
   }
 }
 
-/** Never rejects. */
+/** The event of one message and what came of it; none for what is no client's message. */
+function tell(
+  asked: DhcpPacket,
+  decision: Decision,
+  { interfaceName, handler }: Segment,
+  { events }: DhcpContext,
+): void {
+  const message = readMessageType(asked.options);
+  const { mac } = decision;
+  if (mac === undefined || !isClientMessage(message)) return;
+  const firmware = handler.recent.get(mac)?.client.firmware;
+  const reply = decision.kind === "reply" ? decision : undefined;
+  const address = reply?.packet.yiaddr ?? readOption(asked.options, "requestedAddress");
+  events.publish({
+    topic: "dhcp",
+    mac,
+    message,
+    outcome: decision.kind === "reply" ? decision.type : decision.reason,
+    interface: interfaceName,
+    xid: asked.xid,
+    ...(address !== undefined && address !== unspecified && { address }),
+    ...(firmware && { firmware }),
+    ...(reply?.packet.file && { file: reply.packet.file }),
+  });
+}
+
+function isClientMessage(type: MessageType | undefined): type is DhcpMessage {
+  return type !== undefined && type !== "offer" && type !== "ack" && type !== "nak";
+}
+
+/** Sends the reply once what it promises is on stable storage. Never rejects. */
 async function deliver(
+  decision: Extract<Decision, { kind: "reply" }>,
+  segment: Segment,
+  context: DhcpContext,
+): Promise<void> {
+  try {
+    await context.leases.committed();
+  } catch (error) {
+    const { interfaceName } = segment;
+    const { mac } = decision;
+    context.metrics?.packet(interfaceName, "not-durable");
+    return context.log.error({ err: error, interface: interfaceName, mac }, "DHCP reply withheld");
+  }
+  if (decision.delay) await context.clock.sleep(decision.delay);
+  return send(decision, segment, context);
+}
+
+async function send(
   { packet, destination, mac }: Extract<Decision, { kind: "reply" }>,
   { interfaceName, socket }: Segment,
   { config, neighbours, log }: DhcpContext,

@@ -75,6 +75,13 @@ export interface Leases {
   decline(mac: MacAddress, address: Ipv4Address): boolean;
   /** Removes what has run out; called once in a while. */
   expire(): void;
+  /**
+   * Resolves when every change made so far is on stable storage: nothing that rests on one may
+   * be told to anybody before. At once when there is none.
+   *
+   * @throws UnavailableError when the disk refuses; the changes are undone then.
+   */
+  committed(): Promise<void>;
 }
 
 export interface LeasesContext {
@@ -282,6 +289,7 @@ export function createLeases({ store, clock, events, excluded = [] }: LeasesCont
         if (row.state === "bound") publish(row.mac, row.address, "expired");
       }
     },
+    committed: () => Promise.resolve(),
   };
 }
 
