@@ -3,17 +3,23 @@
  *
  * Events of one burst are written in one transaction: their ids are the
  * stream's `Last-Event-ID`. An event is news about a state that the journal
- * holds already, so the few milliseconds before it is written can be lost.
+ * holds already, so the moment before it is written can be lost. What packets
+ * cause comes in hundreds and waits longer than what people do; what exceeds
+ * its budget (event-budget.ts) is neither written nor streamed.
  */
 
-import { milliseconds } from "#protocol/brand.ts";
+import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
 import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
 import type { Clock } from "../clock.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import type { Store } from "../store/store.ts";
+import { createEventBudget, isCausedByPacket } from "./event-budget.ts";
 
 const gather = milliseconds(25);
+/** A rack that boots causes hundreds a second: four transactions then, not forty. */
+const gatherPackets = milliseconds(250);
+const dropNotice = milliseconds(60_000);
 
 export interface EventLog {
   /** Called with each event once it is written. Returns the function that ends it. */
@@ -34,9 +40,19 @@ export function createEventLog(context: {
   const { store, events, clock, log } = context;
   const listeners = new Set<(event: StoredEvent) => void>();
   const closing = new AbortController();
+  const budget = createEventBudget({ known: store.nodes.list(), clock });
   let waiting: DomainEvent[] = [];
+  /** The soonest flush that is on its way. */
+  let scheduled: "none" | "later" | "soon" = "none";
+  let noticedAt = Number.NEGATIVE_INFINITY;
 
+  const notice = (): void => {
+    if (clock.monotonic() - noticedAt < dropNotice) return;
+    noticedAt = clock.monotonic();
+    log.warn("more packets than the event journal has room for: some are not recorded");
+  };
   const flush = (): void => {
+    scheduled = "none";
     if (waiting.length === 0) return;
     const batch = waiting;
     waiting = [];
@@ -44,8 +60,8 @@ export function createEventLog(context: {
     const stored = store.transaction(() => batch.map((event) => store.events.append(at, event)));
     for (const event of stored) for (const listener of [...listeners]) listener(event);
   };
-  const flushSoon = async (): Promise<void> => {
-    await clock.sleep(gather, closing.signal);
+  const flushAfter = async (duration: Milliseconds): Promise<void> => {
+    await clock.sleep(duration, closing.signal);
     try {
       flush();
     } catch (error) {
@@ -53,8 +69,16 @@ export function createEventLog(context: {
     }
   };
   const unsubscribe = events.subscribe((event) => {
+    if (!budget.allows(event)) return notice();
     waiting.push(event);
-    if (waiting.length === 1 && !closing.signal.aborted) void flushSoon();
+    if (closing.signal.aborted || scheduled === "soon") return;
+    if (!isCausedByPacket(event)) {
+      scheduled = "soon";
+      void flushAfter(gather);
+    } else if (scheduled === "none") {
+      scheduled = "later";
+      void flushAfter(gatherPackets);
+    }
   });
 
   return {
