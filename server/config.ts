@@ -26,18 +26,88 @@ const address = Type.String({ pattern: "^\\d{1,3}(\\.\\d{1,3}){3}$" });
 /** First and last address, both included. */
 const range = Type.Tuple([address, address]);
 
+const text = (maximum: number) => Type.String({ minLength: 1, maxLength: maximum });
+const hostName = Type.String({
+  pattern: "^[A-Za-z0-9_-]{1,63}(\\.[A-Za-z0-9_-]{1,63})*$",
+  maxLength: 253,
+});
+
+/** A DHCP option sent as it stands. */
+const optionSchema = Type.Object(
+  {
+    code: Type.Integer({ minimum: 1, maximum: 254 }),
+    /** Exactly one of these: octets as `0a 4d 00 01`, characters, or addresses. */
+    hex: Type.Optional(Type.String({ pattern: "^([0-9A-Fa-f]{2} ?)+$", maxLength: 3072 })),
+    text: Type.Optional(text(1024)),
+    addresses: Type.Optional(Type.Array(address, { minItems: 1, maxItems: 64 })),
+  },
+  strict,
+);
+
+/** Clients that are treated differently; the first class whose `match` fits counts. */
+const classSchema = Type.Object(
+  {
+    name: text(64),
+    /** All that are given must fit. */
+    match: Type.Object(
+      {
+        /** How option 60 begins, e.g. `PXEClient:Arch:00009`. */
+        vendorClass: Type.Optional(text(255)),
+        /** Any of these in option 93. */
+        architectures: Type.Optional(
+          Type.Array(Type.Integer({ minimum: 0, maximum: 65535 }), { minItems: 1 }),
+        ),
+        /** `dc:a6:32` or longer. */
+        macPrefix: Type.Optional(
+          Type.String({ pattern: "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){0,5}$" }),
+        ),
+      },
+      { ...strict, minProperties: 1 },
+    ),
+    /** False: its firmware gets no answer, so that it goes on to its next boot source. */
+    boot: Type.Boolean({ default: true }),
+    /** False: nodes nobody knows get no address of the pool. */
+    pool: Type.Boolean({ default: true }),
+    options: Type.Array(optionSchema, { default: [], maxItems: 32 }),
+  },
+  strict,
+);
+
+const subnetModes = ["reservation", "dynamic", "proxy", "auto", "off"] as const;
+
 const subnetSchema = Type.Object(
   {
     /** `10.77.0.0/24`; prefix length 8-30. */
     cidr: Type.String({ pattern: "^\\d{1,3}(\\.\\d{1,3}){3}/\\d{1,2}$" }),
     /** Interface whose clients get addresses of this subnet, and the only one they are answered on. */
     interface: Type.String({ minLength: 1, maxLength: 15 }),
-    /** Addresses for reservations without one in the rack file. Must not overlap `pool`. */
-    reserved: range,
+    /**
+     * `reservation`: only nodes with a reservation get an address. `dynamic`: others get one of
+     * `pool`. `proxy`: another DHCP server gives the addresses, we add what is needed to boot.
+     * `auto`: serves while no other DHCP server is heard, else as `proxy`. `off`: no DHCP.
+     * Default: `dynamic` where a `pool` is given, else `reservation`.
+     */
+    mode: Type.Optional(Type.Enum(subnetModes)),
+    /** Addresses for reservations without one in the rack file. Must not overlap `pool`. Not needed in `proxy` and `off`. */
+    reserved: Type.Optional(range),
     /** Addresses for nodes nobody knows yet; absent: unknown MAC addresses get no answer. */
     pool: Type.Optional(range),
+    /** Relay agents (`giaddr`) whose clients are answered; others' are not. */
+    relays: Type.Array(address, { default: [] }),
     router: Type.Optional(address),
     dns: Type.Array(address, { default: [] }),
+    domainName: Type.Optional(hostName),
+    domainSearch: Type.Array(hostName, { default: [], maxItems: 32 }),
+    ntp: Type.Array(address, { default: [] }),
+    /** Static routes; with one or more, clients take their default route from them too (RFC 3442). */
+    routes: Type.Array(
+      Type.Object(
+        { to: Type.String({ pattern: "^\\d{1,3}(\\.\\d{1,3}){3}/\\d{1,2}$" }), via: address },
+        strict,
+      ),
+      { default: [], maxItems: 64 },
+    ),
+    classes: Type.Array(classSchema, { default: [], maxItems: 64 }),
     /** Seconds, 120-86400. */
     leaseSeconds: Type.Integer({ minimum: 120, maximum: 86400, default: 3600 }),
   },
@@ -58,6 +128,16 @@ const configSchema = Type.Object(
     ),
     subnets: Type.Array(subnetSchema, { minItems: 1 }),
     dhcpPort: port(67),
+    /** Where PXE firmware asks for its boot file in mode `proxy` (PXE 2.1). */
+    proxyPort: port(4011),
+    /** MAC address prefixes of boards whose firmware says nothing better: `"2c:cf:67": raspberry-pi-5`. Added to those known. */
+    raspberryPiPrefixes: Type.Unsafe<Readonly<Record<string, FirmwareName>>>(
+      Type.Record(
+        Type.String({ pattern: "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){2}$" }),
+        Type.Enum(firmwareNames.filter((name) => name.startsWith("raspberry-pi"))),
+        { ...strict, default: {} },
+      ),
+    ),
     tftpPort: port(69),
     /** Plain HTTP on each subnet's interface: boot files, and images for a node that holds a ticket. */
     bootPort: port(8080),
@@ -99,16 +179,51 @@ export interface AddressRange {
   readonly last: Ipv4Address;
 }
 
+export type SubnetMode = (typeof subnetModes)[number];
+
+export interface Route {
+  readonly network: Ipv4Address;
+  readonly prefix: number;
+  readonly via: Ipv4Address;
+}
+
+export interface ClientClass {
+  readonly name: string;
+  readonly match: {
+    readonly vendorClass?: string;
+    readonly architectures?: readonly number[];
+    /** Lower case. */
+    readonly macPrefix?: string;
+  };
+  readonly boot: boolean;
+  readonly pool: boolean;
+  readonly options: readonly (readonly [code: number, value: Uint8Array])[];
+}
+
+/** A range without an address: it ends before it begins. */
+export const noAddresses: AddressRange = {
+  first: ipv4FromNumber(1),
+  last: ipv4FromNumber(0),
+};
+
 export interface Subnet {
   readonly cidr: string;
   readonly network: Ipv4Address;
   readonly netmask: Ipv4Address;
   readonly broadcast: Ipv4Address;
   readonly interface: string;
+  readonly mode: SubnetMode;
+  /** {@link noAddresses} where the configuration names none. */
   readonly reserved: AddressRange;
   readonly pool?: AddressRange;
+  readonly relays: readonly Ipv4Address[];
   readonly router?: Ipv4Address;
   readonly dns: readonly Ipv4Address[];
+  readonly domainName?: string;
+  readonly domainSearch: readonly string[];
+  readonly ntp: readonly Ipv4Address[];
+  readonly routes: readonly Route[];
+  readonly classes: readonly ClientClass[];
   readonly leaseSeconds: number;
 }
 
@@ -149,6 +264,9 @@ export function parseConfig(text: string, path: string): Config {
     stateDirectory: resolve(here, raw.stateDirectory),
     netinstDirectory: resolve(here, raw.netinstDirectory),
     loadersDirectory: resolve(here, raw.loadersDirectory),
+    raspberryPiPrefixes: Object.fromEntries(
+      Object.entries(raw.raspberryPiPrefixes).map(([prefix, name]) => [prefix.toLowerCase(), name]),
+    ),
     subnets: raw.subnets.map((subnet) => checkSubnet(subnet, path)),
   };
 }
@@ -183,9 +301,14 @@ function checkSubnet(raw: Static<typeof subnetSchema>, path: string): Subnet {
     }
     return range;
   };
-  const reserved = rangeOf(raw.reserved, "reserved");
+  const mode = raw.mode ?? (raw.pool ? "dynamic" : "reservation");
+  if (!raw.reserved && mode !== "proxy" && mode !== "off") {
+    throw refuse(`mode ${mode} needs reserved: [first, last]`);
+  }
+  if (mode === "dynamic" && !raw.pool) throw refuse("mode dynamic needs pool: [first, last]");
+  const reserved = raw.reserved ? rangeOf(raw.reserved, "reserved") : noAddresses;
   const pool = raw.pool && rangeOf(raw.pool, "pool");
-  if (pool && overlaps(reserved, pool))
+  if (pool && raw.reserved && overlaps(reserved, pool))
     throw refuse("pool overlaps reserved: give them separate ranges");
   return {
     cidr: raw.cidr,
@@ -193,11 +316,62 @@ function checkSubnet(raw: Static<typeof subnetSchema>, path: string): Subnet {
     netmask: ipv4FromNumber(mask),
     broadcast: ipv4FromNumber((network | ~mask) >>> 0),
     interface: raw.interface,
+    mode,
     reserved,
     ...(pool && { pool }),
+    relays: raw.relays.map((one) => parse(one, refuse)),
     ...(raw.router && { router: inside(raw.router) }),
     dns: raw.dns.map((one) => parse(one, refuse)),
+    ...(raw.domainName && { domainName: raw.domainName }),
+    domainSearch: raw.domainSearch,
+    ntp: raw.ntp.map((one) => parse(one, refuse)),
+    routes: raw.routes.map((one) => checkRoute(one, refuse)),
+    classes: raw.classes.map((one) => checkClass(one, refuse)),
     leaseSeconds: raw.leaseSeconds,
+  };
+}
+
+function checkRoute(
+  { to, via }: { readonly to: string; readonly via: string },
+  refuse: (reason: string) => ConfigurationError,
+): Route {
+  const [networkText = "", prefixText = ""] = to.split("/");
+  const network = parse(networkText, refuse);
+  const prefix = Number(prefixText);
+  if (prefix > 32) throw refuse(`route ${to}: prefix length ${prefix} is not 0-32`);
+  const hostBits = prefix === 32 ? 0 : 0xffff_ffff >>> prefix;
+  if ((ipv4ToNumber(network) & hostBits) !== 0) throw refuse(`route ${to}: host bits are set`);
+  return { network, prefix, via: parse(via, refuse) };
+}
+
+/** What the server says itself, or what frames the message: no class may replace it. */
+const ownOptions: readonly number[] = [50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 82];
+
+function checkClass(
+  raw: Static<typeof classSchema>,
+  refuse: (reason: string) => ConfigurationError,
+): ClientClass {
+  const { vendorClass, architectures, macPrefix } = raw.match;
+  return {
+    name: raw.name,
+    match: {
+      ...(vendorClass !== undefined && { vendorClass }),
+      ...(architectures && { architectures }),
+      ...(macPrefix !== undefined && { macPrefix: macPrefix.toLowerCase() }),
+    },
+    boot: raw.boot,
+    pool: raw.pool,
+    options: raw.options.map(({ code, hex, text, addresses }) => {
+      const where = `class ${raw.name}: option ${code}`;
+      if (ownOptions.includes(code)) throw refuse(`${where} is the server's own`);
+      if ([hex, text, addresses].filter((one) => one !== undefined).length !== 1) {
+        throw refuse(`${where} needs one of hex, text and addresses`);
+      }
+      if (hex !== undefined) return [code, Uint8Array.fromHex(hex.replaceAll(" ", ""))] as const;
+      if (text !== undefined) return [code, new TextEncoder().encode(text)] as const;
+      const octets = (addresses ?? []).flatMap((one) => parse(one, refuse).split(".").map(Number));
+      return [code, Uint8Array.from(octets)] as const;
+    }),
   };
 }
 

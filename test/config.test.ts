@@ -21,6 +21,44 @@ test("relative directories are relative to the file", (t) => {
   t.is(config.stateDirectory, "/etc/marcoboot/state");
 });
 
+test("a subnet's mode follows from its pool unless it is named", (t) => {
+  const modeOf = (members: string) =>
+    parseConfig(`subnets: [{${members}}]`, "server.yaml").subnets[0]?.mode;
+  t.is(modeOf(subnet), "reservation");
+  t.is(modeOf(`${subnet}, pool: [10.77.0.100, 10.77.0.120]`), "dynamic");
+  t.is(modeOf(`${subnet}, mode: auto`), "auto");
+  t.is(modeOf("cidr: 10.77.0.0/24, interface: eth0, mode: proxy"), "proxy");
+});
+
+test("a class's options are octets, its MAC prefix lower case", (t) => {
+  const config = parseConfig(
+    `subnets: [{${subnet}, classes: [{name: phones, match: {macPrefix: "AA:BB"}, boot: false,
+      options: [{code: 66, text: tftp}, {code: 150, addresses: [10.0.0.5]}, {code: 43, hex: "01 02"}]}]}]`,
+    "server.yaml",
+  );
+  t.deepEqual(config.subnets[0]?.classes, [
+    {
+      name: "phones",
+      match: { macPrefix: "aa:bb" },
+      boot: false,
+      pool: true,
+      options: [
+        [66, Uint8Array.of(0x74, 0x66, 0x74, 0x70)],
+        [150, Uint8Array.of(10, 0, 0, 5)],
+        [43, Uint8Array.of(1, 2)],
+      ],
+    },
+  ]);
+});
+
+test("prefixes of Raspberry Pi boards may be written in either case", (t) => {
+  const config = parseConfig(
+    `{subnets: [{${subnet}}], raspberryPiPrefixes: {"2C:CF:67": raspberry-pi-5}}`,
+    "server.yaml",
+  );
+  t.deepEqual(config.raspberryPiPrefixes, { "2c:cf:67": "raspberry-pi-5" });
+});
+
 const refused: readonly (readonly [title: string, text: string, message: RegExp])[] = [
   ["no subnet", "subnets: []", /\/subnets/],
   ["a misspelt member", `{subnets: [{${subnet}}], bootport: 80}`, /bootport/],
@@ -56,6 +94,43 @@ const refused: readonly (readonly [title: string, text: string, message: RegExp]
     "a reply delay that outlasts the client",
     `{subnets: [{${subnet}}], replyDelaySeconds: {raspberry-pi-3: 11}}`,
     /replyDelaySeconds\/raspberry-pi-3/,
+  ],
+  ["a mode that is none", `subnets: [{${subnet}, mode: both}]`, /\/mode/],
+  ["mode dynamic without a pool", `subnets: [{${subnet}, mode: dynamic}]`, /needs pool/],
+  [
+    "no reserved range where we give addresses",
+    "subnets: [{cidr: 10.77.0.0/24, interface: eth0, mode: auto}]",
+    /mode auto needs reserved/,
+  ],
+  [
+    "a route with host bits",
+    `subnets: [{${subnet}, routes: [{to: 10.1.2.3/24, via: 10.77.0.2}]}]`,
+    /host bits/,
+  ],
+  [
+    "a route longer than 32 bits",
+    `subnets: [{${subnet}, routes: [{to: 10.1.2.0/33, via: 10.77.0.2}]}]`,
+    /33 is not 0-32/,
+  ],
+  [
+    "a class that would replace the message type",
+    `subnets: [{${subnet}, classes: [{name: a, match: {macPrefix: aa}, options: [{code: 53, hex: "02"}]}]}]`,
+    /option 53 is the server's own/,
+  ],
+  [
+    "an option with two values",
+    `subnets: [{${subnet}, classes: [{name: a, match: {macPrefix: aa}, options: [{code: 66, hex: "02", text: b}]}]}]`,
+    /one of hex, text and addresses/,
+  ],
+  [
+    "a class without a match",
+    `subnets: [{${subnet}, classes: [{name: a, match: {}}]}]`,
+    /classes\/0\/match/,
+  ],
+  [
+    "a board prefix of another firmware",
+    `{subnets: [{${subnet}}], raspberryPiPrefixes: {"2c:cf:67": ipxe-x64}}`,
+    /raspberryPiPrefixes/,
   ],
   [
     "a kernel argument with a space",

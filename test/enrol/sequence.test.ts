@@ -24,6 +24,12 @@ const subnet: Subnet = {
   interface: "eth0",
   reserved: { first: address("10.77.0.10"), last: address("10.77.0.99") },
   dns: [],
+  mode: "reservation",
+  relays: [],
+  domainSearch: [],
+  ntp: [],
+  routes: [],
+  classes: [],
   leaseSeconds: 3600,
 };
 const mac = (last: number) =>

@@ -20,15 +20,21 @@ export const subnet: Subnet = {
   netmask: ip("255.255.255.0"),
   broadcast: ip("10.77.0.255"),
   interface: "lan0",
+  mode: "dynamic",
   reserved: { first: ip("10.77.0.10"), last: ip("10.77.0.12") },
   pool: { first: ip("10.77.0.100"), last: ip("10.77.0.101") },
+  relays: [ip("10.77.0.253")],
   router: ip("10.77.0.254"),
   dns: [ip("10.77.0.1")],
+  domainSearch: [],
+  ntp: [],
+  routes: [],
+  classes: [],
   leaseSeconds: 3600,
 };
 
 export function withoutPool({ pool: _, ...rest }: Subnet): Subnet {
-  return rest;
+  return { ...rest, mode: "reservation" };
 }
 
 export interface Network {
