@@ -150,6 +150,8 @@ const configSchema = Type.Object(
       { group: Type.String({ default: discoveryGroup }), port: port(discoveryPort) },
       { ...strict, default: {} },
     ),
+    /** UDP port on which nodes' boot logs are heard (NETCONSOLE, netconsole); 0: not heard. */
+    netconsolePort: Type.Integer({ minimum: 0, maximum: 65535, default: 6666 }),
     /** `redis://…` or `unix:///…`; absent: our own redis-server in the state directory. */
     redisUrl: Type.Optional(Type.String()),
     /** Minutes during which a powered-on or rebooted node may use its enrolment token, 1-60. */

@@ -36,6 +36,7 @@ import { createMetrics } from "./metrics.ts";
 import { interfaceAddress } from "./net/interfaces.ts";
 import { createNeighbours } from "./net/neighbours.ts";
 import { openDatagramSocket } from "./net/udp.ts";
+import { startNetconsole } from "./netconsole/server.ts";
 import { createNodes } from "./node/nodes.ts";
 import { createPower } from "./power/power.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
@@ -192,6 +193,16 @@ export async function startServer(config: Config): Promise<RunningServer> {
         metrics: metrics.discovery,
       });
       closers.push(() => discovery.close());
+      const netconsole = await startNetconsole({
+        config,
+        interfaceName,
+        leases,
+        events,
+        clock,
+        log,
+        openSocket: openDatagramSocket,
+      });
+      closers.push(() => netconsole.close());
     }
     // DHCP comes last: a firmware that gets an address must find everything it asks for next.
     const dhcp = await startDhcp({
