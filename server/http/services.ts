@@ -21,8 +21,8 @@ import type { Idempotency } from "./idempotency.ts";
 export interface Services {
   readonly config: Config;
   readonly store: Store;
-  readonly nodes: Pick<Nodes, "get" | "list" | "update" | "approve">;
-  readonly leases: Pick<Leases, "list">;
+  readonly nodes: Pick<Nodes, "get" | "list" | "update" | "approve" | "retire">;
+  readonly leases: Pick<Leases, "list" | "forget">;
   readonly jobs: Pick<Jobs, "create" | "cancel">;
   readonly power: Pick<Power, "set" | "setStack" | "cycle" | "query">;
   readonly learning: Pick<Learning, "start" | "cancel" | "status">;

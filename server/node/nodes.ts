@@ -30,6 +30,8 @@ import type { Store } from "../store/store.ts";
 export const offlineAfter = milliseconds(45_000);
 /** Least time between two journal writes that only move `lastSeen`. */
 const lastSeenWritten = milliseconds(60_000);
+/** Nodes kept of which only a boot ROM's word is known; the oldest is forgotten for the next. */
+const maxStrangers = 256;
 /** A host name label (RFC 1123 §2.1), lower case. */
 const namePattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 /** Sent by an old Raspberry Pi ROM, QEMU and careless vendors: no identity. */
@@ -73,6 +75,13 @@ export interface Nodes {
   quarantine(id: NodeId, reason: string): Node;
   /** Ends quarantine. */
   approve(id: NodeId): Node;
+  /**
+   * The board is gone for good: its slot and name are free for its successor, its
+   * certificate is worth nothing. Its record and history stay, under its MAC address.
+   *
+   * @throws NotFoundError, or ConflictError while it has a task
+   */
+  retire(id: NodeId): Node;
   /** Time since the last check-in this process saw; infinite when it saw none. */
   silence(id: NodeId): Milliseconds;
 }
@@ -135,6 +144,26 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     return save(node);
   };
 
+  /** Nobody but a boot ROM has spoken for these, and anyone can invent one: oldest first. */
+  const strangers = new Set<NodeId>(
+    store.nodes
+      .list()
+      .filter(isStranger)
+      .sort((a, b) => a.createdAt - b.createdAt)
+      .map(({ id }) => id),
+  );
+  const makeRoom = () => {
+    for (const id of strangers) {
+      if (strangers.size < maxStrangers) return;
+      strangers.delete(id);
+      const node = store.nodes.get(id);
+      if (node && isStranger(node) && store.tasks.ofNode(id, 1).length === 0) {
+        store.nodes.delete(id);
+        log.info({ node: id, mac: node.mac }, "unknown node forgotten: too many of them");
+      }
+    }
+  };
+
   return {
     get: (id) => store.nodes.get(id),
     byMac: (mac) => store.nodes.byMac(mac),
@@ -144,7 +173,11 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     heard(client, address) {
       const known = store.nodes.byMac(client.mac);
       const facts = factsOf(client, known?.firmware, address);
-      return known ? update(known.id, facts) : create(client.mac, nameOfMac(client.mac), facts);
+      if (known) return update(known.id, facts);
+      makeRoom();
+      const node = create(client.mac, nameOfMac(client.mac), facts);
+      strangers.add(node.id);
+      return node;
     },
 
     place(mac, slot, name, address) {
@@ -158,8 +191,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       }
       const known = store.nodes.byMac(mac);
       const node = known ?? create(mac, name, {});
-      const state = node.state === "enrolled" ? "ready" : node.state;
-      return update(node.id, { slot, name, address, state });
+      return update(node.id, { slot, name, address, state: stateOncePlaced(node) });
     },
 
     enrolled(id, { certificate, hardware, architecture }) {
@@ -220,12 +252,33 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       return (at === undefined ? Number.POSITIVE_INFINITY : clock.monotonic() - at) as Milliseconds;
     },
 
+    retire(id) {
+      const node = existing(id);
+      const [task] = store.tasks.unfinishedOf(id);
+      if (task) {
+        throw new ConflictError(`node ${node.name} has the task ${task.kind}: cancel it first`);
+      }
+      seen.delete(id);
+      return update(id, {
+        state: "retired",
+        name: nameOfMac(node.mac),
+        connection: "offline",
+        quarantined: false,
+        ...{ slot: undefined, address: undefined, certificate: undefined, reason: undefined },
+      });
+    },
+
     approve(id) {
       // The serial number goes too: an exchanged board tells its own at the enrolment that follows.
       const { reason: _, serial: __, hardware: ___, ...node } = existing(id);
       return save({ ...node, quarantined: false, updatedAt: clock.now() });
     },
   };
+}
+
+function stateOncePlaced({ state }: Node): Node["state"] {
+  if (state === "enrolled") return "ready";
+  return state === "retired" ? "discovered" : state; // a board that was put away is back
 }
 
 /** Made from the MAC address, for a node that no rack file names: `node-dca632010203`. */
@@ -268,6 +321,12 @@ function factsOf(
     // A ROM speaks: whatever the outlet's record says, there is power.
     ...(client.firmware !== undefined && { power: "on" }),
   };
+}
+
+/** Heard, and nothing else: no slot, no enrolment, no word of an admin. */
+function isStranger({ state, slot, certificate, quarantined, name, mac }: Node): boolean {
+  const unclaimed = state === "discovered" && !slot && certificate === undefined && !quarantined;
+  return unclaimed && name === nameOfMac(mac);
 }
 
 /** Another computer behind a known MAC address: its disks may hold what nobody agreed to wipe. */

@@ -73,12 +73,14 @@ function nodesOf(database: Database): Store["nodes"] {
     `INSERT INTO nodes (id, mac, name, body) VALUES (?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, name = excluded.name, body = excluded.body`,
   );
+  const remove = database.prepare("DELETE FROM nodes WHERE id = ?");
   return {
     get: (id) => read<Node>(get.get(id)),
     byMac: (mac) => read<Node>(byMac.get(mac)),
     byName: (name) => read<Node>(byName.get(name)),
     list: () => readAll<Node>(list.all()),
     put: (node) => void put.run(node.id, node.mac, node.name, JSON.stringify(node)),
+    delete: (id) => void remove.run(id),
   };
 }
 

@@ -92,6 +92,7 @@ export interface Store {
     byName(name: string): Node | undefined;
     list(): readonly Node[];
     put(node: Node): void;
+    delete(id: NodeId): void;
   };
   readonly racks: {
     get(name: string): Rack | undefined;

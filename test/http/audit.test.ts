@@ -159,6 +159,18 @@ test("an approval reaches the node and its enrolment window", async (t) => {
   t.deepEqual(server.calls, [`approve ${mac}`]);
 });
 
+test("a retired node gives its address back", async (t) => {
+  const server = await startTestServer();
+  t.teardown(() => server.close());
+  const retire = (name: string) =>
+    server.fetch(`/api/v1/nodes/${name}/retire`, { method: "POST", token: tokens.admin });
+  const { id, mac } = server.store.nodes.byName("lab-a-1") ?? t.fail();
+  const answer = await retire("lab-a-1");
+  t.is(answer.status, 200);
+  t.is(server.store.nodes.get(id)?.state, "retired");
+  t.deepEqual(server.calls, [`forget ${mac}`]);
+});
+
 test("the set-up of the first admin is recorded, and a wrong code for it", async (t) => {
   const server = await startTestServer({ users: false });
   t.teardown(() => server.close());

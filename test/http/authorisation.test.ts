@@ -22,6 +22,7 @@ const table: Readonly<
   "get-node": ["viewer", "/api/v1/nodes/node_a1"],
   "update-node": ["operator", "/api/v1/nodes/node_a1", { name: "db-1" }],
   "approve-node": ["admin", "/api/v1/nodes/node_a1/approve"],
+  "retire-node": ["admin", "/api/v1/nodes/node_a1/retire"],
   "list-leases": ["viewer", "/api/v1/leases"],
   "list-reservations": ["viewer", "/api/v1/reservations"],
   "list-images": ["viewer", "/api/v1/images"],

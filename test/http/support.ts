@@ -150,7 +150,10 @@ function makeRooms(context: { store: Store; events: EventBus; clock: Clock; call
         return publishJob({ ...job, state: "cancelled" });
       },
     },
-    leases: { list: () => store.leases.list() },
+    leases: {
+      list: () => store.leases.list(),
+      forget: (mac) => void calls.push(`forget ${mac}`),
+    },
     power: {
       set: async (slot, state, who) =>
         void calls.push(`power ${Object.values(slot).join("/")} ${state} by ${who}`),

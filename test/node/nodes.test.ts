@@ -1,6 +1,12 @@
 import test from "ava";
 import type { CheckIn } from "#protocol/agent.ts";
-import { parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
+import {
+  type Instant,
+  type JobId,
+  parseIpv4Address,
+  parseMacAddress,
+  type TaskId,
+} from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
 import type { Hardware } from "#protocol/node.ts";
 import type { BootClient } from "../../server/boot/client.ts";
@@ -31,6 +37,23 @@ const checkIn: CheckIn = {
   uptimeSeconds: 1,
   usedMemoryMiB: 50,
 };
+const created = 0 as Instant;
+const job = {
+  kind: "reboot",
+  parameters: { warnSeconds: 0 },
+  state: "queued",
+  selector: "all",
+  createdBy: "ada",
+  createdAt: created,
+} as const;
+const task = {
+  kind: "reboot",
+  state: "queued",
+  epoch: 0,
+  percent: 0,
+  stageSeconds: {},
+  createdAt: created,
+} as const;
 const facts = { certificate: "f", hardware, architecture: "amd64" } as const;
 
 function createRig() {
@@ -76,6 +99,47 @@ test("learning gives a node its place and name, and it keeps its id", (t) => {
   t.like(node, { id, name: "lab-a-1", state: "discovered" });
   t.deepEqual(node.slot, slot);
   t.is(nodes.byName("lab-a-1")?.id, id);
+});
+
+test("a retired node frees slot, name and certificate, and keeps its record", (t) => {
+  const { nodes } = createRig();
+  const { id } = nodes.place(mac, slot, "lab-a-1", address);
+  nodes.enrolled(id, facts);
+  const retired = nodes.retire(id);
+  t.like(retired, { id, state: "retired", name: "node-dca632010203", connection: "offline" });
+  for (const gone of ["slot", "address", "certificate"] as const) t.is(retired[gone], undefined);
+  t.is(nodes.place(otherMac, slot, "lab-a-1", address).name, "lab-a-1");
+});
+
+test("a retired board that is placed again starts anew", (t) => {
+  const { nodes } = createRig();
+  const { id } = nodes.place(mac, slot, "lab-a-1", address);
+  nodes.retire(id);
+  t.like(nodes.place(mac, slot, "lab-a-1", address), { id, state: "discovered" });
+});
+
+test("a node with a task is not retired", (t) => {
+  const { nodes, store } = createRig();
+  const node = nodes.place(mac, slot, "lab-a-1", address);
+  store.jobs.put({ ...job, id: "job_1" as JobId });
+  store.tasks.put({ ...task, id: "task_1" as TaskId, jobId: "job_1" as JobId, nodeId: node.id });
+  t.throws(() => nodes.retire(node.id), { name: "ConflictError", message: /cancel it first/ });
+  t.deepEqual(nodes.get(node.id), node);
+});
+
+test("of the nodes nobody vouched for, the newest 256 are kept; the others for good", (t) => {
+  const { nodes, context } = createRig();
+  const numbered = (number: number) =>
+    parseMacAddress(`02:00:00:00:${number.toString(16).padStart(4, "0").replace(/(..)/, "$1:")}`);
+  nodes.place(mac, slot, "lab-a-1", address);
+  const oldest = nodes.heard({ ...client, mac: numbered(0) });
+  for (let number = 1; number < 256; number++) nodes.heard({ ...client, mac: numbered(number) });
+  t.is(nodes.list().length, 257);
+  const restarted = createNodes(context);
+  restarted.heard({ ...client, mac: numbered(256) });
+  t.is(restarted.list().length, 257);
+  t.is(restarted.get(oldest.id), undefined);
+  t.truthy(restarted.byName("lab-a-1"));
 });
 
 test("a slot and a name belong to one node", (t) => {

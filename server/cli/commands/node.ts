@@ -1,6 +1,6 @@
 /** `marcoboot node …` */
 
-import { type Command, exitCodes, required, textOf } from "../command.ts";
+import { type Command, confirm, exitCodes, required, textOf, yesOption } from "../command.ts";
 import { type Node, type Page, timeText } from "../shapes.ts";
 
 function slotText({ slot }: Node): string {
@@ -101,6 +101,24 @@ export const nodeCommands: readonly Command[] = [
       const name = required(positionals[0], "NODE");
       const path = `/api/v1/nodes/${encodeURIComponent(name)}/approve`;
       output.value(await client.send("POST", path), `${name} is approved`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "retire",
+    about: "free slot, name and address of a board that is gone",
+    positionals: ["NODE"],
+    options: { yes: yesOption },
+    examples: ["marcoboot node retire lab-a-1 --yes"],
+    async run(run) {
+      const name = required(run.positionals[0], "NODE");
+      const path = `/api/v1/nodes/${encodeURIComponent(name)}`;
+      const node = (await run.client.get(path)) as Node;
+      const loses = `slot ${slotText(node)}, name ${node.name}, address ${node.address ?? "-"}, certificate`;
+      await confirm(run, `${node.name} (${node.mac}) will lose: ${loses}.`, node.name);
+      const retired = await run.client.send("POST", `${path}/retire`);
+      run.output.value(retired, `${node.name} is retired`);
       return exitCodes.done;
     },
   },

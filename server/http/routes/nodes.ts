@@ -78,4 +78,22 @@ export const nodeRoutes: readonly Route[] = [
       return approved;
     },
   }),
+  route({
+    method: "post",
+    path: "/api/v1/nodes/:id/retire",
+    role: "admin",
+    name: "retire-node",
+    summary: "Free the slot, name and address of a board that is gone; its certificate ends",
+    params,
+    response: nodeSchema,
+    target: ({ params }) => params.id,
+    handler: ({ params }, { store, nodes, leases }) => {
+      const node = findNode(params.id, { store });
+      return store.transaction(() => {
+        const retired = nodes.retire(node.id);
+        leases.forget(node.mac);
+        return retired;
+      });
+    },
+  }),
 ];
