@@ -53,8 +53,8 @@ export interface RunnerContext {
 
 export interface Runner {
   /**
-   * Runs the task to its end, unless it has ended, runs already, or is not the
-   * oldest of its node. Never rejects. Calling it twice is harmless.
+   * Runs the task to its end, unless it has ended, its node is busy, or it is not
+   * the oldest of its node. Never rejects. Calling it twice is harmless.
    */
   dispatch(id: TaskId): Promise<void>;
   isRunning(id: TaskId): boolean;
@@ -93,6 +93,11 @@ export function createRunner(context: RunnerContext): Runner {
     closing.signal.throwIfAborted();
   };
 
+  /** A run may still wait for an outlet's answer when its task is cancelled: the node's next follows it. */
+  const isBusy = (node: NodeId): boolean => {
+    for (const run of running.values()) if (run.nodeId === node) return true;
+    return false;
+  };
   const nextOf = (node: NodeId): Task | undefined => store.tasks.unfinishedOf(node)[0];
 
   /** The attempt to go on with, or a new one; undefined when the task ended instead. */
@@ -159,7 +164,7 @@ export function createRunner(context: RunnerContext): Runner {
 
   const dispatch = async (id: TaskId): Promise<void> => {
     const task = store.tasks.get(id);
-    if (!task || running.has(id) || closing.signal.aborted) return;
+    if (!task || isBusy(task.nodeId) || closing.signal.aborted) return;
     const now = clock.monotonic();
     const run: Running = { nodeId: task.nodeId, since: now, heardAt: now, wake: () => undefined };
     running.set(id, run);
@@ -172,7 +177,7 @@ export function createRunner(context: RunnerContext): Runner {
     }
     if (closing.signal.aborted) return;
     const next = nextOf(task.nodeId);
-    if (next && next.id !== id && !running.has(next.id)) onTurn(next);
+    if (next && next.id !== id) onTurn(next);
   };
 
   return {

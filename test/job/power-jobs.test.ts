@@ -109,6 +109,20 @@ test("cancelling the first job lets the second begin; a cancelled queued one nev
   t.like(rig.task(third), { state: "running", epoch: 1 });
 });
 
+test("a cancelled task that still asks its outlet ends before the node's next begins", async (t) => {
+  const rig = await online("on");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  rig.outletAnswers = promise;
+  const first = await rig.create(shutdown);
+  rig.jobs.cancel(first.id, "ada");
+  const second = await rig.create(reboot);
+  await rig.clock.advance(30_000); // the sweep finds it too
+  t.like(rig.task(second), { state: "queued", epoch: 0 });
+  resolve();
+  await rig.clock.advance(0);
+  t.like(rig.task(second), { state: "running", epoch: 1 });
+});
+
 test("a job made while Redis is away is durable and runs when it is back, once", async (t) => {
   const rig = await online();
   rig.queue.held = true;

@@ -86,6 +86,8 @@ export interface Rig {
   readonly verbs: string[];
   /** What the outlet says. */
   outlet: PowerState | "none";
+  /** The outlet answers a question only when this resolves. */
+  outletAnswers: Promise<void>;
   readonly node: Node;
   create(request?: Partial<JobRequest>): Promise<Job>;
   /** The agent calls as `role`, from the boot `bootId`. */
@@ -132,6 +134,7 @@ async function startRig(kept: Kept): Promise<Rig> {
   const node = () => nodes.byMac(mac) as Node;
   const queue = createRigQueue();
   let outlet = kept.outlet;
+  let outletAnswers = Promise.resolve();
   const jobs = createJobs({
     store,
     nodes,
@@ -142,7 +145,10 @@ async function startRig(kept: Kept): Promise<Rig> {
     power: {
       set: async (slot, state) => void verbs.push(`${state} ${slot.stack}${slot.slot}`),
       cycle: async (slot) => void verbs.push(`cycle ${slot.stack}${slot.slot}`),
-      query: async () => (outlet === "none" ? "unknown" : outlet),
+      query: async () => {
+        await outletAnswers;
+        return outlet === "none" ? "unknown" : outlet;
+      },
       outletOf: () => (outlet === "none" ? undefined : { driver: "rig", settings: {} }),
     },
     windows: { open: (_mac, cause) => void verbs.push(`window ${cause}`) },
@@ -164,6 +170,12 @@ async function startRig(kept: Kept): Promise<Rig> {
     },
     set outlet(state) {
       outlet = state;
+    },
+    get outletAnswers() {
+      return outletAnswers;
+    },
+    set outletAnswers(answer) {
+      outletAnswers = answer;
     },
     get node() {
       return node();
