@@ -180,7 +180,8 @@ function tell(
   const message = readMessageType(asked.options);
   const { mac } = decision;
   if (mac === undefined || !isClientMessage(message)) return;
-  const firmware = handler.recent.get(mac)?.client.firmware;
+  const earlier = handler.recent.get(mac); // this very message's, unless an OS asks that tells no firmware
+  const firmware = earlier?.xid === asked.xid ? earlier.client.firmware : undefined;
   const reply = decision.kind === "reply" ? decision : undefined;
   const address = reply?.packet.yiaddr ?? readOption(asked.options, "requestedAddress");
   events.publish({
