@@ -1,63 +1,109 @@
-/** Builds OFFER, ACK and NAK from a request (RFC 2131 §4.3.1, table 3). Pure. */
+/**
+ * Builds OFFER, ACK and NAK from a request (RFC 2131 §4.3.1, table 3), and the
+ * answers of a ProxyDHCP server (PXE 2.1 §2.4), which carry no address. Pure.
+ */
 
 import type { Ipv4Address } from "#protocol/brand.ts";
 import type { BootClient } from "../boot/client.ts";
 import type { BootReply } from "../boot/profile.ts";
-import type { Subnet } from "../config.ts";
-import { messageTypes, option, optionCode, readOption } from "./codec/options.ts";
-import { broadcastFlag, type DhcpPacket, encodePacket, type Options } from "./codec/packet.ts";
+import type { ClientClass, Subnet } from "../config.ts";
+import { messageTypes, type OptionName, option, optionCode, readOption } from "./codec/options.ts";
+import { broadcastFlag, type DhcpPacket, isWithinMaximum, type Options } from "./codec/packet.ts";
+import type { Route } from "./codec/routes.ts";
 import { unspecified } from "./destination.ts";
 
 type Entry = readonly [code: number, value: Uint8Array];
 
-export interface ReplyParts {
+/** What is said whether or not we give the address. */
+export interface BootParts {
+  /** Option 54. */
+  readonly server: Ipv4Address;
+  readonly client: BootClient;
+  readonly boot?: BootReply;
+  /** Its options replace ours. */
+  readonly clientClass?: ClientClass;
+}
+
+export interface ReplyParts extends BootParts {
   /** 0.0.0.0 in the answer to an INFORM: then no lease times are sent either. */
   readonly yiaddr: Ipv4Address;
-  readonly server: Ipv4Address;
   readonly subnet: Subnet;
-  readonly client: BootClient;
   readonly hostname?: string;
-  readonly boot?: BootReply;
 }
 
 const minimumMaximum = 548; // 576 - 20 (IPv4) - 8 (UDP): what every client takes (RFC 2131 §2)
 const largestDatagram = 1472; // 1500 (Ethernet) - 20 - 8; EDK2 claims 65280
-/** Left out in this order when the client takes no larger message. */
-const dispensable = [
+/** Left out in this order when the client takes no larger message; first those it did not ask for. */
+const dispensable: readonly OptionName[] = [
   "rebindingTime",
   "renewalTime",
   "broadcastAddress",
+  "domainSearch",
+  "ntpServers",
+  "domainName",
   "hostName",
   "tftpServerName",
   "clientIdentifier",
-] as const;
+];
+/** These come first whatever the client's order is: some ROMs read no further than they must. */
+const leading: readonly OptionName[] = ["messageType", "serverIdentifier", "leaseTime"];
 
 export function buildReply(
   type: "offer" | "ack",
   request: DhcpPacket,
   parts: ReplyParts,
 ): DhcpPacket {
-  const { boot } = parts;
+  const { boot, clientClass } = parts;
+  const asked = requestedCodes(request);
   const options = new Map<number, Uint8Array>([
     option("messageType", messageTypes[type]),
     option("serverIdentifier", parts.server),
     ...leaseOptions(parts),
-    ...networkOptions(parts),
+    ...networkOptions(parts, asked),
     ...(boot ? bootOptions(boot, parts.client, request) : []),
+    ...(clientClass?.options ?? []),
     ...echoed(request),
   ]);
-  const bootFile = boot?.bootFile ?? "";
   const packet: DhcpPacket = {
     ...replyHeader(request),
     // the ACK of a renewal repeats ciaddr; an OFFER never has one
     ciaddr: type === "ack" ? request.ciaddr : unspecified,
     yiaddr: parts.yiaddr,
-    siaddr: boot?.nextServer ?? unspecified,
-    sname: fitting(boot?.serverName ?? "", 63),
-    file: fitting(bootFile, 127),
-    options,
+    ...bootFields(boot),
+    options: inOrder(options, asked),
+    maximumSize: clientMaximum(request),
   };
-  return shrink(packet, clientMaximum(request));
+  return shrink(packet, asked);
+}
+
+/**
+ * The boot part alone: another server gives the address, and neither a lease
+ * time nor a mask of ours may disturb that.
+ */
+export function buildProxyReply(
+  type: "offer" | "ack",
+  request: DhcpPacket,
+  parts: BootParts & { readonly boot: BootReply },
+): DhcpPacket {
+  const { boot, client, clientClass } = parts;
+  const asked = requestedCodes(request);
+  const options = new Map<number, Uint8Array>([
+    option("messageType", messageTypes[type]),
+    option("serverIdentifier", parts.server),
+    // without it a client does not see that this is a proxy's answer (PXE 2.1 §2.4.3)
+    option("vendorClass", "PXEClient"),
+    ...bootOptions(boot, client, request),
+    ...(clientClass?.options ?? []),
+    ...echoed(request),
+  ]);
+  const packet: DhcpPacket = {
+    ...replyHeader(request),
+    ciaddr: type === "ack" ? request.ciaddr : unspecified,
+    ...bootFields(boot),
+    options: inOrder(options, asked),
+    maximumSize: clientMaximum(request),
+  };
+  return shrink(packet, asked);
 }
 
 /** @param reason - shown by some clients; plain ASCII */
@@ -95,6 +141,14 @@ function replyHeader(request: DhcpPacket): DhcpPacket {
   };
 }
 
+function bootFields(boot: BootReply | undefined): Pick<DhcpPacket, "siaddr" | "sname" | "file"> {
+  return {
+    siaddr: boot?.nextServer ?? unspecified,
+    sname: fitting(boot?.serverName ?? "", 63),
+    file: fitting(boot?.bootFile ?? "", 127),
+  };
+}
+
 /** T1 is a half, T2 seven eighths of the lease (RFC 2131 §4.4.5). */
 function leaseOptions({ yiaddr, subnet }: ReplyParts): readonly Entry[] {
   if (yiaddr === unspecified) return [];
@@ -106,14 +160,34 @@ function leaseOptions({ yiaddr, subnet }: ReplyParts): readonly Entry[] {
   ];
 }
 
-function networkOptions({ subnet, hostname }: ReplyParts): readonly Entry[] {
+/** @param asked - option 55; what makes the message long is sent only when it is in there */
+function networkOptions(
+  { subnet, hostname }: ReplyParts,
+  asked: ReadonlySet<number> | undefined,
+): readonly Entry[] {
+  const wants = (name: OptionName) => asked === undefined || asked.has(optionCode(name));
+  const { routes, domainName, domainSearch, ntp } = subnet;
   return [
     option("subnetMask", subnet.netmask),
     option("broadcastAddress", subnet.broadcast),
+    ...(routes.length > 0 && wants("classlessRoutes")
+      ? [option("classlessRoutes", withDefaultRoute(subnet))]
+      : []),
     ...(subnet.router ? [option("router", [subnet.router])] : []),
     ...(subnet.dns.length > 0 ? [option("domainNameServer", subnet.dns)] : []),
     ...(hostname ? [option("hostName", hostname)] : []),
+    ...(domainName && wants("domainName") ? [option("domainName", domainName)] : []),
+    ...(domainSearch.length > 0 && wants("domainSearch")
+      ? [option("domainSearch", domainSearch)]
+      : []),
+    ...(ntp.length > 0 && wants("ntpServers") ? [option("ntpServers", ntp)] : []),
   ];
+}
+
+/** A client that takes option 121 ignores option 3 (RFC 3442): the router must be in both. */
+function withDefaultRoute({ routes, router }: Subnet): readonly Route[] {
+  if (!router || routes.some(({ prefix }) => prefix === 0)) return routes;
+  return [...routes, { network: unspecified, prefix: 0, via: router }];
 }
 
 /** The options the firmware's profile names come last, so that they win. */
@@ -137,6 +211,26 @@ function echoed(request: DhcpPacket): readonly Entry[] {
   });
 }
 
+/** Option 55, in the client's order of preference (RFC 2132 §9.8); undefined when it sent none. */
+function requestedCodes(request: DhcpPacket): ReadonlySet<number> | undefined {
+  const list = readOption(request.options, "parameterRequestList");
+  return list && new Set(list);
+}
+
+/** Ours first, then the client's wishes in its order, the others, and the relay's option. */
+function inOrder(options: Options, asked: ReadonlySet<number> | undefined): Options {
+  const codes = new Set([...leading.map(optionCode), ...(asked ?? []), ...options.keys()]);
+  const last = optionCode("relayAgentInformation");
+  codes.delete(last);
+  codes.add(last);
+  const ordered = new Map<number, Uint8Array>();
+  for (const code of codes) {
+    const value = options.get(code);
+    if (value) ordered.set(code, value);
+  }
+  return ordered;
+}
+
 function clientMaximum(request: DhcpPacket): number {
   const said = request.options.get(optionCode("maximumMessageSize"));
   if (said?.length !== 2) return minimumMaximum;
@@ -145,11 +239,14 @@ function clientMaximum(request: DhcpPacket): number {
 }
 
 /** Leaves out what a client can do without until the message fits. */
-function shrink(packet: DhcpPacket, maximum: number): DhcpPacket {
+function shrink(packet: DhcpPacket, asked: ReadonlySet<number> | undefined): DhcpPacket {
+  if (isWithinMaximum(packet)) return packet;
+  const codes = dispensable.map(optionCode);
   let result = packet;
-  for (const name of dispensable) {
-    if (encodePacket(result).length <= maximum) return result;
-    result = { ...result, options: without(result.options, optionCode(name)) };
+  for (const code of [...codes.filter((one) => !asked?.has(one)), ...codes]) {
+    if (!result.options.has(code)) continue;
+    result = { ...result, options: without(result.options, code) };
+    if (isWithinMaximum(result)) return result;
   }
   return result;
 }

@@ -41,7 +41,8 @@ const fixed = withoutPool(subnet);
 
 /** The real answer of each firmware's family; only the files behind it are missing. */
 const boot: HandlerContext["boot"] = {
-  reply: (client, server) => client.firmware && familyOf(client.firmware)?.reply(client, server),
+  reply: (client, server) =>
+    client.firmware && familyOf(client.firmware)?.reply(client, server, "ipxe"),
 };
 
 type World = Network & { readonly context: HandlerContext };
@@ -472,6 +473,7 @@ test("a client that takes 576 octets gets no more, and loses only what it can do
   const answer = {
     nextServer: own,
     bootFile: long,
+    serverName: own,
     options: [[128, hex("00".repeat(120))]],
   } as const;
   const packet = fixture("ipxe-rom-2019-bios", "DISCOVER");
@@ -479,11 +481,61 @@ test("a client that takes 576 octets gets no more, and loses only what it can do
     ...packet,
     options: new Map([...packet.options, option("maximumMessageSize", 576)]),
   };
-  const { context } = known(small, { boot: { reply: () => answer } });
-  const decision = handlePacket(small, context);
+  const decision = handlePacket(small, known(small, { boot: { reply: () => answer } }).context);
   t.is(decision.kind, "reply");
-  const { packet: reply } = answered(decision);
-  t.true(encodePacket(reply).length <= 548);
+  if (decision.kind !== "reply") return;
+  const bytes = encodePacket(decision.packet);
+  t.true(bytes.length <= 548);
+  const reply = decodePacket(bytes);
   t.is(readOption(reply.options, "bootFileName"), long);
+  t.is(reply.options.get(128)?.length, 120);
   t.false(reply.options.has(59));
+});
+
+test("options come in the order the client asks for, after those that frame the answer", (t) => {
+  const packet = message("discover", {
+    options: [
+      option("parameterRequestList", hex("06 03 01")),
+      option("clientIdentifier", hex("0152540000000001")),
+    ],
+  });
+  const { packet: offer } = answered(handlePacket(packet, known(packet).context));
+  t.deepEqual([...offer.options.keys()].slice(0, 6), [53, 54, 51, 6, 3, 1]);
+});
+
+const site: Subnet = {
+  ...fixed,
+  domainName: "rack.example",
+  domainSearch: ["rack.example", "example"],
+  ntp: [ip("10.77.0.3")],
+  routes: [{ network: ip("10.80.0.0"), prefix: 16, via: ip("10.77.0.9") }],
+};
+const siteCodes = [15, 42, 119, 121];
+
+test("domain, search list, time servers and routes are sent to whom asks for them", (t) => {
+  const packet = message("discover", {
+    options: [option("parameterRequestList", Uint8Array.from(siteCodes))],
+  });
+  const { options } = answered(
+    handlePacket(packet, known(packet, { subnets: [site] }).context),
+  ).packet;
+  t.is(readOption(options, "domainName"), "rack.example");
+  t.deepEqual(readOption(options, "domainSearch"), ["rack.example", "example"]);
+  t.deepEqual(readOption(options, "ntpServers"), [ip("10.77.0.3")]);
+  t.deepEqual(
+    readOption(options, "classlessRoutes"),
+    [
+      { network: ip("10.80.0.0"), prefix: 16, via: ip("10.77.0.9") },
+      { network: ip("0.0.0.0"), prefix: 0, via: ip("10.77.0.254") },
+    ],
+    "whoever takes option 121 ignores option 3 (RFC 3442)",
+  );
+});
+
+test("they are not sent to whom asks for other things", (t) => {
+  const packet = message("discover", { options: [option("parameterRequestList", hex("01 03"))] });
+  const { options } = answered(
+    handlePacket(packet, known(packet, { subnets: [site] }).context),
+  ).packet;
+  for (const code of siteCodes) t.false(options.has(code), `option ${code}`);
 });

@@ -7,7 +7,7 @@ import {
   readMessageType,
   readOption,
 } from "../../server/dhcp/codec/options.ts";
-import { decodePacket, encodePacket } from "../../server/dhcp/codec/packet.ts";
+import { decodePacket, encodePacket, isWithinMaximum } from "../../server/dhcp/codec/packet.ts";
 import { PacketError } from "../../server/errors.ts";
 import { corpus, fixtures, message } from "../support/dhcp.ts";
 import { hex } from "../support/vectors.ts";
@@ -87,6 +87,66 @@ test("option 52 makes file and sname hold options, in that order (RFC 3396 §7)"
   t.false(packet.options.has(52));
   t.deepEqual(decodePacket(encodePacket(packet)), packet);
 });
+
+const filler = (code: number, size: number) => [code, new Uint8Array(size).fill(code)] as const;
+
+test("what does not fit behind the header goes into file and sname, and comes back", (t) => {
+  const options = [filler(200, 150), filler(201, 100), filler(202, 40)];
+  const packet = { ...message("discover", { options }), maximumSize: 420 };
+  const bytes = encodePacket(packet);
+  t.true(bytes.length <= 420);
+  const { maximumSize: _, ...sent } = packet;
+  const came = decodePacket(bytes);
+  t.deepEqual(new Map([...came.options].sort()), new Map([...sent.options].sort()));
+  t.is(isWithinMaximum(packet), true);
+});
+
+test("a field that holds a name is not taken for options", (t) => {
+  const packet = {
+    ...message("discover", { options: [filler(200, 150), filler(201, 60)] }),
+    file: "boot.efi",
+    maximumSize: 420,
+  };
+  const came = decodePacket(encodePacket(packet));
+  t.is(came.file, "boot.efi");
+  t.is(came.options.get(201)?.length, 60);
+});
+
+test("option 82 stays behind the others when some are moved (RFC 3046 §2.1)", (t) => {
+  const options = [filler(82, 20), filler(200, 120), filler(201, 100)];
+  const packet = { ...message("discover", { options }), maximumSize: 420 };
+  const bytes = encodePacket(packet);
+  t.is(bytes.subarray(bytes.lastIndexOf(82) - 20, bytes.lastIndexOf(82)).length, 20);
+  const behind = bytes
+    .subarray(240)
+    .toHex()
+    .indexOf(`5214${"52".repeat(20)}ff`);
+  t.true(behind > 0, "the relay's option is followed by the end option");
+});
+
+test("a message that no field can make fit is encoded whole, and known to be too long", (t) => {
+  const packet = { ...message("discover", { options: [filler(200, 600)] }), maximumSize: 548 };
+  t.false(isWithinMaximum(packet));
+  t.is(decodePacket(encodePacket(packet)).options.get(200)?.length, 600);
+});
+
+testProp(
+  "any options come back whole, whatever size the receiver takes",
+  [
+    fc.uniqueArray(fc.tuple(fc.integer({ min: 60, max: 254 }), fc.uint8Array({ maxLength: 300 })), {
+      maxLength: 12,
+      selector: ([code]) => code,
+    }),
+    fc.integer({ min: 548, max: 1472 }),
+  ],
+  (t, options, maximumSize) => {
+    const packet = message("discover", { options });
+    const came = decodePacket(encodePacket({ ...packet, maximumSize }));
+    const sorted = (one: ReadonlyMap<number, Uint8Array>) =>
+      [...one].sort(([a], [b]) => a - b).map(([code, value]) => `${code} ${value.toHex()}`);
+    t.deepEqual(sorted(came.options), sorted(packet.options));
+  },
+);
 
 test("unknown options are kept", (t) => {
   t.deepEqual(decodePacket(hex(`${header()} e002 cafe ff`)).options.get(224), hex("cafe"));

@@ -8,14 +8,18 @@
 
 import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber } from "#protocol/brand.ts";
 import { PacketError } from "../../errors.ts";
+import { decodeDomainSearch, encodeDomainSearch } from "./domain-search.ts";
 import type { Options } from "./packet.ts";
+import { decodeRoutes, encodeRoutes, type Route } from "./routes.ts";
 
 const table = {
   subnetMask: [1, "address"],
   router: [3, "addresses"],
   domainNameServer: [6, "addresses"],
   hostName: [12, "text"],
+  domainName: [15, "text"],
   broadcastAddress: [28, "address"],
+  ntpServers: [42, "addresses"],
   vendorInformation: [43, "bytes"],
   requestedAddress: [50, "address"],
   leaseTime: [51, "uint32"],
@@ -40,6 +44,10 @@ const table = {
   clientInterface: [94, "bytes"],
   /** RFC 4578 §2.3; see pxe.ts. */
   clientMachine: [97, "bytes"],
+  /** RFC 3397; see domain-search.ts. */
+  domainSearch: [119, "domains"],
+  /** RFC 3442; see routes.ts. */
+  classlessRoutes: [121, "routes"],
   /** iPXE's encapsulated options. */
   ipxe: [175, "bytes"],
 } as const satisfies Record<string, readonly [code: number, type: keyof ValueTypes]>;
@@ -54,6 +62,8 @@ interface ValueTypes {
   /** One character per octet; trailing NULs are dropped. */
   readonly text: string;
   readonly bytes: Uint8Array;
+  readonly domains: readonly string[];
+  readonly routes: readonly Route[];
 }
 
 export type OptionName = keyof typeof table;
@@ -122,6 +132,8 @@ const readers: {
     pieces(value, 4, code).map((piece) => ipv4FromNumber(unsigned(piece, 4, code))),
   text: (value) => String.fromCharCode(...value).replace(/\0+$/, ""),
   bytes: (value) => value,
+  domains: decodeDomainSearch,
+  routes: decodeRoutes,
 };
 
 const writers: { readonly [T in keyof ValueTypes]: (value: ValueTypes[T]) => Uint8Array } = {
@@ -133,6 +145,8 @@ const writers: { readonly [T in keyof ValueTypes]: (value: ValueTypes[T]) => Uin
   addresses: (values) => join(values.map((value) => bigEndian(ipv4ToNumber(value), 4))),
   text: (value) => Uint8Array.from(value, (character) => character.charCodeAt(0)),
   bytes: (value) => value,
+  domains: encodeDomainSearch,
+  routes: encodeRoutes,
 };
 
 function unsigned(value: Uint8Array, size: number, code: number): number {

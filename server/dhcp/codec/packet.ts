@@ -35,6 +35,7 @@ const minimumSize = 300; // RFC 951 §3: relays and ROMs drop shorter ones
 const snameSize = 64;
 const fileSize = 128;
 const maximumHardwareLength = 16;
+const noAddress = ipv4FromNumber(0);
 
 /** Bit 0 of `flags`: the client cannot receive unicast before it has an address (RFC 2131 §4.1). */
 export const broadcastFlag = 0x8000;
@@ -63,6 +64,11 @@ export interface DhcpPacket {
   readonly file: string;
   /** In the order they came; without 52, pads and the end. */
   readonly options: Options;
+  /**
+   * Octets the receiver takes. Options that do not fit go into `file` and `sname`
+   * where those are empty (option 52). Only for encoding; absent: all of it in one piece.
+   */
+  readonly maximumSize?: number;
 }
 
 /**
@@ -90,8 +96,10 @@ export function decodePacket(bytes: Uint8Array): DhcpPacket {
   if (overload & 2) readOptions(bytes, offsets.sname, offsets.sname + snameSize, options);
   options.delete(framing.overload);
 
-  const addressAt = (index: number) =>
-    ipv4FromNumber(view.getUint32(offsets.addresses + 4 * index));
+  const addressAt = (index: number) => {
+    const value = view.getUint32(offsets.addresses + 4 * index);
+    return value === 0 ? noAddress : ipv4FromNumber(value); // nearly always 0
+  };
   return {
     operation: operationOf(view.getUint8(0)),
     hardwareType: view.getUint8(1),
@@ -114,11 +122,13 @@ export function decodePacket(bytes: Uint8Array): DhcpPacket {
 /**
  * Encodes options in their order, an end option, and zeros up to 300 octets.
  *
+ * The result is longer than `maximumSize` when even `file` and `sname` do not help.
+ *
  * @throws RangeError if `sname` or `file` is longer than its field: a fault of the caller.
  */
 export function encodePacket(packet: DhcpPacket): Uint8Array {
-  const options = encodeOptions(packet.options);
-  const bytes = new Uint8Array(Math.max(minimumSize, headerSize + options.length + 1));
+  const layout = layOut(packet);
+  const bytes = new Uint8Array(encodedSize(layout));
   const view = new DataView(bytes.buffer);
   view.setUint8(0, operations[packet.operation]);
   view.setUint8(1, packet.hardwareType);
@@ -127,21 +137,107 @@ export function encodePacket(packet: DhcpPacket): Uint8Array {
   view.setUint32(offsets.xid, packet.xid);
   view.setUint16(8, packet.secs);
   view.setUint16(10, packet.flags);
-  for (const [index, address] of [
-    packet.ciaddr,
-    packet.yiaddr,
-    packet.siaddr,
-    packet.giaddr,
-  ].entries()) {
-    view.setUint32(offsets.addresses + 4 * index, ipv4ToNumber(address));
-  }
+  view.setUint32(offsets.addresses, ipv4ToNumber(packet.ciaddr));
+  view.setUint32(offsets.addresses + 4, ipv4ToNumber(packet.yiaddr));
+  view.setUint32(offsets.addresses + 8, ipv4ToNumber(packet.siaddr));
+  view.setUint32(offsets.addresses + 12, ipv4ToNumber(packet.giaddr));
   bytes.set(packet.chaddr.subarray(0, maximumHardwareLength), offsets.chaddr);
   writeText(bytes, packet.sname, offsets.sname, snameSize);
   writeText(bytes, packet.file, offsets.file, fileSize);
   view.setUint32(offsets.cookie, magicCookie);
-  bytes.set(options, headerSize);
-  bytes[headerSize + options.length] = framing.end;
+  let at = writeOptions(bytes, headerSize, layout.main);
+  if (layout.overload > 0) {
+    bytes.set([framing.overload, 1, layout.overload], at);
+    at = writeOptions(bytes, at + overloadSize, layout.last);
+  } else at = writeOptions(bytes, at, layout.last);
+  bytes[at] = framing.end;
+  if (layout.overload & 1) {
+    bytes[writeOptions(bytes, offsets.file, layout.file)] = framing.end;
+  }
+  if (layout.overload & 2) {
+    bytes[writeOptions(bytes, offsets.sname, layout.sname)] = framing.end;
+  }
   return bytes;
+}
+
+/** Whether {@link encodePacket} stays within `maximumSize`. */
+export function isWithinMaximum(packet: DhcpPacket): boolean {
+  return encodedSize(layOut(packet)) <= (packet.maximumSize ?? Number.POSITIVE_INFINITY);
+}
+
+type Entry = readonly [code: number, value: Uint8Array];
+
+/** Which options stand in which field. */
+interface Layout {
+  readonly main: readonly Entry[];
+  /** A relay agent takes its option off the end of the options field. */
+  readonly last: readonly Entry[];
+  readonly file: readonly Entry[];
+  readonly sname: readonly Entry[];
+  /** Value of option 52; 0: it is not sent. */
+  readonly overload: number;
+}
+
+const overloadSize = 3; // code, length, value
+const relayAgentInformation = 82;
+/** A client reads these before it looks at option 52. */
+const neverMoved: readonly number[] = [53, 54];
+
+function layOut(packet: DhcpPacket): Layout {
+  const entries = [...packet.options].filter(([code]) => isCarried(code));
+  const last = entries.filter(([code]) => code === relayAgentInformation);
+  const others = entries.filter(([code]) => code !== relayAgentInformation);
+  const room = (packet.maximumSize ?? Number.POSITIVE_INFINITY) - headerSize - 1; // 1: end option
+  if (sizeOf(entries) <= room) return { main: others, last, file: [], sname: [], overload: 0 };
+
+  const main = others.filter(([code]) => neverMoved.includes(code));
+  const file: Entry[] = [];
+  const sname: Entry[] = [];
+  const fields = [
+    { into: main, room: room - overloadSize - sizeOf(main) - sizeOf(last) },
+    { into: file, room: packet.file === "" ? fileSize - 1 : 0 },
+    { into: sname, room: packet.sname === "" ? snameSize - 1 : 0 },
+  ];
+  for (const entry of others) {
+    if (neverMoved.includes(entry[0])) continue;
+    const size = sizeOf([entry]);
+    const field = fields.find((one) => one.room >= size);
+    if (field) field.room -= size;
+    (field?.into ?? main).push(entry);
+  }
+  const overload = (file.length > 0 ? 1 : 0) | (sname.length > 0 ? 2 : 0);
+  return { main, last, file, sname, overload };
+}
+
+function encodedSize({ main, last, overload }: Layout): number {
+  const options = sizeOf(main) + sizeOf(last) + (overload > 0 ? overloadSize : 0);
+  return Math.max(minimumSize, headerSize + options + 1);
+}
+
+/** A value longer than 255 octets takes a code and a length for each piece (RFC 3396 §6). */
+function sizeOf(entries: readonly Entry[]): number {
+  let size = 0;
+  for (const [, { length }] of entries) size += length + 2 * Math.max(1, Math.ceil(length / 255));
+  return size;
+}
+
+function isCarried(code: number): boolean {
+  return code !== framing.pad && code !== framing.end && code !== framing.overload;
+}
+
+/** @returns the offset behind the last option written. */
+function writeOptions(bytes: Uint8Array, from: number, entries: readonly Entry[]): number {
+  let at = from;
+  for (const [code, value] of entries) {
+    for (let start = 0; start === 0 || start < value.length; start += 255) {
+      const piece = value.subarray(start, start + 255);
+      bytes[at] = code;
+      bytes[at + 1] = piece.length;
+      bytes.set(piece, at + 2);
+      at += 2 + piece.length;
+    }
+  }
+  return at;
 }
 
 function operationOf(value: number): keyof typeof operations {
@@ -186,19 +282,8 @@ function readOverload(options: Options): number {
   return bits;
 }
 
-function encodeOptions(options: Options): Uint8Array {
-  const parts: number[] = [];
-  for (const [code, value] of options) {
-    if (code === framing.pad || code === framing.end || code === framing.overload) continue;
-    for (let start = 0; start === 0 || start < value.length; start += 255) {
-      const piece = value.subarray(start, start + 255);
-      parts.push(code, piece.length, ...piece);
-    }
-  }
-  return Uint8Array.from(parts);
-}
-
 function readText(bytes: Uint8Array, offset: number, size: number): string {
+  if (bytes[offset] === 0) return ""; // nearly always
   const field = bytes.subarray(offset, offset + size);
   const end = field.indexOf(0);
   return String.fromCharCode(...(end < 0 ? field : field.subarray(0, end)));
