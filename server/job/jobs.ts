@@ -294,6 +294,12 @@ export function createJobs(context: JobsContext): Jobs {
     return { job, nodeIds };
   }
 
+  function keptOf(job: Job, nodeId: NodeId): Partial<Task> {
+    const node = nodes.get(nodeId);
+    const kind = kindOf(job.kind);
+    return (node && kind.keepsOf?.(node, job.parameters)) ?? {};
+  }
+
   function newTask(job: Job, nodeId: NodeId): Task {
     return {
       id: `task_${randomUUID()}` as TaskId,
@@ -305,6 +311,7 @@ export function createJobs(context: JobsContext): Jobs {
       percent: 0,
       stageSeconds: {},
       createdAt: job.createdAt,
+      ...keptOf(job, nodeId),
     };
   }
 }

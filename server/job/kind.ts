@@ -31,6 +31,8 @@ export interface Kind<Name extends JobKindName> {
   readonly stageWhenFetched?: Stage;
   /** @throws InvalidInputError naming the wrong member. */
   parse(parameters: unknown): ParametersOf<Name>;
+  /** What a node's task keeps of what is known of the node when the job is made. */
+  keepsOf?(node: Node, parameters: ParametersOf<Name>): Pick<Task, "diskSerial">;
   /** Why this node cannot be given this job now, in plain words; asked when the task's turn comes. */
   refuse(node: Node, job: JobOf<Name>, images: Images): string | undefined;
   /**

@@ -248,7 +248,8 @@ function createTaskRun(
     },
     say: (line) => journal.say(id, [line]),
     orderInstall(job, bootId) {
-      const { image: digest, disk, authorizedKeys } = job.parameters;
+      const { image: digest, authorizedKeys } = job.parameters;
+      const disk = journal.task(id).diskSerial ?? job.parameters.disk;
       const image = context.images.get(digest);
       if (!image) throw new AttemptError(`image ${digest} is no longer in the library`, false);
       const node = currentNode();

@@ -67,6 +67,8 @@ export interface Task {
   readonly reason?: string;
   /** Boot id seen when the attempt began: a reboot is done when another one checks in. */
   readonly bootIdBefore?: string;
+  /** Install: serial of the disk that was meant when the job was made; kernel names change over a reboot. */
+  readonly diskSerial?: string;
   /** Seconds spent in each stage so far. */
   readonly stageSeconds: Readonly<Partial<Record<Stage, number>>>;
   readonly createdAt: Instant;

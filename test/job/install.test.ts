@@ -1,6 +1,6 @@
 import test from "ava";
 import { AttemptSupersededError } from "../../server/errors.ts";
-import { bringTo, createRig, digest, finish, image, type Rig } from "./rig.ts";
+import { bringTo, createRig, digest, finish, image, installRequest, type Rig } from "./rig.ts";
 
 const netinst = "netinst-1";
 
@@ -226,3 +226,37 @@ test("a quarantined node gets no install and the reason says why", async (t) => 
     reason: "lab-a-1 is held back: serial number changed",
   });
 });
+
+const disk = (name: string, serial?: string, removable = false) => ({
+  name,
+  sizeBytes: 1 << 30,
+  removable,
+  ...(serial !== undefined && { serial }),
+});
+const pinned = [
+  ["the only fixed disk", undefined, [disk("sda", "A"), disk("sdb", "B", true)], "A"],
+  ["a disk named by its kernel name", "sdb", [disk("sda", "A"), disk("sdb", "B")], "B"],
+  ["a disk named by its serial", "B", [disk("sda", "A"), disk("sdb", "B")], "B"],
+  ["a disk without a serial", "sda", [disk("sda"), disk("sdb", "B")], "sda"],
+  ["two disks of one serial", "sdb", [disk("sda", "A"), disk("sdb", "A")], "sdb"],
+  ["a disk that is not there", "sdc", [disk("sda", "A")], "sdc"],
+  ["several disks, none named", undefined, [disk("sda", "A"), disk("sdb", "B")], undefined],
+] as const;
+for (const [title, named, disks, ordered] of pinned) {
+  test(`P11: ${title} is meant by what it was when the job was made`, async (t) => {
+    const rig = await createRig();
+    const { hardware } = rig.node;
+    if (!hardware) return t.fail();
+    rig.nodes.update(rig.node.id, { hardware: { ...hardware, disks } });
+    const parameters = {
+      ...installRequest.parameters,
+      ...(named !== undefined && { disk: named }),
+    };
+    await rig.create({ parameters });
+    // Over the reboot the kernel names the disks the other way round.
+    rig.nodes.update(rig.node.id, { hardware: { ...hardware, disks: disks.toReversed() } });
+    await rig.checkIn("netinst", "netinst-1");
+    const order = rig.order();
+    t.is(order?.action === "install" ? order.disk : "no install", ordered);
+  });
+}

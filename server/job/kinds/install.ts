@@ -10,7 +10,7 @@
 import { Type } from "typebox";
 import { parseImageDigest } from "#protocol/brand.ts";
 import { type InstallParameters, installStages, type Stage, type Task } from "#protocol/job.ts";
-import type { AgentSession, Node } from "#protocol/node.ts";
+import type { AgentSession, Disk, Node } from "#protocol/node.ts";
 import type { NodeChange } from "../../node/nodes.ts";
 import { AttemptError, type Kind, type TaskRun } from "../kind.ts";
 import { check } from "../parameters.ts";
@@ -39,6 +39,11 @@ export const install: Kind<"install"> = {
   parse(value): InstallParameters {
     const { image, ...rest } = check(schema, value);
     return { ...rest, image: parseImageDigest(image) };
+  },
+
+  keepsOf(node, { disk }) {
+    const serial = serialOfTarget(node.hardware?.disks ?? [], disk);
+    return serial === undefined ? {} : { diskSerial: serial };
   },
 
   refuse(node, job, images) {
@@ -81,6 +86,22 @@ export const install: Kind<"install"> = {
     return { state: stateWithout(node) };
   },
 };
+
+/**
+ * The serial of the disk that the agent would choose now (netinst/disk.ts): undefined when
+ * that disk has none, shares it with another, or there is no such disk.
+ */
+function serialOfTarget(disks: readonly Disk[], wanted: string | undefined): string | undefined {
+  const fixed = disks.filter((disk) => !disk.removable);
+  const target =
+    wanted === undefined
+      ? fixed.length === 1
+        ? fixed[0]
+        : undefined
+      : disks.find(({ name, serial }) => name === wanted || serial === wanted);
+  const serial = target?.serial;
+  return disks.filter((disk) => disk.serial === serial).length === 1 ? serial : undefined;
+}
 
 async function bringIntoNetinst(run: TaskRun): Promise<AgentSession> {
   const present = netinstOf(run.node);
