@@ -108,6 +108,13 @@ const subnetSchema = Type.Object(
       { default: [], maxItems: 64 },
     ),
     classes: Type.Array(classSchema, { default: [], maxItems: 64 }),
+    /**
+     * Whether UEFI nodes get the signed loaders (shim, GRUB) in place of iPXE. `auto`: those
+     * whose firmware was seen to refuse iPXE, which is what Secure Boot does.
+     */
+    secureBoot: Type.Union([Type.Literal("auto"), Type.Literal("always"), Type.Literal("never")], {
+      default: "auto",
+    }),
     /** Seconds, 120-86400. */
     leaseSeconds: Type.Integer({ minimum: 120, maximum: 86400, default: 3600 }),
   },
@@ -226,6 +233,7 @@ export interface Subnet {
   readonly ntp: readonly Ipv4Address[];
   readonly routes: readonly Route[];
   readonly classes: readonly ClientClass[];
+  readonly secureBoot: "auto" | "always" | "never";
   readonly leaseSeconds: number;
 }
 
@@ -329,6 +337,7 @@ function checkSubnet(raw: Static<typeof subnetSchema>, path: string): Subnet {
     ntp: raw.ntp.map((one) => parse(one, refuse)),
     routes: raw.routes.map((one) => checkRoute(one, refuse)),
     classes: raw.classes.map((one) => checkClass(one, refuse)),
+    secureBoot: raw.secureBoot,
     leaseSeconds: raw.leaseSeconds,
   };
 }

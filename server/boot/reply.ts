@@ -3,6 +3,7 @@
 import type { Ipv4Address, Milliseconds } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
 import type { BootClient } from "./client.ts";
+import type { LoaderChain } from "./loaders.ts";
 
 /** The server as the clients of one subnet reach it. */
 export interface BootServer {
@@ -31,5 +32,6 @@ export interface BootReply {
 /** One kind of firmware: which names it has, and how each is answered. */
 export interface FirmwareFamily {
   readonly firmware: readonly FirmwareName[];
-  reply(client: BootClient, server: BootServer): BootReply;
+  /** @param chain - of loaders, for a firmware that may have Secure Boot on; the others do not look at it */
+  reply(client: BootClient, server: BootServer, chain: LoaderChain): BootReply;
 }

@@ -2,6 +2,7 @@ import test from "ava";
 import type { FirmwareName } from "#protocol/firmware.ts";
 import { firmwareNames } from "#protocol/firmware.ts";
 import { firmwareFamilies } from "../../server/boot/firmware/registry.ts";
+import { loaderNames } from "../../server/boot/loaders.ts";
 import type { BootReply } from "../../server/boot/reply.ts";
 import { hex } from "../support/vectors.ts";
 import { client, laboratory, pc, pi4, server } from "./setup.ts";
@@ -106,8 +107,7 @@ test("what is no boot client gets no boot reply", (t) => {
   t.is(boot.reply(client(pc), server), undefined);
 });
 
-const loaders = ["ipxe-x64.efi", "ipxe-arm64.efi", "undionly.kpxe"] as const;
-for (const name of loaders) {
+for (const name of loaderNames) {
   test(`${name} is there by TFTP, with and without a slash, and by HTTP`, (t) => {
     const { tftp, http: get } = laboratory(t);
     t.is(tftp(name, pc), name);
@@ -118,7 +118,11 @@ for (const name of loaders) {
 
 const absent = [
   ["tftp", "autoexec.ipxe"],
-  ["tftp", "grub/grub.cfg"],
+  ["tftp", "grub/x86_64-efi/command.lst"],
+  ["tftp", "revocations_sbat.efi"],
+  ["tftp", "grub/node/52-54-00-00-00-01/grub.cfg"],
+  ["tftp", "boot/netinst/amd64/netinst.json"],
+  ["http", "grubx64.efi"],
   ["tftp", "../loaders/undionly.kpxe"],
   ["tftp", "raspberry-pi/bootcode.bin"],
   ["tftp", "boot/node/52-54-00-00-00-01/boot.ipxe"],

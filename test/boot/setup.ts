@@ -13,8 +13,9 @@ import {
 import type { Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import type { BootClient } from "../../server/boot/client.ts";
+import { loaderNames } from "../../server/boot/loaders.ts";
 import { type Boot, type BootContext, createBoot } from "../../server/boot/profile.ts";
-import { parseConfig } from "../../server/config.ts";
+import { parseConfig, type Subnet } from "../../server/config.ts";
 import { createEventBus } from "../../server/events.ts";
 import { silentLog } from "../../server/log.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
@@ -67,8 +68,11 @@ export interface Laboratory {
 
 export function laboratory(
   t: ExecutionContext,
-  change: Partial<Pick<BootContext["config"], "kernelArguments" | "replyDelaySeconds">> = {},
+  change: Partial<Pick<BootContext["config"], "kernelArguments" | "replyDelaySeconds">> & {
+    readonly secureBoot?: Subnet["secureBoot"];
+  } = {},
 ): Laboratory {
+  const { secureBoot = "auto", ...changed } = change;
   const directory = temporaryDirectory(t);
   writeArtefacts(directory);
   const config = parseConfig(
@@ -84,7 +88,11 @@ export function laboratory(
   const windows = new Map<MacAddress, string>();
   const macs = new Map(Object.entries(addresses).map(([mac, at]) => [at, parseMacAddress(mac)]));
   const context: BootContext = {
-    config: { ...config, ...change },
+    config: {
+      ...config,
+      ...changed,
+      subnets: config.subnets.map((subnet) => ({ ...subnet, secureBoot })),
+    },
     store: {
       nodes: { byMac: (mac) => nodes.get(mac) },
       tasks: { unfinishedOf: (id) => tasks.filter(({ nodeId }) => nodeId === id) },
@@ -122,7 +130,7 @@ function writeArtefacts(directory: string): void {
   }
   const loaders = join(directory, "loaders");
   mkdirSync(join(loaders, "raspberry-pi", "overlays"), { recursive: true });
-  for (const name of ["ipxe-x64.efi", "ipxe-arm64.efi", "undionly.kpxe"]) {
+  for (const name of loaderNames) {
     writeFileSync(join(loaders, name), name);
   }
   const firmware = [

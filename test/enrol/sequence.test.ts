@@ -30,6 +30,7 @@ const subnet: Subnet = {
   ntp: [],
   routes: [],
   classes: [],
+  secureBoot: "auto",
   leaseSeconds: 3600,
 };
 const mac = (last: number) =>

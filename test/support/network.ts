@@ -30,6 +30,7 @@ export const subnet: Subnet = {
   ntp: [],
   routes: [],
   classes: [],
+  secureBoot: "auto",
   leaseSeconds: 3600,
 };
 
