@@ -18,27 +18,28 @@ import { type MacAddress, parseMacAddress } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
 import type { BootClient } from "../boot/client.ts";
 import { PacketError } from "../errors.ts";
-import { readOption } from "./codec/options.ts";
+import { optionCode, readOption } from "./codec/options.ts";
 import type { DhcpPacket } from "./codec/packet.ts";
 import { architecture, type Machine, parseMachine, parseVendorClass } from "./codec/pxe.ts";
 
 /** Every Raspberry Pi 2 and 3 boots with this transaction id (raspberrypi/firmware#1067). */
 export const raspberryPiRomXid = 0x26f30339;
+const vendorClassCode = optionCode("vendorClass");
 const raspberryPiVendorClass = "PXEClient:Arch:00000:UNDI:002001";
 
 /** User classes of iPXE: the upstream name, and the one our own build sends. */
 const ipxeUserClasses: readonly string[] = ["iPXE", "marcoboot"];
 
 /** A hint only: new boards come with new prefixes, and rules 3 and 4 know them without it. */
-const raspberryPiPrefixes: ReadonlyMap<string, FirmwareName> = new Map([
-  ["b8:27:eb", "raspberry-pi-3"],
-  ["dc:a6:32", "raspberry-pi-4"],
-  ["e4:5f:01", "raspberry-pi-4"],
-  ["28:cd:c1", "raspberry-pi-4"],
-  ["d8:3a:dd", "raspberry-pi-4"],
-  ["2c:cf:67", "raspberry-pi-5"],
-  ["88:a2:9e", "raspberry-pi-5"],
-]);
+const raspberryPiPrefixes: Readonly<Record<string, FirmwareName>> = {
+  "b8:27:eb": "raspberry-pi-3",
+  "dc:a6:32": "raspberry-pi-4",
+  "e4:5f:01": "raspberry-pi-4",
+  "28:cd:c1": "raspberry-pi-4",
+  "d8:3a:dd": "raspberry-pi-4",
+  "2c:cf:67": "raspberry-pi-5",
+  "88:a2:9e": "raspberry-pi-5",
+};
 
 const pxeFirmware: ReadonlyMap<number, FirmwareName> = new Map([
   [architecture.bios, "bios-pxe"],
@@ -67,9 +68,14 @@ export interface Earlier {
 /**
  * Classifies a packet.
  *
+ * @param prefixes - of the settings, beside the known ones
  * @throws PacketError if `chaddr` is no Ethernet address, or an option that is read has a wrong length.
  */
-export function classify(packet: DhcpPacket, earlier?: Earlier): BootClient {
+export function classify(
+  packet: DhcpPacket,
+  earlier?: Earlier,
+  prefixes: Readonly<Record<string, FirmwareName>> = {},
+): BootClient {
   const mac = hardwareAddress(packet);
   const vendorText = readOption(packet.options, "vendorClass");
   const vendor = vendorText === undefined ? undefined : parseVendorClass(vendorText);
@@ -91,15 +97,12 @@ export function classify(packet: DhcpPacket, earlier?: Earlier): BootClient {
   const pi = raspberryPi(packet, machine);
   if (pi) return { ...said, ipxe, ...pi };
 
-  const byPrefix = raspberryPiPrefixes.get(mac.slice(0, 8));
-  const remembered = earlier?.client.firmware;
   if (vendorText === raspberryPiVendorClass && architectures[0] === architecture.bios) {
-    const guess = remembered?.startsWith("raspberry-pi") ? remembered : byPrefix;
+    const guess = guessRaspberryPi(mac, earlier, prefixes);
     if (guess) return { ...said, ipxe, firmware: guess, byOui: true };
   }
   if (vendor) return { ...said, ipxe, ...firmware(first(architectures, pxeFirmware)) };
-  if (vendorText === undefined && earlier?.xid === packet.xid) return earlier.client;
-  return { ...said, ipxe };
+  return isSequelWithoutVendorClass(packet, earlier) ? earlier.client : { ...said, ipxe };
 }
 
 /** It asks for a boot file: an address alone is of no use to it. */
@@ -111,8 +114,21 @@ export function isBootClient(client: BootClient): boolean {
   );
 }
 
-export function isRaspberryPi(client: BootClient): boolean {
+/**
+ * A Raspberry Pi asks TFTP for names of its own: an answer without a boot file is
+ * whole for it, and for no other firmware (EDK2: "PXE-E16: No valid offer received").
+ */
+export function findsItsFilesItself(client: BootClient): boolean {
   return client.firmware?.startsWith("raspberry-pi") ?? false;
+}
+
+/**
+ * All boards with the Raspberry Pi 2/3 mask ROM use one transaction id and take any
+ * answer that has it: one that is broadcast gives a board its neighbour's address
+ * (raspberrypi/firmware#1067).
+ */
+export function takesRepliesToOthers(client: BootClient): boolean {
+  return client.firmware === "raspberry-pi-3";
 }
 
 /** Uses the address of the OFFER at once and never sends a REQUEST (raspberrypi/firmware#991). */
@@ -136,6 +152,29 @@ function architecturesOf(packet: DhcpPacket, ofVendorClass: number | undefined):
   const sent = readOption(packet.options, "clientArchitecture");
   if (sent) return sent;
   return ofVendorClass === undefined ? [] : [ofVendorClass];
+}
+
+/**
+ * An EEPROM of before 2020-03 says no more than a BIOS PC's ROM does. What it told
+ * earlier counts, then the prefix of its hardware address.
+ */
+function guessRaspberryPi(
+  mac: MacAddress,
+  earlier: Earlier | undefined,
+  prefixes: Readonly<Record<string, FirmwareName>>,
+): FirmwareName | undefined {
+  const remembered = earlier?.client.firmware;
+  if (remembered?.startsWith("raspberry-pi")) return remembered;
+  const prefix = mac.slice(0, 8);
+  return prefixes[prefix] ?? raspberryPiPrefixes[prefix];
+}
+
+/** The REQUEST of a Raspberry Pi 4 or 5 has no option 60; its DISCOVER had (rpi-eeprom#82, #87). */
+function isSequelWithoutVendorClass(
+  packet: DhcpPacket,
+  earlier: Earlier | undefined,
+): earlier is Earlier {
+  return !packet.options.has(vendorClassCode) && earlier?.xid === packet.xid;
 }
 
 function isIpxe(packet: DhcpPacket): boolean {

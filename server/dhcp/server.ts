@@ -21,8 +21,10 @@ import type { Neighbour, Neighbours } from "../net/neighbours.ts";
 import { type DatagramSocket, openDatagramSocket, type Sender } from "../net/udp.ts";
 import { type MessageType, readMessageType, readOption } from "./codec/options.ts";
 import { type DhcpPacket, decodePacket, encodePacket } from "./codec/packet.ts";
+import type { Decision, HandlerContext } from "./decision.ts";
 import { limitedBroadcast, unspecified } from "./destination.ts";
-import { createRecent, type Decision, type HandlerContext, handlePacket } from "./handler.ts";
+import { handlePacket } from "./handler.ts";
+import { createRecent } from "./recent.ts";
 
 /** How often neighbour entries are written anew: the kernel drops them when a link goes down. */
 const neighbourPeriod: Milliseconds = milliseconds(60_000);

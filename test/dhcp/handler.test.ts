@@ -1,5 +1,5 @@
 import test from "ava";
-import { type Ipv4Address, parseIpv4Address } from "#protocol/brand.ts";
+import { type Ipv4Address, milliseconds, parseIpv4Address } from "#protocol/brand.ts";
 import { familyOf } from "../../server/boot/firmware/registry.ts";
 import { createBoot } from "../../server/boot/profile.ts";
 import type { Subnet } from "../../server/config.ts";
@@ -10,12 +10,9 @@ import {
   readOption,
 } from "../../server/dhcp/codec/options.ts";
 import { type DhcpPacket, decodePacket, encodePacket } from "../../server/dhcp/codec/packet.ts";
-import {
-  createRecent,
-  type Decision,
-  type HandlerContext,
-  handlePacket,
-} from "../../server/dhcp/handler.ts";
+import type { Decision, HandlerContext } from "../../server/dhcp/decision.ts";
+import { handlePacket } from "../../server/dhcp/handler.ts";
+import { createRecent } from "../../server/dhcp/recent.ts";
 import { PacketError, PoolExhaustedError } from "../../server/errors.ts";
 import type { Admission } from "../../server/lease/admission.ts";
 import { silentLog } from "../../server/log.ts";
@@ -345,6 +342,21 @@ const ofKnown: readonly (readonly [title: string, packet: DhcpPacket, expected: 
   ["another server's OFFER", from("offer"), "silence not-a-request"],
   ["a relay of our subnet", from("discover", { giaddr: ip("10.77.0.253") }), "offer 10.77.0.10"],
   [
+    "a relay nobody named",
+    from("discover", { giaddr: ip("10.77.0.252") }),
+    "silence unknown-relay",
+  ],
+  [
+    "RELEASE to another server",
+    from("release", { ciaddr: reserved, options: [names(other)] }),
+    "silence other-server",
+  ],
+  [
+    "renewing, whatever option 50 says",
+    from("request", { ciaddr: reserved, options: [asks(wrong)] }),
+    "ack 10.77.0.10",
+  ],
+  [
     "a relay of a foreign subnet",
     from("discover", { giaddr: ip("10.99.0.1") }),
     "silence foreign-subnet",
@@ -386,7 +398,19 @@ const ofUnknown: readonly (readonly [
     "silence unknown-client",
     "silence unknown-client",
   ],
-  ["INFORM", from("inform", { ciaddr: wrong }), "silence unknown-client", "silence unknown-client"],
+  ["INFORM", from("inform", { ciaddr: wrong }), "ack 0.0.0.0", "silence unknown-client"],
+  [
+    "rebooting from another network",
+    from("request", { options: [asks(elsewhere)] }),
+    "nak 0.0.0.0",
+    "silence unknown-client",
+  ],
+  [
+    "rebinding from another network",
+    from("request", { ciaddr: elsewhere }),
+    "nak 0.0.0.0",
+    "silence unknown-client",
+  ],
   ["a Pi 3", pi3Discover(), "offer 10.77.0.100", "silence unknown-client"],
 ];
 for (const [title, packet, pool, none] of ofUnknown) {
@@ -458,7 +482,37 @@ test("a relay's link selection chooses the subnet, not giaddr (RFC 3527)", (t) =
     giaddr: ip("10.99.0.1"),
     options: [option("relayAgentInformation", hex("05 04 0a4d0000"))],
   });
-  t.is(outcome(handlePacket(packet, known(packet).context)), "offer 10.77.0.10");
+  const named: Subnet = { ...fixed, relays: [ip("10.99.0.1")] };
+  const { context } = known(packet, { subnets: [named] });
+  t.is(outcome(handlePacket(packet, context)), "offer 10.77.0.10");
+  t.is(outcome(handlePacket(packet, known(packet).context)), "silence unknown-relay");
+});
+
+test("a link selection of three octets is refused with PacketError", (t) => {
+  const packet = message("discover", {
+    giaddr: ip("10.77.0.253"),
+    options: [option("relayAgentInformation", hex("05 03 0a4d00"))],
+  });
+  t.throws(() => handlePacket(packet, known(packet).context), { instanceOf: PacketError });
+});
+
+// RFC 5107 §4: renewals of clients behind the relay agent go to it, not past it.
+test("a relay's server identifier is told to its clients, and understood from them", (t) => {
+  const relayed = {
+    giaddr: ip("10.77.0.253"),
+    options: [option("relayAgentInformation", hex("0b 04 0a4d00fd"))],
+  };
+  const packet = message("discover", relayed);
+  const { context } = known(packet);
+  const offer = answered(handlePacket(packet, context));
+  t.is(String(readOption(offer.packet.options, "serverIdentifier")), "10.77.0.253");
+  const selecting = message("request", {
+    ...relayed,
+    options: [...relayed.options, names(ip("10.77.0.253")), asks(reserved)],
+  });
+  t.is(outcome(handlePacket(selecting, context)), "ack 10.77.0.10");
+  const local = message("request", { options: [names(ip("10.77.0.253")), asks(reserved)] });
+  t.is(outcome(handlePacket(local, context)), "silence other-server");
 });
 
 test("a NAK through a relay sets the broadcast flag, and carries no address", (t) => {
@@ -538,4 +592,128 @@ test("they are not sent to whom asks for other things", (t) => {
     handlePacket(packet, known(packet, { subnets: [site] }).context),
   ).packet;
   for (const code of siteCodes) t.false(options.has(code), `option ${code}`);
+});
+
+const otherServers = (heard: boolean) => {
+  const chosen: string[] = [];
+  return {
+    chosen,
+    others: {
+      isProbe: (one: string) => one === "02:00:00:00:00:99",
+      chosen: (server: string) => void chosen.push(server),
+      areHeard: () => heard,
+    },
+  };
+};
+
+test("beside another server a stranger's address of another network is not refused", (t) => {
+  const { others } = otherServers(true);
+  const { context } = world({ subnets: [subnet], others });
+  const packet = from("request", { options: [asks(elsewhere)] });
+  t.is(outcome(handlePacket(packet, context)), "silence unknown-client");
+});
+
+test("a server that a client chose is told of; one that was chosen through a relay is not", (t) => {
+  const { chosen, others } = otherServers(false);
+  const { context } = world({ others });
+  const options = [names(other), asks(wrong)];
+  handlePacket(from("request", { options }), context);
+  handlePacket(from("request", { options, giaddr: ip("10.77.0.253") }), context);
+  t.deepEqual(chosen, ["10.77.0.2"]);
+});
+
+test("our own probe is not answered, even where strangers are", (t) => {
+  const { others } = otherServers(false);
+  const { context } = world({ subnets: [subnet], others });
+  const packet = message("discover", { mac: "02:00:00:00:00:99" });
+  t.is(outcome(handlePacket(packet, context)), "silence own-probe");
+});
+
+for (const [mode, expected] of [
+  ["off", "silence off"],
+  ["auto", "silence listening"],
+] as const) {
+  test(`mode ${mode} on its own: ${expected}`, (t) => {
+    const packet = message("discover");
+    const { context } = known(packet, { subnets: [{ ...fixed, mode }] });
+    t.is(outcome(handlePacket(packet, context)), expected);
+  });
+}
+
+test("mode reservation leaves strangers alone although there is a pool", (t) => {
+  const { context } = world({ subnets: [{ ...subnet, mode: "reservation" }] });
+  t.is(outcome(handlePacket(message("discover"), context)), "silence unknown-client");
+});
+
+const classed: Subnet = {
+  ...subnet,
+  classes: [
+    {
+      name: "no pool",
+      match: { macPrefix: "52:54:00" },
+      boot: true,
+      pool: false,
+      options: [],
+    },
+    {
+      name: "no boot",
+      match: { vendorClass: "PXEClient", architectures: [7] },
+      boot: false,
+      pool: true,
+      options: [],
+    },
+    {
+      name: "time server of its own",
+      match: { vendorClass: "udhcp" },
+      boot: true,
+      pool: true,
+      options: [[42, hex("0a4d0063")]],
+    },
+  ],
+};
+
+test("a class without pool keeps strangers out and lets known nodes in", (t) => {
+  const { context, leases } = world({ subnets: [classed] });
+  t.is(outcome(handlePacket(message("discover"), context)), "silence unknown-client");
+  leases.reserve({ mac: node, subnet: classed });
+  t.is(outcome(handlePacket(message("discover"), context)), "offer 10.77.0.10");
+});
+
+test("the firmware of a class that does not boot is left to its next boot source", (t) => {
+  const { context } = world({ subnets: [classed] });
+  const packet = message("discover", {
+    mac: "02:00:00:00:00:01",
+    options: [option("vendorClass", "PXEClient:Arch:00007:UNDI:003000")],
+  });
+  t.is(outcome(handlePacket(packet, context)), "silence no-boot-file");
+});
+
+test("a class's options are sent, and replace ours", (t) => {
+  const { context } = world({ subnets: [{ ...classed, ntp: [ip("10.77.0.3")] }] });
+  const packet = message("discover", {
+    mac: "02:00:00:00:00:01",
+    options: [option("vendorClass", "udhcp 1.35.0")],
+  });
+  const { options } = answered(handlePacket(packet, context)).packet;
+  t.deepEqual(readOption(options, "ntpServers"), [ip("10.77.0.99")]);
+});
+
+test("a firmware's reply delay is handed on", (t) => {
+  const packet = fixture("ovmf-x64-pxe", "DISCOVER");
+  const delay = milliseconds(2000);
+  const answer = { nextServer: own, bootFile: "a", options: [], delay };
+  const { context } = known(packet, { boot: { reply: () => answer } });
+  t.like(handlePacket(packet, context), { kind: "reply", delay });
+});
+
+test("a board prefix of the settings makes a Raspberry Pi of a BIOS PC", (t) => {
+  const packet = message("discover", {
+    options: [
+      option("vendorClass", "PXEClient:Arch:00000:UNDI:002001"),
+      option("clientArchitecture", [0]),
+    ],
+  });
+  const { context } = known(packet, { raspberryPiPrefixes: { "52:54:00": "raspberry-pi-5" } });
+  handlePacket(packet, context);
+  t.like(context.recent.get(node)?.client, { firmware: "raspberry-pi-5", byOui: true });
 });
