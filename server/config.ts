@@ -148,6 +148,18 @@ const configSchema = Type.Object(
     tftpPort: port(69),
     /** Plain HTTP on each subnet's interface: boot files, and images for a node that holds a ticket. */
     bootPort: port(8080),
+    /** What the boot HTTP listener of one interface holds at once. */
+    bootHttp: Type.Object(
+      {
+        /** 128 nodes with iPXE, stage 1 and agent at once, and room. */
+        connections: Type.Integer({ minimum: 16, maximum: 65536, default: 1024 }),
+        /** Of one address; a node needs two. More where nodes come through an address translation. */
+        connectionsPerClient: Type.Integer({ minimum: 4, maximum: 65536, default: 16 }),
+        /** A connection on which nothing moves. Longer than a board's pause while it writes to a slow card. */
+        idleSeconds: Type.Integer({ minimum: 10, maximum: 3600, default: 120 }),
+      },
+      { ...strict, default: {} },
+    ),
     /** HTTPS with client certificates on each subnet's interface: agents. */
     agentPort: port(8443),
     /** Admin API and page. `<stateDirectory>/admin.sock` serves the same. */

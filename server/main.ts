@@ -164,6 +164,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
         events,
         log,
         leases,
+        clock,
+        metrics: metrics.bootHttp,
       });
       closers.push(() => http.close());
       const agents = await startAgentListener({

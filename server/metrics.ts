@@ -12,6 +12,7 @@ import { nodeStates } from "#protocol/node.ts";
 import type { DhcpMetrics } from "./dhcp/server.ts";
 import type { DiscoveryMetrics } from "./discovery/server.ts";
 import type { EventBus } from "./events.ts";
+import type { BootHttpMetrics } from "./http/boot-listener.ts";
 import type { Nodes } from "./node/nodes.ts";
 import type { Store } from "./store/store.ts";
 
@@ -20,6 +21,7 @@ export interface Metrics {
   /** Handed to the packet loops. */
   readonly dhcp: DhcpMetrics;
   readonly discovery: DiscoveryMetrics;
+  readonly bootHttp: BootHttpMetrics;
   /** Ends the counting of events. */
   close(): void;
 }
@@ -49,8 +51,15 @@ export function createMetrics(context: MetricsContext): Metrics {
     labelNames: ["interface", "outcome"],
     registers,
   });
+  const bootConnections = new Counter({
+    name: "marcoboot_boot_connections_ended_total",
+    help: "Boot HTTP connections ended because there were too many, of one client or in all",
+    labelNames: ["reason"],
+    registers,
+  });
   return {
     registry,
+    bootHttp: { connectionEnded: (reason) => bootConnections.inc({ reason }) },
     dhcp: { packet: (name, outcome) => dhcp.inc({ interface: name, outcome }) },
     discovery: { question: (name, outcome) => discovery.inc({ interface: name, outcome }) },
     close: countEvents(context.events, registers),

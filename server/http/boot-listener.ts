@@ -10,6 +10,7 @@
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import {
   type ImageDigest,
   type Ipv4Address,
@@ -18,21 +19,22 @@ import {
   parseIpv4Address,
 } from "#protocol/brand.ts";
 import type { BootFiles } from "../boot/file.ts";
+import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { ConfigurationError, NotFoundError, ProvisionError, UnauthorisedError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
+import { type Connection, createConnections } from "./connections.ts";
 import { type Sendable, sendFile } from "./send-file.ts";
 
-/** Time for a request's headers, and for all of it: requests here have no body. */
+/** Time for a request's headers, and for all of it: requests here have no body. Looked after every second. */
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 15_000;
-/** A connection on which nothing moves. Longer than a board's pause while it writes to a slow card. */
-const idleTimeoutMs = 120_000;
+const checkingIntervalMs = 1000;
 const keepAliveTimeoutMs = 15_000;
+const maxRequestsPerConnection = 1000;
 const maxHeaderOctets = 8 * 1024;
-/** 128 nodes with iPXE, stage 1 and agent at once, and room. */
-const maxConnections = 1024;
+const maxHeaders = 64;
 /** Names from the wire are cut to this in events and logs. */
 const maxNameShown = 200;
 
@@ -47,13 +49,20 @@ export interface BootImages {
 }
 
 export interface BootListenerContext {
-  readonly config: Pick<Config, "bootPort">;
+  readonly config: Pick<Config, "bootPort" | "bootHttp">;
   readonly address: Ipv4Address;
   readonly files: BootFiles;
   readonly images: BootImages;
   readonly events: Pick<EventBus, "publish">;
   readonly log: Log;
   readonly leases: { macOf(address: Ipv4Address): MacAddress | undefined };
+  readonly clock: Pick<Clock, "monotonic">;
+  readonly metrics: BootHttpMetrics;
+}
+
+export interface BootHttpMetrics {
+  /** A connection was ended because there were too many, of one client or in all. */
+  connectionEnded(reason: "client" | "total"): void;
 }
 
 export interface BootListener {
@@ -64,14 +73,48 @@ export interface BootListener {
 
 /** @throws ConfigurationError when the port is taken */
 export async function startBootListener(context: BootListenerContext): Promise<BootListener> {
-  const server = createServer({ maxHeaderSize: maxHeaderOctets }, (request, response) => {
-    void answer(context, request, response);
-  });
+  const {
+    connections: total,
+    connectionsPerClient: perClient,
+    idleSeconds,
+  } = context.config.bootHttp;
+  const connections = createConnections(
+    { total, perClient },
+    () => context.clock.monotonic(),
+    ({ address }, reason) => {
+      context.metrics.connectionEnded(reason);
+      context.log.debug({ address, reason }, "too many boot connections: one is closed");
+    },
+  );
+  const connectionOf = new WeakMap<Socket, Connection>();
+  const server = createServer(
+    {
+      maxHeaderSize: maxHeaderOctets,
+      connectionsCheckingInterval: checkingIntervalMs,
+      noDelay: true,
+    },
+    (request, response) => {
+      const connection = connectionOf.get(request.socket);
+      if (connection) {
+        connections.setBusy(connection, true);
+        response.once("close", () => connections.setBusy(connection, false));
+      }
+      if (hasBody(request)) response.shouldKeepAlive = false; // nothing here reads one: it ends with the answer
+      void answer(context, request, response);
+    },
+  );
   server.headersTimeout = headersTimeoutMs;
   server.requestTimeout = requestTimeoutMs;
   server.keepAliveTimeout = keepAliveTimeoutMs;
-  server.timeout = idleTimeoutMs;
-  server.maxConnections = maxConnections;
+  server.timeout = idleSeconds * 1000;
+  server.maxRequestsPerSocket = maxRequestsPerConnection;
+  server.maxHeadersCount = maxHeaders;
+  server.on("connection", (socket: Socket) => {
+    const connection = connectionAt(socket);
+    connectionOf.set(socket, connection);
+    connections.add(connection);
+    socket.once("close", () => connections.remove(connection));
+  });
   await listen(server, context);
   const bound = server.address();
   return {
@@ -82,6 +125,20 @@ export async function startBootListener(context: BootListenerContext): Promise<B
         server.closeAllConnections();
       }),
   };
+}
+
+function connectionAt(socket: Socket): Connection {
+  return {
+    address: addressOf(socket),
+    taken: () => socket.bytesWritten - socket.writableLength,
+    end: () => socket.destroy(),
+  };
+}
+
+/** RFC 9112 §6.3: a request has a body exactly when one of these says so. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers["content-length"];
+  return headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0");
 }
 
 function listen(server: Server, { config, address, log }: BootListenerContext): Promise<void> {
@@ -178,8 +235,13 @@ function nameOf(request: IncomingMessage): string {
   }
 }
 
-function peerOf(request: IncomingMessage): Ipv4Address {
-  return parseIpv4Address((request.socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, ""));
+function peerOf({ socket }: IncomingMessage): Ipv4Address {
+  return addressOf(socket);
+}
+
+/** A socket that is closed already has no address any more. */
+function addressOf(socket: Socket): Ipv4Address {
+  return parseIpv4Address((socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, ""));
 }
 
 function publish(

@@ -35,7 +35,7 @@ export interface ByteRange {
 
 /**
  * Answers `request` with the file. Resolves when all is sent or the client is
- * gone; the status can be 200, 206, 304 or 416.
+ * gone; the status can be 200, 206, 304, 412 or 416.
  *
  * @throws NotFoundError before anything is sent, when the path is not there any more
  */
@@ -94,8 +94,9 @@ async function send(
   response.setHeader("accept-ranges", "bytes");
   if (file.etag) response.setHeader("etag", file.etag);
   else response.setHeader("cache-control", "no-store");
-  if (file.etag && isNamedIn(request.headers["if-none-match"], file.etag)) {
-    response.writeHead(304).end();
+  const status = precondition(request, file.etag);
+  if (status !== undefined) {
+    response.writeHead(status, status === 412 ? { "content-length": 0 } : {}).end();
     return nothing;
   }
   const range = rangeOf(request, file.etag, size);
@@ -129,11 +130,29 @@ function rangeOf(
   return parseRange(request.headers.range, size);
 }
 
-/** Weak comparison (RFC 9110 §13.1.2). */
-function isNamedIn(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false;
-  const named = header.split(",").map((one) => one.trim().replace(/^W\//, ""));
-  return named.includes("*") || named.includes(etag);
+/**
+ * RFC 9110 §13.2.2, in its order. The conditions on dates never apply: we send
+ * no Last-Modified.
+ *
+ * @returns the status that ends the request; undefined: go on
+ */
+function precondition(
+  { headers }: IncomingMessage,
+  etag: string | undefined,
+): 304 | 412 | undefined {
+  const wanted = headers["if-match"];
+  if (wanted !== undefined && !isNamed(tagsOf(wanted), etag)) return 412;
+  const known = tagsOf(headers["if-none-match"] ?? "").map((tag) => tag.replace(/^W\//, ""));
+  return etag !== undefined && isNamed(known, etag) ? 304 : undefined;
+}
+
+function tagsOf(header: string): readonly string[] {
+  return header.split(",").map((one) => one.trim());
+}
+
+/** Ours is strong, so a tag that begins with `W/` is never equal to it (RFC 9110 §8.8.3.2). */
+function isNamed(tags: readonly string[], etag: string | undefined): boolean {
+  return tags.includes("*") || (etag !== undefined && tags.includes(etag));
 }
 
 /** Sends each slice when the one before it has left; ends the response. */

@@ -7,10 +7,12 @@ import test, { type ExecutionContext } from "ava";
 import { parseImageDigest, parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
 import { bootFile, textFile } from "../../server/boot/file-cache.ts";
+import type { Config } from "../../server/config.ts";
 import { ConfigurationError, ForbiddenError } from "../../server/errors.ts";
 import { createEventBus } from "../../server/events.ts";
 import { startBootListener } from "../../server/http/boot-listener.ts";
 import { silentLog } from "../../server/log.ts";
+import { manualClock } from "../support/manual-clock.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 const loopback = parseIpv4Address("127.0.0.1");
@@ -23,14 +25,17 @@ interface Answer {
   readonly body: string;
 }
 
-async function listening(t: ExecutionContext) {
+const roomy = { connections: 1024, connectionsPerClient: 16, idleSeconds: 120 };
+
+async function listening(t: ExecutionContext, bootHttp: Config["bootHttp"] = roomy) {
   const image = join(temporaryDirectory(t), "image");
   writeFileSync(image, "an image");
   const bus = createEventBus(silentLog);
   const events: DomainEvent[] = [];
+  const ended: string[] = [];
   bus.subscribe((event) => void events.push(event));
   const context = {
-    config: { bootPort: 0 },
+    config: { bootPort: 0, bootHttp },
     address: loopback,
     files: {
       open: (name: string) => {
@@ -50,6 +55,8 @@ async function listening(t: ExecutionContext) {
     events: bus,
     log: silentLog,
     leases: { macOf: () => mac },
+    clock: manualClock(),
+    metrics: { connectionEnded: (reason: string) => void ended.push(reason) },
   };
   const listener = await startBootListener(context);
   t.teardown(() => listener.close());
@@ -67,7 +74,7 @@ async function listening(t: ExecutionContext) {
       asked.on("error", reject);
       asked.end();
     });
-  return { ask, events, context, port: listener.port };
+  return { ask, events, ended, context, port: listener.port };
 }
 
 const rows = [
@@ -180,10 +187,62 @@ test("a client that hangs up with the last octet is still told by its address", 
   t.like(events[0], { name: `images/${digest}`, address: loopback, mac });
 });
 
+/** A connection of its own from one of loopback's many addresses. */
+async function connected(t: ExecutionContext, port: number, localAddress: string) {
+  const socket = connect({ port, host: "127.0.0.1", localAddress });
+  t.teardown(() => socket.destroy());
+  socket.on("error", () => undefined); // a reset is one way to be ended
+  const closed = once(socket, "close");
+  await once(socket, "connect");
+  return { socket, closed };
+}
+
+test("a client that opens too many connections loses its own, and nobody else's", async (t) => {
+  const { ask, ended, port } = await listening(t, { ...roomy, connectionsPerClient: 4 });
+  const other = await connected(t, port, "127.0.0.3");
+  const stalled = [];
+  for (let count = 0; count < 6; count += 1) {
+    const one = await connected(t, port, "127.0.0.2");
+    one.socket.write("GET /boot/loaders/a.efi HTTP/1.1\r\nHost:"); // and never the rest
+    stalled.push(one);
+  }
+  await Promise.all(stalled.slice(0, 2).map(({ closed }) => closed));
+  t.deepEqual(ended, ["client", "client"]);
+  t.is((await ask("/boot/loaders/a.efi")).status, 200);
+  other.socket.write("GET /boot/loaders/a.efi HTTP/1.1\r\nHost: x\r\n\r\n");
+  const [answer] = (await once(other.socket, "data")) as [Buffer];
+  t.regex(answer.toString(), /^HTTP\/1\.1 200 /);
+});
+
+test("a listener that is full still takes a new client", async (t) => {
+  const { ask, ended, port } = await listening(t, { ...roomy, connections: 16 });
+  const [first] = await Promise.all(
+    Array.from({ length: 16 }, (_, at) => connected(t, port, `127.0.1.${at + 1}`)),
+  );
+  t.is((await ask("/boot/loaders/a.efi")).body, "loader");
+  t.true(ended.length >= 1 && ended.every((reason) => reason === "total"));
+  t.truthy(first);
+});
+
+test("a request with a body is answered, and its connection ends: nobody waits for the body", async (t) => {
+  const { port } = await listening(t);
+  const { socket, closed } = await connected(t, port, "127.0.0.1");
+  let text = "";
+  socket.on("data", (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  socket.write("GET /boot/loaders/a.efi HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\na");
+  await closed;
+  t.regex(text, /^HTTP\/1\.1 200 .*connection: close.*loader$/is);
+});
+
 test("a port that is taken is told by name", async (t) => {
   const { context, port } = await listening(t);
-  const error = await t.throwsAsync(startBootListener({ ...context, config: { bootPort: port } }), {
-    instanceOf: ConfigurationError,
-  });
+  const error = await t.throwsAsync(
+    startBootListener({ ...context, config: { ...context.config, bootPort: port } }),
+    {
+      instanceOf: ConfigurationError,
+    },
+  );
   t.regex(error?.message ?? "", new RegExp(`TCP port ${port} on 127.0.0.1`));
 });
