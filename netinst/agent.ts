@@ -331,11 +331,14 @@ async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Pro
       await reporter.done("committing", installed.sshHostKeys);
     } else {
       const stage = assignment.action === "reboot" ? "rebooting" : "powering-off";
-      reporter.progress(assignment.warnSeconds > 0 ? "requested" : stage, 0);
-      await sleep(2 * (duty.paceMs ?? 1000), running); // the report and its answer go out first
+      const pace = 2 * (duty.paceMs ?? 1000);
+      const tell = () => reporter.progress(assignment.warnSeconds > 0 ? "requested" : stage, 0);
+      tell();
+      await sleep(pace, running); // the report and its answer go out first
       running.throwIfAborted();
       console.warn(`${assignment.action} ordered by the server`);
-      await duty.power(assignment.action, assignment.warnSeconds, running);
+      const going = duty.power(assignment.action, assignment.warnSeconds, running);
+      await tellWhile(going, tell, pace);
     }
   } catch (error) {
     if (signal.aborted) return;
@@ -347,6 +350,20 @@ async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Pro
     await reporter.failed(reasonOf(error), error instanceof AgentError && error.retryable);
   } finally {
     reporter.close();
+  }
+}
+
+/** While logged-in users are warned: the answer to a report is how a cancellation arrives. */
+async function tellWhile(work: Promise<void>, tell: () => void, everyMs: number): Promise<void> {
+  const over = new AbortController();
+  const telling = (async () => {
+    for (; !over.signal.aborted; await sleep(everyMs, over.signal)) tell();
+  })();
+  try {
+    await work;
+  } finally {
+    over.abort();
+    await telling;
   }
 }
 

@@ -52,12 +52,13 @@ export async function startServer(t: ExecutionContext) {
   const nodes = createNodes({ store, events, clock, log });
   const windows = createWindows({ store, clock, config: { enrolmentMinutes: 10 }, log });
   const reports: Report[] = [];
+  const cancelled = new Set<string>();
   const polls: { readonly known: string | undefined; readonly signal: AbortSignal }[] = [];
   const orders = new Map<string, Assignment>();
   const jobs: AgentListenerContext["jobs"] = {
     report: (_node, report) => {
       reports.push(report);
-      return { cancelled: false };
+      return { cancelled: cancelled.has(report.taskId) };
     },
     waitForAssignment: async (node, known, _waitMs, signal) => {
       polls.push({ known, signal });
@@ -97,7 +98,20 @@ export async function startServer(t: ExecutionContext) {
     return { node, credential: { key: pair.privatePem, cert: certificate } };
   };
   return {
-    ...{ site, store, clock, nodes, windows, listener, heard, reports, polls, orders, jobs },
+    ...{
+      site,
+      store,
+      clock,
+      nodes,
+      windows,
+      listener,
+      heard,
+      reports,
+      cancelled,
+      polls,
+      orders,
+      jobs,
+    },
     ...{ call, enrolled, knownNode },
   };
 }

@@ -11,6 +11,7 @@ import type { ImageManifest } from "#protocol/image.ts";
 import { runAgent, whyDropped } from "../../netinst/agent.ts";
 import type { Settings } from "../../netinst/settings.ts";
 import { install } from "../../netinst/steps/install.ts";
+import type { Power } from "../../netinst/steps/power.ts";
 import { macA, startServer } from "../agent/agent-peer.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import { compress, describeImage, recordConsole, serveImage, sha256 } from "./support.ts";
@@ -22,7 +23,12 @@ const taskId = "task_1" as TaskId;
 type Server = Awaited<ReturnType<typeof startServer>>;
 
 /** Starts an agent with a file as its disk; it stops with the test. */
-function startAgent(t: ExecutionContext, server: Server, more: Partial<Settings> = {}) {
+function startAgent(
+  t: ExecutionContext,
+  server: Server,
+  more: Partial<Settings> = {},
+  power?: Power,
+) {
   const directory = temporaryDirectory(t);
   const diskFile = join(directory, "disk");
   writeFileSync(diskFile, randomBytes(mebibyte));
@@ -53,7 +59,7 @@ function startAgent(t: ExecutionContext, server: Server, more: Partial<Settings>
       settings,
       console,
       install,
-      power: async (verb) => void powered.push(verb),
+      power: power ?? (async (verb) => void powered.push(verb)),
       paceMs: 5,
     },
     stop.signal,
@@ -185,6 +191,29 @@ test("an assignment signed by another key is refused", async (t) => {
   });
   await until(() => agent.console.lines.some((line) => line.includes("not signed by the pinned")));
   t.deepEqual(agent.powered, []);
+});
+
+test("a reboot that is cancelled while users are warned does not happen", async (t) => {
+  const server = await startServer(t);
+  const { id } = server.knownNode(macA);
+  server.windows.open(macA, "power-on");
+  server.orders.set(id, { action: "reboot", nodeId: id, taskId, epoch: 1, warnSeconds: 60 });
+  const token = server.windows.tokenFor(macA);
+  const ends: string[] = [];
+  const agent = startAgent(
+    t,
+    server,
+    token === undefined ? {} : { token },
+    async (_verb, warnSeconds, signal) => {
+      ends.push(`warned for ${warnSeconds} s`);
+      server.cancelled.add(taskId);
+      await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      ends.push("let go");
+      signal.throwIfAborted();
+    },
+  );
+  await until(() => agent.console.lines.some((line) => line.includes("reboot stopped")));
+  t.deepEqual(ends, ["warned for 60 s", "let go"]);
 });
 
 test("a netinst that hears no server restarts", async (t) => {
