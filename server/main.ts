@@ -30,7 +30,8 @@ import { type BootImages, startBootListener } from "./http/boot-listener.ts";
 import { createJobs, type Jobs } from "./job/jobs.ts";
 import { openQueue } from "./job/queue.ts";
 import { startRedis } from "./job/redis.ts";
-import { contains, createLeases } from "./lease/leases.ts";
+import { openLeaseFile } from "./lease/lease-file.ts";
+import { contains, createLeases, recordOf } from "./lease/leases.ts";
 import { createLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { interfaceAddress } from "./net/interfaces.ts";
@@ -84,7 +85,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const nodes = createNodes({ store, events, clock, log });
     const metrics = createMetrics({ store, nodes, events });
     closers.push(() => metrics.close());
-    const leases = createLeases({ store, clock, events });
+    const leaseFile = await openLeaseFile(
+      join(config.stateDirectory, "leases"),
+      store.leases.list().map(recordOf),
+    );
+    closers.push(() => leaseFile.close());
+    const leases = createLeases({ store, file: leaseFile, clock, events });
     const windows = createWindows({ store, clock, config, log });
     // A boot client nobody wrote into the rack file becomes a node of state "discovered".
     events.on("heard", (heard) => {

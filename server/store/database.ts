@@ -23,6 +23,8 @@ export interface Database {
   prepare(sql: string): Statement;
   /** Nested calls are part of the outer change; each undoes its own part when it throws. */
   transaction<T>(work: () => T): T;
+  /** Called when a change or a part of one was undone: what was remembered of it is wrong. */
+  onUndo(listener: () => void): void;
   close(): void;
 }
 
@@ -45,6 +47,7 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
     throw error;
   }
   let depth = 0;
+  const undoListeners: (() => void)[] = [];
   return {
     prepare(sql) {
       const statement = connection.prepare(sql);
@@ -79,11 +82,13 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
       } catch (error) {
         // A full disk may have ended the transaction already: then there is nothing left to undo.
         if (connection.isTransaction) connection.exec(undo);
+        for (const listener of undoListeners) listener();
         throw error;
       } finally {
         depth -= 1;
       }
     },
+    onUndo: (listener) => void undoListeners.push(listener),
     close: () => connection.close(),
   };
 }

@@ -99,54 +99,53 @@ function racksOf(database: Database): Store["racks"] {
   };
 }
 
+/** Every DHCP packet asks for them, so they are kept in memory; the table is read when that may be wrong. */
 function reservationsOf(database: Database): Store["reservations"] {
-  const byMac = database.prepare("SELECT body FROM reservations WHERE mac = ?");
-  const byAddress = database.prepare("SELECT body FROM reservations WHERE address = ?");
   const list = database.prepare("SELECT body FROM reservations ORDER BY rowid");
   const put = database.prepare(
     `INSERT INTO reservations (mac, address, body) VALUES (?, ?, ?)
      ON CONFLICT (mac) DO UPDATE SET address = excluded.address, body = excluded.body`,
   );
   const remove = database.prepare("DELETE FROM reservations WHERE mac = ?");
+  const readTable = () => {
+    const all = readAll<Reservation>(list.all());
+    return {
+      byMac: new Map(all.map((one) => [one.mac, one])),
+      byAddress: new Map(all.map((one) => [one.address, one])),
+    };
+  };
+  let known: ReturnType<typeof readTable> | undefined;
+  const inMemory = () => {
+    known ??= readTable();
+    return known;
+  };
+  database.onUndo(() => {
+    known = undefined;
+  });
   return {
-    byMac: (mac) => read<Reservation>(byMac.get(mac)),
-    byAddress: (address) => read<Reservation>(byAddress.get(address)),
-    list: () => readAll<Reservation>(list.all()),
+    byMac: (mac) => inMemory().byMac.get(mac),
+    byAddress: (address) => inMemory().byAddress.get(address),
+    list: () => [...inMemory().byMac.values()],
     put(reservation) {
-      const holder = read<Reservation>(byAddress.get(reservation.address));
+      const holder = inMemory().byAddress.get(reservation.address);
       if (holder && holder.mac !== reservation.mac) {
         throw new ConflictError(
           `${reservation.address} is reserved for ${holder.mac}, not for ${reservation.mac}`,
         );
       }
+      known = undefined;
       put.run(reservation.mac, reservation.address, JSON.stringify(reservation));
     },
-    delete: (mac) => void remove.run(mac),
+    delete(mac) {
+      known = undefined;
+      remove.run(mac);
+    },
   };
 }
 
 function leasesOf(database: Database): Store["leases"] {
-  const columns = "address, mac, state, until";
-  // A declined address keeps the name of who declined it; a lease in use comes before it.
-  const byMac = database.prepare(
-    `SELECT ${columns} FROM leases WHERE mac = ? ORDER BY state = 'declined', until DESC LIMIT 1`,
-  );
-  const byAddress = database.prepare(`SELECT ${columns} FROM leases WHERE address = ?`);
-  const list = database.prepare(`SELECT ${columns} FROM leases ORDER BY rowid`);
-  const put = database.prepare(
-    `INSERT INTO leases (${columns}) VALUES (?, ?, ?, ?) ON CONFLICT (address)
-     DO UPDATE SET mac = excluded.mac, state = excluded.state, until = excluded.until`,
-  );
-  const remove = database.prepare("DELETE FROM leases WHERE address = ?");
-  const fromRow = (row: Row) => ({ ...row }) as unknown as LeaseRow;
-  const one = (row: Row | undefined) => (row === undefined ? undefined : fromRow(row));
-  return {
-    byMac: (mac) => one(byMac.get(mac)),
-    byAddress: (address) => one(byAddress.get(address)),
-    list: () => list.all().map(fromRow),
-    put: (lease) => void put.run(lease.address, lease.mac, lease.state, Math.trunc(lease.until)),
-    delete: (address) => void remove.run(address),
-  };
+  const list = database.prepare("SELECT address, mac, state, until FROM leases ORDER BY rowid");
+  return { list: () => list.all().map((row) => ({ ...row }) as unknown as LeaseRow) };
 }
 
 function imagesOf(database: Database): Store["images"] {

@@ -108,12 +108,9 @@ export interface Store {
     put(reservation: Reservation): void;
     delete(mac: MacAddress): void;
   };
+  /** What versions before the lease file (lease/lease-file.ts) left: read once, when that is not there. */
   readonly leases: {
-    byMac(mac: MacAddress): LeaseRow | undefined;
-    byAddress(address: Ipv4Address): LeaseRow | undefined;
     list(): readonly LeaseRow[];
-    put(lease: LeaseRow): void;
-    delete(address: Ipv4Address): void;
   };
   readonly images: {
     get(digest: ImageDigest): Image | undefined;

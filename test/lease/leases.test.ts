@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import { fc, testProp } from "@fast-check/ava";
 import test from "ava";
 import { type MacAddress, parseMacAddress } from "#protocol/brand.ts";
 import { ConflictError, PoolExhaustedError } from "../../server/errors.ts";
+import { openLeaseFile } from "../../server/lease/lease-file.ts";
 import { createLeases } from "../../server/lease/leases.ts";
 import { ip, network, subnet, withoutPool } from "../support/network.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 
 const a = parseMacAddress("52:54:00:00:00:0a");
 const b = parseMacAddress("52:54:00:00:00:0b");
@@ -132,7 +135,7 @@ test("an offer nobody takes is free after a minute", (t) => {
 });
 
 test("a bound lease ends on time, is published and its row removed", (t) => {
-  const { leases, clock, published, store } = network();
+  const { leases, clock, published } = network();
   leases.offer(a, subnet);
   leases.bind(a, subnet, ip("10.77.0.100"));
   clock.advance(3_599_999);
@@ -140,7 +143,7 @@ test("a bound lease ends on time, is published and its row removed", (t) => {
   t.is(leases.list().length, 1);
   clock.advance(1);
   leases.expire();
-  t.is(store.leases.list().length, 0);
+  t.is(leases.list().length, 0);
   const states = published.map((event) => event.topic === "lease" && event.state);
   t.deepEqual(states, ["offered", "bound", "expired"]);
 });
@@ -192,12 +195,16 @@ test("a withdrawn offer is free, a bound lease is not withdrawn", (t) => {
   t.is(String(leases.addressOf(a)), "10.77.0.100");
 });
 
-test("what was promised is there after a restart", (t) => {
-  const { store, clock, events, leases } = network();
+test("what was promised is there after a restart", async (t) => {
+  const { store, clock, events } = network();
+  const path = join(temporaryDirectory(t), "leases");
+  const file = await openLeaseFile(path);
+  const leases = createLeases({ store, file, clock, events });
   leases.reserve({ mac: a, subnet });
   leases.offer(b, subnet);
-  leases.bind(b, subnet, ip("10.77.0.100"));
-  const again = createLeases({ store, clock, events });
+  await leases.committed(b);
+  await file.close();
+  const again = createLeases({ store, file: await openLeaseFile(path), clock, events });
   t.is(String(again.addressOf(a)), "10.77.0.10");
   t.is(String(again.bind(b, subnet, ip("10.77.0.100"))?.state), "bound");
 });

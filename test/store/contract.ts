@@ -159,21 +159,6 @@ export function storeContract(name: string, open: () => Store): void {
     t.is(store.reservations.list().length, 1);
   });
 
-  check("a lease in use is found before an address its client declined", (t, store) => {
-    const declined = parseIpv4Address("10.77.0.12");
-    store.leases.put({ address: declined, mac, state: "declined", until: at(900) });
-    store.leases.put({ address, mac, state: "bound", until: at(100) });
-    t.is(store.leases.byMac(mac)?.address, address);
-    t.deepEqual(store.leases.byAddress(declined), {
-      address: declined,
-      mac,
-      state: "declined",
-      until: at(900),
-    });
-    store.leases.delete(address);
-    t.is(store.leases.list().length, 1);
-  });
-
   check(
     "racks, images, users, tokens of the API and settings come back as they were put",
     (t, store) => {
