@@ -5,15 +5,22 @@
  * its own disk after an install is the server's doing, not a boot order's.
  *
  *   bios            pc,   SeaBIOS + iPXE's option ROM (Debian: ipxe-qemu)
- *   uefi-x64        q35,  OVMF's own PXE (no option ROM)
- *   uefi-arm64      virt, AAVMF's own PXE
+ *   uefi-x64        q35,  OVMF's own PXE or HTTP boot (no option ROM)
+ *   uefi-x64-secure the same with Secure Boot on and Microsoft's keys enrolled, as a PC is sold
+ *   uefi-arm64      virt, AAVMF's own PXE or HTTP boot
  *   raspberry-pi-3  raspi3b, started by the boot ROM simulator with what it fetched
  */
 
 import type { Architecture } from "#protocol/firmware.ts";
 import type { Accelerator } from "./kvm.ts";
 
-export const guestFirmwares = ["bios", "uefi-x64", "uefi-arm64", "raspberry-pi-3"] as const;
+export const guestFirmwares = [
+  "bios",
+  "uefi-x64",
+  "uefi-x64-secure",
+  "uefi-arm64",
+  "raspberry-pi-3",
+] as const;
 export type GuestFirmware = (typeof guestFirmwares)[number];
 
 export interface Guest {
@@ -24,6 +31,8 @@ export interface Guest {
   readonly memoryMiB: number;
   /** Sparse raw file. */
   readonly disk: string;
+  /** How a UEFI firmware boots from the network; default `pxe`. */
+  readonly networkBoot?: "pxe" | "http";
   /** Writable copy of the firmware's variables; UEFI only. */
   readonly variables?: string;
 }
@@ -36,14 +45,17 @@ export interface LoadedKernel {
   readonly commandLine: string;
 }
 
-/** Templates of the UEFI variable store, copied for each node. */
-export const variableTemplates = {
+/** Templates of the UEFI variable store, copied for each node; undefined: no UEFI. */
+export const variableTemplates: Readonly<Record<GuestFirmware, string | undefined>> = {
+  bios: undefined,
   "uefi-x64": "/usr/share/OVMF/OVMF_VARS_4M.fd",
+  "uefi-x64-secure": "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
   "uefi-arm64": "/usr/share/AAVMF/AAVMF_VARS.fd",
-} as const;
+  "raspberry-pi-3": undefined,
+};
 
 export function guestArchitecture(firmware: GuestFirmware): Architecture {
-  return firmware === "bios" || firmware === "uefi-x64" ? "amd64" : "arm64";
+  return firmware === "uefi-arm64" || firmware === "raspberry-pi-3" ? "arm64" : "amd64";
 }
 
 /**
@@ -89,6 +101,17 @@ export function qemuCommand(
           ...flash("/usr/share/OVMF/OVMF_CODE_4M.fd", guest),
         ],
       ];
+    case "uefi-x64-secure":
+      return [
+        "qemu-system-x86_64",
+        [
+          // Only code in system management mode may write the variables: else an OS could change the keys.
+          ...["-M", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"],
+          ...["-global", "ICH9-LPC.disable_s3=1"],
+          ...[...x86Cpu(accelerator), ...common, ...devices(",romfile=")],
+          ...flash("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", guest),
+        ],
+      ];
     case "uefi-arm64":
       return [
         "qemu-system-aarch64",
@@ -122,6 +145,9 @@ function flash(code: string, guest: Guest): string[] {
     ...["-drive", `if=pflash,unit=1,format=raw,file=${guest.variables ?? ""}`],
     // IPv6 PXE off, as a rack's set-up screen would have it: nothing answers there, and it costs a minute.
     ...["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"],
+    ...(guest.networkBoot === "http"
+      ? ["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]
+      : []),
   ];
 }
 

@@ -42,6 +42,8 @@ export interface VirtualRack {
 
 export interface VirtualRackOptions {
   readonly firmwares: readonly GuestFirmware[];
+  /** How the UEFI nodes boot from the network; default `pxe`. */
+  readonly networkBoot?: Guest["networkBoot"];
   readonly accelerator: Accelerator;
   /** Disks, logs, sockets, the server's state. Made if missing; keep its path below 60 characters. */
   readonly directory: string;
@@ -59,12 +61,14 @@ const diskOctets = 2 * 1024 ** 3; // QEMU's SD card wants a power of two
 const memoryMiB = {
   bios: 256, // the least a node may have
   "uefi-x64": 512,
+  "uefi-x64-secure": 512,
   "uefi-arm64": 512,
   "raspberry-pi-3": 1024,
 } as const;
 const places = {
   bios: { stack: "a", slot: "1", mac: "52:54:00:77:0a:01" },
   "uefi-x64": { stack: "a", slot: "2", mac: "52:54:00:77:0a:02" },
+  "uefi-x64-secure": { stack: "a", slot: "3", mac: "52:54:00:77:0a:03" },
   "uefi-arm64": { stack: "b", slot: "1", mac: "52:54:00:77:0b:01" },
   "raspberry-pi-3": { stack: "b", slot: "2", mac: "b8:27:eb:77:0b:02" },
 } as const;
@@ -73,7 +77,9 @@ export async function createVirtualRack(options: VirtualRackOptions): Promise<Vi
   const { directory, cleanup } = options;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const network = createNetwork("10.77.0.1/24", cleanup);
-  const nodes = options.firmwares.map((firmware) => makeNode(firmware, directory));
+  const nodes = options.firmwares.map((firmware) =>
+    makeNode(firmware, directory, options.networkBoot),
+  );
   const strip = await startQemuRack({
     guests: nodes.map((node) => node.guest),
     network,
@@ -109,14 +115,17 @@ export async function createVirtualRack(options: VirtualRackOptions): Promise<Vi
   };
 }
 
-function makeNode(firmware: GuestFirmware, directory: string): LabNode {
+function makeNode(
+  firmware: GuestFirmware,
+  directory: string,
+  networkBoot: Guest["networkBoot"],
+): LabNode {
   const { stack, slot, mac } = places[firmware];
   const outlet = `${stack}${slot}`;
   const disk = join(directory, `${outlet}.img`);
   writeFileSync(disk, "");
   truncateSync(disk, diskOctets);
-  const template =
-    firmware === "uefi-x64" || firmware === "uefi-arm64" ? variableTemplates[firmware] : undefined;
+  const template = variableTemplates[firmware];
   const variables = template && join(directory, `${outlet}.vars.fd`);
   if (template && variables) copyFileSync(template, variables);
   const guest: Guest = {
@@ -125,6 +134,7 @@ function makeNode(firmware: GuestFirmware, directory: string): LabNode {
     mac,
     memoryMiB: memoryMiB[firmware],
     disk,
+    ...(networkBoot && { networkBoot }),
     ...(variables !== undefined && { variables }),
   };
   return { outlet, stack, slot, hostname: `${rackName}-${stack}-${slot}`, guest };

@@ -23,6 +23,7 @@ export async function oneReadyNode(
   t: ExecutionContext,
   firmware: GuestFirmware,
   format: ImageFormat = "raw",
+  networkBoot: "pxe" | "http" = "pxe",
 ): Promise<Laboratory> {
   const cleanup = createCleanup((line) => t.log(line));
   t.teardown(() => cleanup.run());
@@ -35,6 +36,7 @@ export async function oneReadyNode(
   const rack = await createVirtualRack({
     ...prepared,
     firmwares: [firmware],
+    networkBoot,
     directory,
     adminPort: 8000,
     cleanup,
