@@ -13,11 +13,13 @@ import { rackRoutes } from "./routes/racks.ts";
 import { serverRoutes } from "./routes/server.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { taskRoutes } from "./routes/tasks.ts";
+import { timelineRoutes } from "./routes/timeline.ts";
 
 export const apiRoutes: readonly Route[] = [
   ...sessionRoutes,
   ...rackRoutes,
   ...nodeRoutes,
+  ...timelineRoutes,
   ...leaseRoutes,
   ...reservationRoutes,
   ...imageRoutes,

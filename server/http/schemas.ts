@@ -10,6 +10,7 @@ import { compressions, type Image, imageFormats } from "#protocol/image.ts";
 import { type Job, jobKinds, stages, type Task, taskStates } from "#protocol/job.ts";
 import { type Node, nodeStates } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
+import type { Finding } from "#protocol/timeline.ts";
 import type { AuditEntry, LeaseRow, Reservation } from "../store/store.ts";
 
 /** One of a closed list of words. */
@@ -133,6 +134,13 @@ export const auditSchema = Type.Object({
   detail: Type.Optional(text),
 });
 
+export const findingSchema = Type.Object({
+  code: text,
+  severity: oneOf(["problem", "hint", "ok"]),
+  text,
+  remedy: Type.Optional(text),
+});
+
 /** A page of a list; `next` is what to pass as `after`. */
 export function pageOf(item: TSchema): TSchema {
   return Type.Object({ items: Type.Array(item), next: Type.Optional(text) });
@@ -147,5 +155,6 @@ export const shapesFit: readonly [
   Fits<LeaseRow, typeof leaseSchema>,
   Fits<Reservation, typeof reservationSchema>,
   Fits<AuditEntry, typeof auditSchema>,
+  Fits<Finding, typeof findingSchema>,
   Rack["name"] extends string ? true : never,
-] = [true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true];

@@ -108,7 +108,8 @@ export interface StoredEvent {
 
 /**
  * What the time line of a node finds the event by: a MAC address, a node's id,
- * a slot (`rack/stack/slot`), or the address where no MAC address is known.
+ * a slot (`rack/stack/slot`), the address where no MAC address is known, or the
+ * interface.
  */
 export function subjectOf(event: DomainEvent): string | undefined {
   switch (event.topic) {
@@ -126,10 +127,11 @@ export function subjectOf(event: DomainEvent): string | undefined {
     case "boot-file":
     case "netconsole":
       return event.mac ?? event.address;
+    case "rogue-server":
+      return event.interface; // it concerns every node there
     case "job":
     case "task-log": // the log of its task has them
     case "learning":
-    case "rogue-server":
     case "alarm":
       return undefined;
   }

@@ -20,6 +20,7 @@ const table: Readonly<
   "delete-rack": ["admin", "/api/v1/racks/lab"],
   "list-nodes": ["viewer", "/api/v1/nodes"],
   "get-node": ["viewer", "/api/v1/nodes/node_a1"],
+  "get-node-timeline": ["viewer", "/api/v1/nodes/node_a1/timeline"],
   "update-node": ["operator", "/api/v1/nodes/node_a1", { name: "db-1" }],
   "approve-node": ["admin", "/api/v1/nodes/node_a1/approve"],
   "retire-node": ["admin", "/api/v1/nodes/node_a1/retire"],

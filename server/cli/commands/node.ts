@@ -1,6 +1,8 @@
 /** `marcoboot node …` */
 
+import type { Finding, Moment, Timeline } from "#protocol/timeline.ts";
 import { type Command, confirm, exitCodes, required, textOf, yesOption } from "../command.ts";
+import { clean } from "../output.ts";
 import { type Node, type Page, timeText } from "../shapes.ts";
 
 function slotText({ slot }: Node): string {
@@ -25,6 +27,34 @@ function describe(node: Node): string {
     ["image", node.image],
   ];
   return rows.map(([name, value]) => `${name.padEnd(13)} ${value ?? "-"}`).join("\n");
+}
+
+const marks: Readonly<Record<Finding["severity"], string>> = {
+  problem: "PROBLEM",
+  hint: "hint",
+  ok: "ok",
+};
+
+/** One finding, its remedy below it. */
+export function findingText({ severity, text, remedy }: Finding): string {
+  const first = `${marks[severity].padEnd(8)} ${clean(text)}`;
+  return remedy === undefined || severity === "ok"
+    ? first
+    : `${first}\n${" ".repeat(9)}-> ${clean(remedy)}`;
+}
+
+function momentText({ at, until, times, source, text, isFault }: Moment): string {
+  const again = times === 1 ? "" : ` (${times} times until ${timeText(until).slice(11)})`;
+  return `${timeText(at)}  ${isFault ? "!" : " "} ${source.padEnd(10)} ${clean(text)}${again}`;
+}
+
+function timelineText({ mac, name, findings, moments }: Timeline): string {
+  return [
+    name === undefined ? `${mac}, no node yet` : `${name} (${mac})`,
+    "",
+    ...findings.map(findingText),
+    ...(moments.length > 0 ? ["", ...moments.map(momentText)] : []),
+  ].join("\n");
 }
 
 export const nodeCommands: readonly Command[] = [
@@ -73,6 +103,28 @@ export const nodeCommands: readonly Command[] = [
       const name = required(positionals[0], "NODE");
       const node = (await client.get(`/api/v1/nodes/${encodeURIComponent(name)}`)) as Node;
       output.value(node, describe(node));
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "why",
+    about: "why a node is stuck: what was heard of it, and what that means",
+    positionals: ["NODE"],
+    options: {
+      hours: { type: "string", value: "HOURS", about: "how far back; default 24, at most 720" },
+      lines: { type: "string", value: "N", about: "newest lines of the time line; default 60" },
+    },
+    examples: ["marcoboot node why lab-a-1", "marcoboot node why dc:a6:32:01:36:c2 --hours 1"],
+    async run({ client, output, positionals, values }) {
+      const name = required(positionals[0], "NODE");
+      const query = new URLSearchParams({
+        hours: textOf(values, "hours") ?? "24",
+        limit: textOf(values, "lines") ?? "60",
+      });
+      const path = `/api/v1/nodes/${encodeURIComponent(name)}/timeline?${query}`;
+      const timeline = (await client.get(path)) as Timeline;
+      output.value(timeline, timelineText(timeline));
       return exitCodes.done;
     },
   },
