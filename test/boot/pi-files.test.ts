@@ -41,9 +41,20 @@ const pi4Sequence = [
   "-boot.img",
   "-boot.sig",
 ];
+/** A Pi 5 has its start.elf in the EEPROM (rpi-eeprom#687). */
+const pi5Sequence = [
+  "config.txt",
+  "cmdline.txt",
+  "kernel8.img",
+  "initrd.img",
+  "-kernel_2712.img",
+  "-bcm2712-rpi-5-b.dtb",
+  "-pieeprom.upd",
+];
 const boards = [
   [pi3, "raspberry-pi-3", undefined, pi3Sequence, ["", "57bee26d/", "b8-27-eb-be-e2-6d/"]],
   [pi4, "raspberry-pi-4", "9a4f01c2", pi4Sequence, ["", "9a4f01c2/", "dc-a6-32-01-36-c2/"]],
+  [pi4, "raspberry-pi-5", "9a4f01c2", pi5Sequence, ["", "9a4f01c2/", "dc-a6-32-01-36-c2/"]],
 ] as const;
 for (const [mac, firmware, serial, sequence, prefixes] of boards) {
   for (const prefix of prefixes) {
