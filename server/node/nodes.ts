@@ -173,7 +173,19 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     heard(client, address) {
       const known = store.nodes.byMac(client.mac);
       const facts = factsOf(client, known?.firmware, address);
-      if (known) return update(known.id, facts);
+      if (known) {
+        const conflict = whyAnother(known, client);
+        if (conflict !== undefined && !known.quarantined) {
+          events.publish({ topic: "alarm", text: `${known.name} (${known.mac}): ${conflict}` });
+        }
+        return update(known.id, {
+          ...facts,
+          // What was recorded first stays, until an admin approves the exchange.
+          ...(known.uuid !== undefined && { uuid: known.uuid }),
+          ...(known.serial !== undefined && { serial: known.serial }),
+          ...(conflict !== undefined && { quarantined: true, reason: conflict }),
+        });
+      }
       makeRoom();
       const node = create(client.mac, nameOfMac(client.mac), facts);
       strangers.add(node.id);
@@ -269,8 +281,8 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     },
 
     approve(id) {
-      // The serial number goes too: an exchanged board tells its own at the enrolment that follows.
-      const { reason: _, serial: __, hardware: ___, ...node } = existing(id);
+      // What identified the board goes too: an exchanged one tells its own at the enrolment that follows.
+      const { reason: _, serial: __, hardware: ___, uuid: ____, ...node } = existing(id);
       return save({ ...node, quarantined: false, updatedAt: clock.now() });
     },
   };
@@ -327,6 +339,43 @@ function factsOf(
 function isStranger({ state, slot, certificate, quarantined, name, mac }: Node): boolean {
   const unclaimed = state === "discovered" && !slot && certificate === undefined && !quarantined;
   return unclaimed && name === nameOfMac(mac);
+}
+
+/**
+ * Two computers with one MAC address, or another board in a known one's place: its disks
+ * may hold what nobody agreed to wipe. Undefined: it says what it said before, or nothing.
+ */
+function whyAnother(node: Node, { uuid, serial }: BootClient): string | undefined {
+  const because = (what: string, before: string, now: string) =>
+    `its firmware says ${what} ${now}, recorded is ${before}: two computers with one MAC address, or an exchanged board; approve it if it was exchanged on purpose`;
+  if (
+    uuid !== undefined &&
+    node.uuid !== undefined &&
+    ![uuid, node.uuid].some((one) => constantUuid.test(one)) &&
+    !isSameUuid(uuid, node.uuid)
+  ) {
+    return because("UUID", node.uuid, uuid);
+  }
+  if (serial !== undefined && node.serial !== undefined && !isSameSerial(serial, node.serial)) {
+    return because("serial number", node.serial, serial);
+  }
+  return undefined;
+}
+
+/** Firmwares disagree on the order of octets in the first three fields (RFC 4578 §2.3, SMBIOS 2.6). */
+function isSameUuid(a: string, b: string): boolean {
+  const turned = (text: string) =>
+    text.replace(/^(..)(..)(..)(..)-(..)(..)-(..)(..)-/, "$4$3$2$1-$6$5-$8$7-");
+  const [one, other] = [a.toLowerCase(), b.toLowerCase()];
+  return one === other || turned(one) === other;
+}
+
+/** A Raspberry Pi's ROM sends the low four octets of its serial, some EEPROMs in the other order. */
+function isSameSerial(sent: string, recorded: string): boolean {
+  const low = recorded.toLowerCase().slice(-8);
+  if (!/^[0-9a-f]{8}$/.test(low) || !/^[0-9a-f]{8}$/i.test(sent.slice(-8))) return true;
+  const octets = sent.toLowerCase().slice(-8);
+  return octets === low || octets.replace(/(..)(..)(..)(..)/, "$4$3$2$1") === low;
 }
 
 /** Another computer behind a known MAC address: its disks may hold what nobody agreed to wipe. */

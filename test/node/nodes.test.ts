@@ -92,6 +92,58 @@ test("a constant UUID is no identity", (t) => {
   t.is(nodes.heard({ ...client, uuid }).uuid, undefined);
 });
 
+const uuid = "11223344-5566-7788-99aa-bbccddeeff00";
+const clones = [
+  [
+    "A12: another UUID behind the MAC address holds the node",
+    { uuid },
+    { uuid: uuid.replace(/0$/, "1") },
+    true,
+  ],
+  [
+    "A12: another serial number holds the node",
+    { serial: "abcd1234" },
+    { serial: "abcd1235" },
+    true,
+  ],
+  [
+    "the UUID in the other order of octets is the same one",
+    { uuid },
+    { uuid: "44332211-6655-8877-99aa-bbccddeeff00" },
+    false,
+  ],
+  [
+    "the serial number in the other order of octets is the same one",
+    { serial: "abcd1234" },
+    { serial: "3412cdab" },
+    false,
+  ],
+  [
+    "a constant UUID contradicts nothing",
+    { uuid },
+    { uuid: "00000000-0000-0000-0000-000000000000" },
+    false,
+  ],
+  ["a firmware that tells no UUID contradicts nothing", { uuid }, {}, false],
+] as const;
+for (const [title, first, second, held] of clones) {
+  test(title, (t) => {
+    const { nodes } = createRig();
+    nodes.heard({ ...client, ...first });
+    const node = nodes.heard({ ...client, ...second });
+    t.like(node, { quarantined: held, ...first });
+  });
+}
+
+test("an exchanged board that an admin approves is known by its own identity from then on", (t) => {
+  const { nodes } = createRig();
+  nodes.heard({ ...client, uuid });
+  const other = uuid.replace(/0$/, "1");
+  const { id } = nodes.heard({ ...client, uuid: other });
+  nodes.approve(id);
+  t.like(nodes.heard({ ...client, uuid: other }), { quarantined: false, uuid: other });
+});
+
 test("learning gives a node its place and name, and it keeps its id", (t) => {
   const { nodes } = createRig();
   const { id } = nodes.heard(client);
