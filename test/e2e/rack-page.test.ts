@@ -126,6 +126,25 @@ test("a change on the server shows without reloading", async (t) => {
   t.pass();
 });
 
+test("a node's panel tells why it is stuck, and again when that changes", async (t) => {
+  const { page, server, complaints } = await open(t);
+  await signIn(page);
+  const { mac } = makeNode("a", "1");
+  server.store.nodes.put({ ...makeNode("a", "1"), connection: "offline" });
+  const ask = (outcome: string) =>
+    server.events.publish({ topic: "dhcp", mac, message: "discover", outcome, interface: "lo" });
+  ask("unknown-client");
+  await page.locator('[data-slot="lab/a/1"]').click();
+  const findings = page.getByRole("list", { name: "Diagnosis" });
+  await findings.getByText(/1 DISCOVER not answered: nobody knows/).waitFor();
+  ask("no-boot-file");
+  await findings.getByText(/there is nothing to boot/).waitFor();
+  await page.getByText("Time line", { exact: true }).click();
+  await page.getByText("DISCOVER: no answer (no-boot-file)").waitFor();
+  t.deepEqual(await axe(page), []);
+  t.deepEqual(complaints, []);
+});
+
 test("an install is asked for by typing the rack's name, and becomes a job", async (t) => {
   const { page, server } = await open(t);
   await signIn(page);

@@ -8,6 +8,7 @@ import { call } from "../api.ts";
 import { size } from "../state/activity.ts";
 import { stageText } from "../state/face.ts";
 import type { PageContext } from "./context.ts";
+import { NodeTimeline } from "./node-timeline.tsx";
 
 export function NodePanel({ context, canAct }: { context: PageContext; canAct: boolean }) {
   const { site, selection } = context;
@@ -30,6 +31,7 @@ export function NodePanel({ context, canAct }: { context: PageContext; canAct: b
           Approve
         </button>
       )}
+      <NodeTimeline node={node} context={context} />
       <Facts node={node} context={context} />
       {task && <TaskLog task={task} context={context} />}
     </section>

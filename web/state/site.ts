@@ -48,6 +48,8 @@ export interface Site {
   /** Nodes in no slot of any rack. */
   readonly unplaced: ReadonlySignal<readonly Node[]>;
   readonly lastEventId: ReadonlySignal<number>;
+  /** The event that came last. */
+  readonly news: ReadonlySignal<StoredEvent | undefined>;
   load(snapshot: Snapshot): void;
   apply(stored: StoredEvent): void;
 }
@@ -66,6 +68,7 @@ export function createSite(): Site {
   const learning = signal<string | undefined>(undefined);
   const logs = signal<ReadonlyMap<string, readonly string[]>>(new Map());
   const lastEventId = signal(0);
+  const news = signal<StoredEvent | undefined>(undefined);
 
   const bySlot = computed(
     () =>
@@ -110,6 +113,7 @@ export function createSite(): Site {
     learning,
     logs,
     lastEventId,
+    news,
     unplaced: computed(() => {
       const slots = new Set(
         racks.value.flatMap((rack) =>
@@ -147,8 +151,9 @@ export function createSite(): Site {
       lastEventId.value = stored.id;
       const change = changes[stored.event.topic] as ((event: DomainEvent) => void) | undefined;
       change?.(stored.event);
-      const news = activityOf(stored);
-      if (news) activity.value = [news, ...activity.value].slice(0, maxActivity);
+      const line = activityOf(stored);
+      if (line) activity.value = [line, ...activity.value].slice(0, maxActivity);
+      news.value = stored;
     },
   };
 }
