@@ -18,7 +18,9 @@ import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
 import { systemClock } from "./clock.ts";
 import { type Config, readConfig, type Subnet } from "./config.ts";
+import { mayBeProxy } from "./dhcp/mode.ts";
 import { startDhcp } from "./dhcp/server.ts";
+import { createSightings } from "./dhcp/sightings.ts";
 import { startDiscovery } from "./discovery/server.ts";
 import { openSite } from "./enrol/authority.ts";
 import { createLearning } from "./enrol/sequence.ts";
@@ -35,6 +37,7 @@ import { contains, createLeases, recordOf } from "./lease/leases.ts";
 import { createLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { interfaceAddress } from "./net/interfaces.ts";
+import { neighbourOf } from "./net/neighbour-table.ts";
 import { createNeighbours } from "./net/neighbours.ts";
 import { openDatagramSocket } from "./net/udp.ts";
 import { startNetconsole } from "./netconsole/server.ts";
@@ -91,6 +94,11 @@ export async function startServer(config: Config): Promise<RunningServer> {
     );
     closers.push(() => leaseFile.close());
     const leases = createLeases({ store, file: leaseFile, clock, events });
+    const sightings = config.subnets.some(mayBeProxy)
+      ? createSightings({ clock, neighbourOf })
+      : undefined;
+    // Where another server gives the addresses, its clients are known by what was seen of them.
+    const peers = { macOf: (one: Ipv4Address) => sightings?.macOf(one) ?? leases.macOf(one) };
     const windows = createWindows({ store, clock, config, log });
     // A boot client nobody wrote into the rack file becomes a node of state "discovered".
     events.on("heard", (heard) => {
@@ -121,7 +129,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const boot = createBoot({
       config,
       store,
-      leases,
+      leases: peers,
       windows,
       site,
       servers: segments.map(({ address, bootUrl }) => ({ address, httpUrl: bootUrl })),
@@ -156,7 +164,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         interfaceName,
         address,
         files: boot.files,
-        leases,
+        leases: peers,
         events,
         clock,
         log,
@@ -169,7 +177,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         images: imageSource(jobs, library),
         events,
         log,
-        leases,
+        leases: peers,
         clock,
         metrics: metrics.bootHttp,
       });
@@ -223,6 +231,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       clock,
       log,
       metrics: metrics.dhcp,
+      ...(sightings && { sightings }),
     });
     closers.push(() => dhcp.close());
     closers.push(clock.every(offlineCheck, () => nodes.markOffline()));

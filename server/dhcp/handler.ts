@@ -40,7 +40,7 @@ export function handlePacket(packet: DhcpPacket, context: HandlerContext): Decis
   if (packet.operation !== "request" || type === undefined) return silence("not-a-request");
   if (type === "offer" || type === "ack" || type === "nak") return silence("not-a-request");
   const mac = hardwareAddress(packet);
-  if (context.others?.isProbe(mac)) return silence("own-probe", mac);
+  if (context.others?.isProbe(mac)) return silence("own-probe"); // no client: without its address no event tells of it
   const asked = readMessage(packet, type, mac, context);
   if (typeof asked === "string") return silence(asked, mac);
   tellOfOther(asked, context);

@@ -7,7 +7,7 @@
  *   proxy          proxy
  *   off            off
  *   auto           listening -> (nobody heard) reservation or dynamic
- *                            -> (another DHCP server heard) proxy -> (silent for long) listening
+ *                            -> (another DHCP server heard) proxy -> (silent for long) serving again
  *
  * `auto` never fights: from the first word of another DHCP server on, it gives no
  * address, whatever it gave before. Pure but for the clock it is handed.
@@ -28,7 +28,7 @@ export interface Modes {
  * before they offer it (dnsmasq); a Raspberry Pi 3 gives up after 25 s.
  */
 export const listeningTime: Milliseconds = milliseconds(6_000);
-/** After this long without a word of the other server `auto` listens anew, and serves. */
+/** After this long without a word of the other server, though asked, `auto` serves again. */
 export const deferenceTime: Milliseconds = milliseconds(300_000);
 
 /** What mode `auto` rests on; all times monotonic. */
@@ -67,4 +67,9 @@ export const modesAsSet: Modes = {
 /** Whether its clients may need an answer without an address, on port 4011 too. */
 export function mayBeProxy({ mode }: Pick<Subnet, "mode">): boolean {
   return mode === "proxy" || mode === "auto";
+}
+
+/** Its addresses are ours to give: nobody else puts them on other nodes. */
+export function givesAddresses(mode: ServingMode | undefined): boolean {
+  return mode === "reservation" || mode === "dynamic";
 }

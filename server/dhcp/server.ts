@@ -17,14 +17,19 @@ import type { Admission } from "../lease/admission.ts";
 import { contains, type Leases, within } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
 import { interfaceAddress } from "../net/interfaces.ts";
+import { neighbourOf } from "../net/neighbour-table.ts";
 import type { Neighbour, Neighbours } from "../net/neighbours.ts";
 import { type DatagramSocket, openDatagramSocket, type Sender } from "../net/udp.ts";
 import { type MessageType, readMessageType, readOption } from "./codec/options.ts";
 import { type DhcpPacket, decodePacket, encodePacket } from "./codec/packet.ts";
 import type { Decision, HandlerContext } from "./decision.ts";
 import { limitedBroadcast, unspecified } from "./destination.ts";
+import { openDetector } from "./detector.ts";
 import { handlePacket } from "./handler.ts";
+import { givesAddresses, mayBeProxy } from "./mode.ts";
+import { openProxyPort } from "./proxy-port.ts";
 import { createRecent } from "./recent.ts";
+import type { Sightings } from "./sightings.ts";
 
 /** How often neighbour entries are written anew: the kernel drops them when a link goes down. */
 const neighbourPeriod: Milliseconds = milliseconds(60_000);
@@ -36,7 +41,10 @@ export interface DhcpMetrics {
 }
 
 export interface DhcpContext {
-  readonly config: Pick<Config, "subnets" | "dhcpPort" | "bootPort">;
+  readonly config: Pick<
+    Config,
+    "subnets" | "dhcpPort" | "bootPort" | "proxyPort" | "raspberryPiPrefixes"
+  >;
   readonly leases: Leases;
   readonly admission: Admission;
   readonly boot: Pick<Boot, "reply">;
@@ -45,6 +53,8 @@ export interface DhcpContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics?: DhcpMetrics;
+  /** Needed by TFTP and HTTP boot where a subnet may be in mode `proxy`. */
+  readonly sightings?: Sightings;
 }
 
 export interface DhcpServer {
@@ -59,31 +69,40 @@ export interface DhcpServer {
  */
 export async function startDhcp(context: DhcpContext): Promise<DhcpServer> {
   const counts: Record<string, number> = {};
+  const count = (interfaceName: string, outcome: string) => {
+    counts[outcome] = (counts[outcome] ?? 0) + 1;
+    context.metrics?.packet(interfaceName, outcome);
+  };
   const segments: Segment[] = [];
+  const opened: Opened[] = [];
   const close = async () => {
     for (const stop of stops) stop();
-    await Promise.all(segments.map(({ socket }) => socket.close()));
+    await Promise.all(opened.map((one) => one.close()));
   };
   const stops = [
     context.clock.every(expiryPeriod, () => context.leases.expire()),
-    context.clock.every(neighbourPeriod, () => void writeNeighbours(context)),
+    context.clock.every(neighbourPeriod, () => void writeNeighbours(segments, context)),
   ];
   try {
     for (const [interfaceName, subnets] of byInterface(context.config.subnets)) {
-      const segment = await openSegment(interfaceName, subnets, context);
+      if (subnets.every(({ mode }) => mode === "off")) continue;
+      const segment = await openSegment(interfaceName, subnets, { ...context, opened, count });
       segments.push(segment);
       segment.socket.onMessage((bytes, from) => {
         const outcome = receive(bytes, from, segment, context);
-        counts[outcome] = (counts[outcome] ?? 0) + 1;
-        context.metrics?.packet(interfaceName, outcome);
+        if (outcome !== "own-probe") count(interfaceName, outcome);
       });
     }
   } catch (error) {
     await close();
     throw error;
   }
-  await writeNeighbours(context);
+  await writeNeighbours(segments, context);
   return { counts: () => counts, close };
+}
+
+interface Opened {
+  close(): Promise<void>;
 }
 
 /** One interface with its socket. */
@@ -96,9 +115,13 @@ interface Segment {
 async function openSegment(
   interfaceName: string,
   subnets: readonly Subnet[],
-  context: DhcpContext,
+  context: DhcpContext & {
+    /** Whatever is opened is added at once, so that it is closed when the rest fails. */
+    readonly opened: Opened[];
+    readonly count: (interfaceName: string, outcome: string) => void;
+  },
 ): Promise<Segment> {
-  const { config, log } = context;
+  const { config, log, opened } = context;
   const address = interfaceAddress(interfaceName);
   const local = subnets.find((subnet) => contains(subnet, address));
   if (!local) {
@@ -117,20 +140,29 @@ async function openSegment(
     { interface: interfaceName, port: config.dhcpPort, broadcast: true },
     log,
   );
+  opened.push(socket);
   log.info({ interface: interfaceName, address, subnet: local.cidr }, "DHCP listens");
-  return {
-    interfaceName,
-    socket,
-    handler: {
-      subnets: [local, ...subnets.filter((subnet) => subnet !== local)],
-      server: { address, httpUrl: `http://${address}:${config.bootPort}` },
-      leases: context.leases,
-      admission: context.admission,
-      boot: context.boot,
-      events: context.events,
-      recent: createRecent(),
-    },
+  const here = { ...context, interfaceName, address };
+  const detector = await openDetector({ ...here, subnets, dhcpPort: config.dhcpPort, neighbourOf });
+  opened.push(detector);
+  const handler: HandlerContext = {
+    subnets: [local, ...subnets.filter((subnet) => subnet !== local)],
+    server: { address, httpUrl: `http://${address}:${config.bootPort}` },
+    leases: context.leases,
+    admission: context.admission,
+    boot: context.boot,
+    events: context.events,
+    recent: createRecent(),
+    modes: detector,
+    others: detector,
+    raspberryPiPrefixes: config.raspberryPiPrefixes,
+    ...(context.sightings && { sightings: context.sightings }),
   };
+  if (subnets.some(mayBeProxy)) {
+    const onOutcome = (outcome: string) => context.count(interfaceName, outcome);
+    opened.push(await openProxyPort({ ...here, port: config.proxyPort, handler, onOutcome }));
+  }
+  return { interfaceName, socket, handler };
 }
 
 /** The only place that catches what a packet causes. */
@@ -256,10 +288,16 @@ async function send(
   }
 }
 
-/** Entries for all reserved nodes of our interfaces, in one batch. Never rejects. */
-async function writeNeighbours({ leases, config, neighbours, log }: DhcpContext): Promise<void> {
+/** Entries for all reserved nodes where we give the addresses, in one batch. Never rejects. */
+async function writeNeighbours(
+  segments: readonly Segment[],
+  { leases, neighbours, log }: DhcpContext,
+): Promise<void> {
+  const served = segments.flatMap(({ handler }) =>
+    handler.subnets.filter((subnet) => givesAddresses(handler.modes?.of(subnet))),
+  );
   const entries = leases.reservations().flatMap(({ mac, address }): Neighbour[] => {
-    const subnet = config.subnets.find((one) => contains(one, address));
+    const subnet = served.find((one) => contains(one, address));
     return subnet ? [{ mac, address, interfaceName: subnet.interface }] : [];
   });
   try {

@@ -1,0 +1,33 @@
+/**
+ * The kernel's neighbour table, read: which hardware address answered for an IPv4
+ * address lately. neighbours.ts writes to it.
+ *
+ *   IP address       HW type     Flags       HW address            Mask     Device
+ *   10.77.0.150      0x1         0x2         52:54:00:00:00:01     *        eth1
+ */
+
+import { readFileSync } from "node:fs";
+import { type Ipv4Address, type MacAddress, parseMacAddress } from "#protocol/brand.ts";
+
+const table = "/proc/self/net/arp"; // also where /proc/net is hidden from a service
+const complete = 0x2; // ATF_COM: the neighbour has answered
+
+/** `undefined` for an address nobody answered for, and where the table cannot be read. */
+export function neighbourOf(address: Ipv4Address): MacAddress | undefined {
+  let text: string;
+  try {
+    text = readFileSync(table, "ascii");
+  } catch {
+    return undefined; // no /proc: then nobody is known
+  }
+  return findNeighbour(text, address);
+}
+
+export function findNeighbour(text: string, address: Ipv4Address): MacAddress | undefined {
+  for (const line of text.split("\n")) {
+    const [one, , flags, mac = ""] = line.split(/ +/);
+    if (one !== address || (Number(flags) & complete) === 0) continue;
+    return parseMacAddress(mac);
+  }
+  return undefined;
+}
