@@ -12,6 +12,7 @@ import { powerCommands } from "./commands/power.ts";
 import { rackCommands } from "./commands/rack.ts";
 import { serveCommands } from "./commands/serve.ts";
 import { sessionCommands } from "./commands/session.ts";
+import { simCommands } from "./commands/sim.ts";
 
 export const commands: readonly Command[] = [
   ...serveCommands,
@@ -25,4 +26,5 @@ export const commands: readonly Command[] = [
   ...leaseCommands,
   ...eventCommands,
   ...netinstCommands,
+  ...simCommands,
 ];
