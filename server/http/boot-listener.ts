@@ -25,6 +25,7 @@ import { ConfigurationError, NotFoundError, ProvisionError, UnauthorisedError } 
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import { type Connection, createConnections } from "./connections.ts";
+import { createFileSlices, type FileSlices } from "./file-slices.ts";
 import { type Sendable, sendFile } from "./send-file.ts";
 
 /** Time for a request's headers, and for all of it: requests here have no body. Looked after every second. */
@@ -86,6 +87,7 @@ export async function startBootListener(context: BootListenerContext): Promise<B
       context.log.debug({ address, reason }, "too many boot connections: one is closed");
     },
   );
+  const slices = createFileSlices();
   const connectionOf = new WeakMap<Socket, Connection>();
   const server = createServer(
     {
@@ -100,7 +102,7 @@ export async function startBootListener(context: BootListenerContext): Promise<B
         response.once("close", () => connections.setBusy(connection, false));
       }
       if (hasBody(request)) response.shouldKeepAlive = false; // nothing here reads one: it ends with the answer
-      void answer(context, request, response);
+      void answer(context, request, response, slices);
     },
   );
   server.headersTimeout = headersTimeoutMs;
@@ -161,6 +163,7 @@ async function answer(
   context: BootListenerContext,
   request: IncomingMessage,
   response: ServerResponse,
+  slices: FileSlices,
 ): Promise<void> {
   const name = nameOf(request);
   const address = peerOf(request); // now: a socket that was closed tells no address
@@ -170,7 +173,7 @@ async function answer(
       problem(response, request, { status: 405, title: `no ${request.method} here` });
       return;
     }
-    const sent = await sendFile(request, response, find(context, request, name));
+    const sent = await sendFile(request, response, find(context, request, name), slices);
     publish(context, request, { address, name, ...sent });
   } catch (error) {
     const known = error instanceof ProvisionError;

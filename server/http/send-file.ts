@@ -2,16 +2,18 @@
  * One file as an HTTP answer: GET and HEAD, conditions and one range (RFC 9110
  * §13, §14), from memory or from disk.
  *
- * From memory it goes out in large slices without a copy; from disk through two
- * buffers in turn, one being read while the other is sent, so that a hundred
- * slow clients cost a hundred times 512 KiB and not a hundred images.
+ * From memory it goes out in large slices without a copy; from disk in slices
+ * that all readers share, the next one being read while one is sent, so that a
+ * hundred slow clients cost a hundred times 512 KiB at most and not a hundred images.
  */
 
 import { type FileHandle, open } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { NotFoundError } from "../errors.ts";
+import type { FileSlices, OpenFile } from "./file-slices.ts";
 
-const sliceBytes = 256 * 1024;
+/** Of a file in memory: nothing is held for it, so fewer and larger is cheaper. */
+const memorySliceBytes = 1024 * 1024;
 
 export interface Sendable {
   readonly contentType: string;
@@ -43,12 +45,14 @@ export async function sendFile(
   request: IncomingMessage,
   response: ServerResponse,
   file: Sendable,
+  slices: FileSlices,
 ): Promise<Sent> {
   if ("bytes" in file.content) return send(request, response, file, memory(file.content.bytes));
   const handle = await openFile(file.content.path);
   try {
-    const { size } = await handle.stat();
-    return await send(request, response, file, disk(handle, size));
+    const { size, ino, mtimeMs } = await handle.stat();
+    const opened = { handle, size, version: `${ino}-${size}-${mtimeMs}` };
+    return await send(request, response, file, disk(opened, slices));
   } finally {
     await handle.close();
   }
@@ -79,7 +83,7 @@ export function parseRange(
 
 interface Source {
   readonly size: number;
-  /** Slices of at most 256 KiB. The one before the last given must have left when the next is asked for. */
+  /** Shared with other readers: never written to. */
   slices(range: ByteRange): AsyncIterable<Uint8Array>;
 }
 
@@ -189,30 +193,22 @@ function memory(bytes: Uint8Array): Source {
   return {
     size: bytes.length,
     async *slices({ first, last }) {
-      for (let at = first; at <= last; at += sliceBytes) {
-        yield bytes.subarray(at, Math.min(at + sliceBytes, last + 1));
+      for (let at = first; at <= last; at += memorySliceBytes) {
+        yield bytes.subarray(at, Math.min(at + memorySliceBytes, last + 1));
       }
     },
   };
 }
 
-function disk(handle: FileHandle, size: number): Source {
+function disk(file: OpenFile, slices: FileSlices): Source {
   return {
-    size,
+    size: file.size,
     async *slices({ first, last }) {
-      const bufferBytes = Math.min(sliceBytes, last + 1 - first);
-      let [filling, sending] = [
-        Buffer.allocUnsafeSlow(bufferBytes),
-        Buffer.allocUnsafeSlow(bufferBytes),
-      ];
       for (let at = first; at <= last; ) {
-        const buffer = filling;
-        [filling, sending] = [sending, filling];
-        const wanted = Math.min(buffer.length, last + 1 - at);
-        const { bytesRead } = await handle.read(buffer, 0, wanted, at);
-        if (bytesRead === 0) return; // the file became shorter
-        yield buffer.subarray(0, bytesRead);
-        at += bytesRead;
+        const slice = (await slices.read(file, at)).subarray(0, last + 1 - at);
+        if (slice.length === 0) return; // the file became shorter
+        yield slice;
+        at += slice.length;
       }
     },
   };

@@ -4,6 +4,7 @@ import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { fc, testProp } from "@fast-check/ava";
 import test, { type ExecutionContext } from "ava";
+import { createFileSlices } from "../../server/http/file-slices.ts";
 import { type ByteRange, parseRange, type Sent, sendFile } from "../../server/http/send-file.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
@@ -58,13 +59,14 @@ async function serving(t: ExecutionContext, from: "memory" | "disk"): Promise<Se
   const path = join(temporaryDirectory(t), "file");
   writeFileSync(path, content);
   const sent: Promise<Sent>[] = [];
+  const slices = createFileSlices();
   const server = createServer((request, response) => {
     const file = {
       contentType: "application/octet-stream",
       etag,
       content: from === "disk" ? { path } : { bytes: content },
     };
-    sent.push(sendFile(request, response, file));
+    sent.push(sendFile(request, response, file, slices));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => {
