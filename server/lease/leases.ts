@@ -475,7 +475,8 @@ export function createLeases({ store, file, clock, events, excluded = [] }: Leas
       link(promise({ address, mac: seen, state: "declined", until }, declineHold, undefined));
       publish(row?.mac ?? seen, address, "declined");
     },
-    committed: (mac) => commits.committed(mac === undefined ? undefined : byMac.get(mac)?.commit),
+    committed: (mac) =>
+      commits.committed(mac === undefined ? undefined : (byMac.get(mac)?.commit ?? 0)),
   };
 }
 
