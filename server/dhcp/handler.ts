@@ -23,7 +23,7 @@ import type { BootReply } from "../boot/profile.ts";
 import { contains } from "../lease/leases.ts";
 import type { Reservation } from "../store/store.ts";
 import { type Asked, bootReply, isElsewhere, publishHeard, readMessage } from "./asked.ts";
-import { hardwareAddress, isBoundByOffer, takesRepliesToOthers } from "./client.ts";
+import { hardwareAddress, isBootClient, isBoundByOffer, takesRepliesToOthers } from "./client.ts";
 import { type MessageType, readMessageType, readOption } from "./codec/options.ts";
 import type { DhcpPacket } from "./codec/packet.ts";
 import { type Decision, type HandlerContext, silence } from "./decision.ts";
@@ -95,10 +95,22 @@ function discover(asked: Asked, context: HandlerContext): Decision {
   if (boot === "none") return silence("no-boot-file", mac);
 
   const wish = readOption(packet.options, "requestedAddress");
-  const offered = context.leases.offer(mac, subnet, wish);
+  const offered = context.leases.offer(mac, subnet, wish, clientIdentity(asked));
   if (!offered) return silence("no-address", mac);
   if (isBoundByOffer(client)) context.leases.bind(mac, subnet, offered.address);
   return reply("offer", asked, offered.address, boot, context);
+}
+
+const longestIdentity = 255; // octets; a longer one is nobody's, and would be kept on disk
+
+/**
+ * Option 61 of a client that keeps its lease by it (RFC 4361). Firmware, iPXE and the
+ * OS of one node send different ones, so what boots goes by its hardware address.
+ */
+function clientIdentity({ client, packet }: Asked): string | undefined {
+  const value = readOption(packet.options, "clientIdentifier");
+  if (!value || value.length === 0 || value.length > longestIdentity) return undefined;
+  return isBootClient(client) ? undefined : value.toHex();
 }
 
 function mayHaveAddress(

@@ -717,3 +717,27 @@ test("a board prefix of the settings makes a Raspberry Pi of a BIOS PC", (t) => 
   handlePacket(packet, context);
   t.like(context.recent.get(node)?.client, { firmware: "raspberry-pi-5", byOui: true });
 });
+
+test("an OS keeps its address by its client identifier when its network card is changed", (t) => {
+  const { context } = world({ subnets: [subnet] });
+  const identity = option("clientIdentifier", hex("ff 00000001 0001 2b1e5aa9 525400000001"));
+  const before = message("discover", { options: [identity] });
+  const first = answered(handlePacket(before, context)).packet.yiaddr;
+  handlePacket(from("request", { options: [identity, names(own), asks(first)] }), context);
+  handlePacket(message("discover", { mac: "52:54:00:00:00:08" }), context);
+  const after = message("discover", { mac: "52:54:00:00:00:09", options: [identity] });
+  t.is(outcome(handlePacket(after, context)), `offer ${first}`);
+});
+
+test("what boots goes by its hardware address, whatever identifier it sends", (t) => {
+  const { context } = world({ subnets: [subnet] });
+  const identity = option("clientIdentifier", hex("00 01020304"));
+  const rom = fixture("ovmf-x64-pxe", "DISCOVER");
+  const offers = ["52:54:00:00:00:21", "52:54:00:00:00:22"].map((one) => {
+    const chaddr = new Uint8Array(16);
+    chaddr.set(hex(one.replaceAll(":", "")));
+    const packet = { ...rom, chaddr, options: new Map([...rom.options, identity]) };
+    return outcome(handlePacket(packet, context));
+  });
+  t.deepEqual(offers, ["offer 10.77.0.100", "offer 10.77.0.101"]);
+});
