@@ -20,6 +20,12 @@ const rackArm64 = ["qemu-system-arm", "qemu-efi-aarch64"];
 /** Independent DHCP and TFTP clients, packet tools, and a browser for the page. */
 const peers = ["busybox-static", "udhcpc", "tftp-hpa", "nftables", "tcpdump", "chromium"];
 
+/** The servers `npm run bench` compares ours with, and what measures them. */
+export const benchPackages = [
+  ...["redis-server", "iproute2", "nftables", "kea-dhcp4-server", "kea-admin", "dnsmasq-base"],
+  ...["tftpd-hpa", "nginx-light"],
+];
+
 export function packagesFor(
   purpose: Purpose,
   architectures: readonly Architecture[],

@@ -1,0 +1,21 @@
+/** The file all contenders serve: bytes nobody can compress or guess, of a boot file's size. */
+
+import { createHash } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** One of the names our server's table has. */
+export const bootFileName = "ipxe-x64.efi";
+/** A kernel with its first stage; no multiple of any block, so the last one is short. */
+export const bootFileBytes = 8 * 1024 * 1024 + 11;
+
+/** Makes `<directory>/<bootFileName>`, a directory that a peer can serve as it is. */
+export function writeBootFile(directory: string, bytes = bootFileBytes): string {
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  const blocks = Array.from({ length: Math.ceil(bytes / 64) }, (_, index) =>
+    createHash("sha512").update(String(index)).digest(),
+  );
+  const path = join(directory, bootFileName);
+  writeFileSync(path, Buffer.concat(blocks).subarray(0, bytes), { mode: 0o644 });
+  return path;
+}

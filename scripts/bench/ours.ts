@@ -1,0 +1,60 @@
+/**
+ * Our server as a whole: `marcoboot serve` with its journal, its Redis, its HTTP and
+ * agent listeners, as a user runs it. Nothing is switched off for the bench; its log says
+ * warnings only, as that of every peer.
+ */
+
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { loaderAddress, serverInterface } from "./arena.ts";
+import type { Contender } from "./contender.ts";
+import { bootFileName } from "./content.ts";
+
+export const bootPort = 8080;
+const adminPort = 8000;
+
+/**
+ * @param content - the file every contender serves; a loader of ours, so it needs no netinst
+ * @param checkout - where the server's sources are
+ */
+export function marcoboot(content: string, checkout: string): Contender {
+  return {
+    name: "marcoboot",
+    command(directory) {
+      const loadersDirectory = join(directory, "loaders");
+      mkdirSync(loadersDirectory);
+      copyFileSync(content, join(loadersDirectory, bootFileName));
+      const config = join(directory, "marcoboot.yaml");
+      writeFileSync(
+        config,
+        JSON.stringify({
+          stateDirectory: join(directory, "state"),
+          netinstDirectory: join(directory, "netinst"),
+          loadersDirectory,
+          logLevel: "warn",
+          bootPort,
+          adminPort,
+          subnets: [
+            {
+              cidr: "10.64.0.0/12",
+              interface: serverInterface,
+              reserved: ["10.64.0.10", "10.64.0.99"],
+              pool: ["10.64.1.0", "10.67.255.255"],
+              relays: [loaderAddress],
+            },
+          ],
+        }),
+      );
+      return {
+        program: process.execPath,
+        args: [join(checkout, "server", "cli", "main.ts"), "serve", "--config", config],
+        ready: [
+          { protocol: "udp", port: 67 },
+          { protocol: "udp", port: 69 },
+          { protocol: "tcp", port: bootPort },
+          { protocol: "tcp", port: adminPort },
+        ],
+      };
+    },
+  };
+}
