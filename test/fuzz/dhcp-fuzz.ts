@@ -30,6 +30,7 @@ import { openSqliteStore } from "../../server/store/sqlite.ts";
 import { corpus, pi3Discover, pi4Discover } from "../support/dhcp.ts";
 import { createFakeClock, type FakeClock } from "../support/fake-clock.ts";
 import { ip, mac, subnet } from "../support/network.ts";
+import { createRandom, type Random } from "../support/random.ts";
 
 export interface FuzzReport {
   readonly tried: number;
@@ -201,25 +202,6 @@ function judge(
 
 function clientAddress(random: Random): Ipv4Address {
   return ipv4FromNumber(0x0a4d_0000 + random.below(256));
-}
-
-interface Random {
-  /** 0 <= result < limit */
-  below(limit: number): number;
-}
-
-/** Marsaglia's xorshift with 32 bits: enough to be different, and the same again. */
-function createRandom(seed: number): Random {
-  let state = seed >>> 0 || 1;
-  return {
-    below(limit) {
-      state ^= state << 13;
-      state ^= state >>> 17;
-      state ^= state << 5;
-      state >>>= 0;
-      return state % limit;
-    },
-  };
 }
 
 function makePacket(random: Random, seeds: readonly Uint8Array[]): Uint8Array {
