@@ -172,6 +172,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       closers.push(() => tftp.close());
       const http = await startBootListener({
         config,
+        interfaceName,
         address,
         files: boot.files,
         images: imageSource(jobs, library),
@@ -184,6 +185,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       closers.push(() => http.close());
       const agents = await startAgentListener({
         config,
+        interfaceName,
         address,
         site,
         nodes,

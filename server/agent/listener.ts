@@ -37,6 +37,7 @@ import { checkInput } from "../http/check.ts";
 import { problems } from "../http/problem.ts";
 import type { Jobs } from "../job/jobs.ts";
 import type { Log } from "../log.ts";
+import { listenOn } from "../net/listen.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
 import { createTokenBuckets } from "../token-bucket.ts";
@@ -69,6 +70,8 @@ const closeGrace = milliseconds(1000);
 export interface AgentListenerContext {
   readonly config: Pick<Config, "agentPort">;
   readonly address: Ipv4Address;
+  /** Only what comes in there is heard; absent: whatever reaches the address. */
+  readonly interfaceName?: string;
   readonly site: Site;
   readonly nodes: Pick<Nodes, "get" | "byMac" | "heard" | "enrolled" | "checkIn" | "quarantine">;
   readonly jobs: Pick<Jobs, "report" | "waitForAssignment">;
@@ -86,7 +89,7 @@ export interface AgentListener {
 }
 
 export async function startAgentListener(context: AgentListenerContext): Promise<AgentListener> {
-  const { config, address, site, clock, log } = context;
+  const { config, address, interfaceName, site, clock, log } = context;
   const closing = new AbortController();
   const application = new Koa();
   application.silent = true; // koa would print to the console
@@ -112,12 +115,8 @@ export async function startAgentListener(context: AgentListenerContext): Promise
   server.on("tlsClientError", (error, socket) =>
     log.debug({ from: socket.remoteAddress, reason: error.message }, "TLS handshake refused"),
   );
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(config.agentPort, address, resolve);
-  });
-  const bound = server.address();
-  const port = typeof bound === "object" && bound !== null ? bound.port : config.agentPort;
+  const where = { interface: interfaceName, address, port: config.agentPort };
+  const port = await listenOn(server, where, log);
   log.info({ address, port }, "agent listener started");
 
   return {

@@ -9,7 +9,7 @@
  * (RFC 9457), which firmware ignores and a person with curl can read.
  */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import {
   type ImageDigest,
@@ -21,9 +21,10 @@ import {
 import type { BootFiles } from "../boot/file.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { ConfigurationError, NotFoundError, ProvisionError, UnauthorisedError } from "../errors.ts";
+import { NotFoundError, ProvisionError, UnauthorisedError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
+import { listenOn } from "../net/listen.ts";
 import { type Connection, createConnections } from "./connections.ts";
 import { createFileSlices, type FileSlices } from "./file-slices.ts";
 import { type Sendable, sendFile } from "./send-file.ts";
@@ -52,6 +53,8 @@ export interface BootImages {
 export interface BootListenerContext {
   readonly config: Pick<Config, "bootPort" | "bootHttp">;
   readonly address: Ipv4Address;
+  /** Only what comes in there is heard; absent: whatever reaches the address. */
+  readonly interfaceName?: string;
   readonly files: BootFiles;
   readonly images: BootImages;
   readonly events: Pick<EventBus, "publish">;
@@ -117,10 +120,12 @@ export async function startBootListener(context: BootListenerContext): Promise<B
     connections.add(connection);
     socket.once("close", () => connections.remove(connection));
   });
-  await listen(server, context);
-  const bound = server.address();
+  const { config, address, interfaceName, log } = context;
+  const where = { interface: interfaceName, address, port: config.bootPort };
+  const port = await listenOn(server, where, log);
+  server.on("error", (error) => log.warn({ err: error }, "boot listener failed"));
   return {
-    port: typeof bound === "object" && bound ? bound.port : context.config.bootPort,
+    port,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -141,21 +146,6 @@ function connectionAt(socket: Socket): Connection {
 function hasBody({ headers }: IncomingMessage): boolean {
   const length = headers["content-length"];
   return headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0");
-}
-
-function listen(server: Server, { config, address, log }: BootListenerContext): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) => {
-      if (cause.code !== "EADDRINUSE") return reject(cause);
-      const where = `TCP port ${config.bootPort} on ${address}`;
-      reject(new ConfigurationError(`${where} is taken by another program`, { cause }));
-    });
-    server.listen(config.bootPort, address, () => {
-      server.removeAllListeners("error");
-      server.on("error", (error) => log.warn({ err: error }, "boot listener failed"));
-      resolve();
-    });
-  });
 }
 
 /** The only catch: what a file or an image refused becomes a problem document. */

@@ -1,20 +1,12 @@
 /**
- * A UDP socket that belongs to one interface, made with four calls to the C
- * library because `dgram` has no SO_BINDTODEVICE.
+ * A socket that belongs to one interface, made with four calls to the C
+ * library because neither `dgram` nor `net` has SO_BINDTODEVICE.
  *
  * Such a socket hears only its own interface's packets, and a datagram to
  * 255.255.255.255 leaves by that interface without any route (socket(7)).
  */
 
-/** Linux's numbers (asm-generic/socket.h, bits/socket.h): equal on amd64 and arm64. */
-const linux = {
-  internet: 2, // AF_INET
-  datagram: 2, // SOCK_DGRAM
-  closeOnExec: 0o2000000, // SOCK_CLOEXEC
-  socketLevel: 1, // SOL_SOCKET
-  reuseAddress: 2, // SO_REUSEADDR
-  bindToDevice: 25, // SO_BINDTODEVICE
-} as const;
+import { type CLibrary, linux, loadCLibrary } from "./c-library.ts";
 
 export interface DeviceBinding {
   readonly interface: string;
@@ -22,6 +14,8 @@ export interface DeviceBinding {
   readonly address: string;
   readonly port: number;
   readonly reuse: boolean;
+  /** TCP, not UDP: for a listener. */
+  readonly stream?: boolean;
 }
 
 /** A call of the C library said no; `errno` as the kernel numbers it. */
@@ -35,29 +29,16 @@ export class SystemCallError extends Error {
   }
 }
 
-interface CLibrary {
-  socket(domain: number, type: number, protocol: number): number;
-  setsockopt(fd: number, level: number, name: number, value: Uint8Array, size: number): number;
-  bind(fd: number, address: Uint8Array, size: number): number;
-  close(fd: number): number;
-  errno(): number;
-}
-
-let loaded: Promise<CLibrary> | undefined;
-
 /**
  * Opens and binds the socket; the caller owns the descriptor.
  *
  * @throws SystemCallError with the name of the call; any error of koffi when it cannot be loaded.
  */
 export async function openDeviceSocket(binding: DeviceBinding): Promise<number> {
-  loaded ??= loadCLibrary();
-  const c = await loaded;
-  const check = (call: string, result: number) => {
-    if (result < 0) throw new SystemCallError(call, c.errno());
-    return result;
-  };
-  const fd = check("socket", c.socket(linux.internet, linux.datagram | linux.closeOnExec, 0));
+  const c = await loadCLibrary();
+  const check = (call: string, result: number) => checked(c, call, result);
+  const type = binding.stream ? linux.stream : linux.datagram;
+  const fd = check("socket", c.socket(linux.internet, type | linux.closeOnExec, 0));
   try {
     const device = Buffer.from(`${binding.interface}\0`);
     check(
@@ -82,24 +63,44 @@ export async function openDeviceSocket(binding: DeviceBinding): Promise<number> 
 
 /** For a descriptor that nobody took over. */
 export async function closeDeviceSocket(fd: number): Promise<void> {
-  (await loaded)?.close(fd);
+  (await loadCLibrary()).close(fd);
 }
 
-async function loadCLibrary(): Promise<CLibrary> {
-  const { default: koffi } = await import("koffi");
-  const library = koffi.load(null); // the C library Node itself is linked with
-  return {
-    socket: library.func("int socket(int, int, int)"),
-    setsockopt: library.func("int setsockopt(int, int, int, const void *, uint32_t)"),
-    bind: library.func("int bind(int, const void *, uint32_t)"),
-    close: library.func("int close(int)"),
-    errno: () => koffi.errno(),
-  };
+/** The local port, also when the kernel chose it. */
+export async function devicePort(fd: number): Promise<number> {
+  const c = await loadCLibrary();
+  const address = Buffer.alloc(addressOctets);
+  const size = Buffer.from(Uint32Array.of(addressOctets).buffer);
+  checked(c, "getsockname", c.getsockname(fd, address, size));
+  return address.readUInt16BE(2);
+}
+
+const bufferOctets = 4 * 1024 * 1024;
+
+/**
+ * Room for the datagrams of a whole rack, and a send that waits for a slow
+ * interface, but not for ever. The kernel gives less without CAP_NET_ADMIN.
+ */
+export async function enlargeBuffers(fd: number): Promise<void> {
+  const c = await loadCLibrary();
+  const size = Buffer.from(Int32Array.of(bufferOctets).buffer);
+  const set = (name: number) => c.setsockopt(fd, linux.socketLevel, name, size, 4) === 0;
+  void (set(linux.sendBufferForce) || set(linux.sendBuffer));
+  void (set(linux.receiveBufferForce) || set(linux.receiveBuffer));
+  const limit = Buffer.from(BigInt64Array.of(0n, 200_000n).buffer); // struct timeval: 200 ms
+  c.setsockopt(fd, linux.socketLevel, linux.sendTimeout, limit, limit.length);
+}
+
+const addressOctets = 16;
+
+function checked(c: CLibrary, call: string, result: number): number {
+  if (result < 0) throw new SystemCallError(call, c.errno());
+  return result;
 }
 
 /** struct sockaddr_in: family in the machine's order, port and address in network order, 8 zeros. */
 function socketAddress(address: string, port: number): Uint8Array {
-  const out = Buffer.alloc(16);
+  const out = Buffer.alloc(addressOctets);
   out.writeUInt16LE(linux.internet, 0); // both architectures served are little-endian
   out.writeUInt16BE(port, 2);
   out.set(address.split(".").map(Number), 4);
