@@ -136,7 +136,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
       log,
     });
-    const neighbours = createNeighbours();
+    const neighbours = await createNeighbours();
+    closers.push(() => neighbours.close());
 
     const redis = config.redisUrl
       ? { url: config.redisUrl, close: async () => undefined }

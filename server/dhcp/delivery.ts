@@ -4,7 +4,7 @@
  * wrong is logged, as the client asks again.
  */
 
-import type { Ipv4Address } from "#protocol/brand.ts";
+import { type Ipv4Address, unreachable } from "#protocol/brand.ts";
 import type { Clock } from "../clock.ts";
 import type { Leases } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
@@ -49,8 +49,8 @@ export async function openDelivery(
     );
   }
   const sendNow = (reply: Reply): void => {
-    if (!reply.delay) return transmit(reply, frames, context);
-    void clock.sleep(reply.delay).then(() => transmit(reply, frames, context));
+    if (reply.delay) void clock.sleep(reply.delay).then(() => transmit(reply, frames, context));
+    else transmit(reply, frames, context);
   };
   const withhold = (error: unknown, reply: Reply): void => {
     context.count(interfaceName, "not-durable");
@@ -58,7 +58,10 @@ export async function openDelivery(
   };
   return {
     send(reply) {
-      if (reply.type === "nak") return sendNow(reply); // it promises nothing
+      if (reply.type === "nak") {
+        sendNow(reply); // it promises nothing
+        return;
+      }
       leases.committed(reply.mac).then(
         () => sendNow(reply),
         (error: unknown) => withhold(error, reply),
@@ -75,12 +78,15 @@ function transmit(reply: Reply, frames: FrameSender | undefined, context: Delive
   const clientPort = dhcpPort + 1;
   switch (destination.kind) {
     case "relay":
-      return socket.send(payload, dhcpPort, destination.address);
+      socket.send(payload, dhcpPort, destination.address);
+      break;
     case "unicast":
-      return socket.send(payload, clientPort, destination.address);
+      socket.send(payload, clientPort, destination.address);
+      break;
     case "broadcast":
       if (packet.yiaddr !== unspecified) enter(reply, packet.yiaddr, context);
-      return socket.send(payload, clientPort, destination.address);
+      socket.send(payload, clientPort, destination.address);
+      break;
     case "neighbour": {
       const { address, mac, fallback } = destination;
       const isEntered = enter(reply, address, context);
@@ -93,15 +99,19 @@ function transmit(reply: Reply, frames: FrameSender | undefined, context: Delive
       };
       if (frames?.send(datagram, mac)) return;
       if (isEntered || enter(reply, address, context, "always")) {
-        return socket.send(payload, clientPort, address);
+        socket.send(payload, clientPort, address);
+      } else if (fallback === "broadcast") {
+        socket.send(payload, clientPort, limitedBroadcast);
+      } else {
+        context.log.error(
+          { interface: context.interfaceName, mac },
+          "no neighbour entry, so this Raspberry Pi cannot be answered",
+        );
       }
-      if (fallback === "broadcast") return socket.send(payload, clientPort, limitedBroadcast);
-      const { interfaceName } = context;
-      context.log.error(
-        { interface: interfaceName, mac },
-        "no neighbour entry, so this Raspberry Pi cannot be answered",
-      );
+      break;
     }
+    default:
+      unreachable(destination);
   }
 }
 
@@ -120,8 +130,7 @@ function enter(
 ): boolean {
   const neighbour = { address, mac, interfaceName };
   const isPi = destination.kind === "neighbour" && destination.fallback === "silence";
-  const isNeeded =
-    who === "always" || isPi || leases.reservationOf(mac)?.address === address;
+  const isNeeded = who === "always" || isPi || leases.reservationOf(mac)?.address === address;
   try {
     if (isNeeded) neighbours.set(neighbour);
     else neighbours.correct(neighbour);

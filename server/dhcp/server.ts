@@ -21,11 +21,13 @@ import { neighbourOf } from "../net/neighbour-table.ts";
 import type { Neighbour, Neighbours } from "../net/neighbours.ts";
 import { type DatagramSocket, openDatagramSocket, type Sender } from "../net/udp.ts";
 import { type MessageType, readMessageType, readOption } from "./codec/options.ts";
-import { type DhcpPacket, decodePacket, encodePacket } from "./codec/packet.ts";
+import { type DhcpPacket, decodePacket } from "./codec/packet.ts";
 import type { Decision, HandlerContext } from "./decision.ts";
-import { limitedBroadcast, unspecified } from "./destination.ts";
+import { type Delivery, openDelivery } from "./delivery.ts";
+import { unspecified } from "./destination.ts";
 import { openDetector } from "./detector.ts";
 import { handlePacket } from "./handler.ts";
+import { createIntake } from "./intake.ts";
 import { givesAddresses, mayBeProxy } from "./mode.ts";
 import { openProxyPort } from "./proxy-port.ts";
 import { createRecent } from "./recent.ts";
@@ -81,23 +83,20 @@ export async function startDhcp(context: DhcpContext): Promise<DhcpServer> {
   };
   const stops = [
     context.clock.every(expiryPeriod, () => context.leases.expire()),
-    context.clock.every(neighbourPeriod, () => void writeNeighbours(segments, context)),
+    context.clock.every(neighbourPeriod, () => writeNeighbours(segments, context)),
   ];
   try {
     for (const [interfaceName, subnets] of byInterface(context.config.subnets)) {
       if (subnets.every(({ mode }) => mode === "off")) continue;
       const segment = await openSegment(interfaceName, subnets, { ...context, opened, count });
       segments.push(segment);
-      segment.socket.onMessage((bytes, from) => {
-        const outcome = receive(bytes, from, segment, context);
-        if (outcome !== "own-probe") count(interfaceName, outcome);
-      });
+      listen(segment, context, (outcome) => count(interfaceName, outcome));
     }
   } catch (error) {
     await close();
     throw error;
   }
-  await writeNeighbours(segments, context);
+  writeNeighbours(segments, context);
   return { counts: () => counts, close };
 }
 
@@ -110,6 +109,9 @@ interface Segment {
   readonly interfaceName: string;
   readonly socket: DatagramSocket;
   readonly handler: HandlerContext;
+  /** The same, but what strangers do is not told to the other rooms. */
+  readonly quietHandler: HandlerContext;
+  readonly delivery: Delivery;
 }
 
 async function openSegment(
@@ -162,31 +164,55 @@ async function openSegment(
     const onOutcome = (outcome: string) => context.count(interfaceName, outcome);
     opened.push(await openProxyPort({ ...here, port: config.proxyPort, handler, onOutcome }));
   }
-  return { interfaceName, socket, handler };
+  const delivery = await openDelivery({ ...here, dhcpPort: config.dhcpPort, socket });
+  opened.push(delivery);
+  const quietHandler = { ...handler, events: quiet(context.events) };
+  return { interfaceName, socket, handler, quietHandler, delivery };
+}
+
+/** Alarms only. */
+function quiet(events: EventBus): EventBus {
+  return { ...events, publish: (event) => event.topic === "alarm" && events.publish(event) };
+}
+
+interface Message {
+  readonly bytes: Uint8Array;
+  readonly from: Sender;
+}
+
+function listen(segment: Segment, context: DhcpContext, count: (outcome: string) => void): void {
+  const { leases, clock } = context;
+  const intake = createIntake<Message>({
+    standingOf(mac) {
+      if (leases.reservationOf(mac)) return "reserved";
+      return leases.addressOf(mac) === undefined ? "stranger" : "leased";
+    },
+    handle(message, isTold) {
+      const outcome = receive(message, segment, context, isTold);
+      if (outcome !== "own-probe") count(outcome);
+    },
+    drop: () => count("flood"),
+    clock,
+  });
+  segment.socket.onMessage((bytes, from) => intake.take(bytes, { bytes, from }));
 }
 
 /** The only place that catches what a packet causes. */
-function receive(bytes: Uint8Array, from: Sender, segment: Segment, context: DhcpContext): string {
+function receive(
+  { bytes, from }: Message,
+  segment: Segment,
+  context: DhcpContext,
+  isTold: boolean,
+): string {
   const { interfaceName } = segment;
   const { log } = context;
   try {
     const asked = decodePacket(bytes);
-    const decision = handlePacket(asked, segment.handler);
-    tell(asked, decision, segment, context);
-    if (decision.kind === "silence") {
-      log.debug(
-        { interface: interfaceName, mac: decision.mac, reason: decision.reason },
-        "DHCP silent",
-      );
-      return decision.reason;
-    }
-    const { type, mac, packet } = decision;
-    log.info(
-      { interface: interfaceName, mac, address: packet.yiaddr, xid: packet.xid, file: packet.file },
-      `DHCP ${type}`,
-    );
-    void deliver(decision, segment, context);
-    return type;
+    const decision = handlePacket(asked, isTold ? segment.handler : segment.quietHandler);
+    if (isTold) tell(asked, decision, segment, context);
+    if (decision.kind === "silence") return decision.reason;
+    segment.delivery.send(decision);
+    return decision.type;
   } catch (error) {
     if (error instanceof PacketError) {
       log.debug(
@@ -196,7 +222,7 @@ function receive(bytes: Uint8Array, from: Sender, segment: Segment, context: Dhc
       return "malformed";
     }
     if (error instanceof PoolExhaustedError) {
-      log.warn({ err: error, interface: interfaceName }, "DHCP has no address left");
+      if (isTold) log.warn({ err: error, interface: interfaceName }, "DHCP has no address left");
       return error.code;
     }
     log.error({ err: error, interface: interfaceName }, "DHCP packet failed");
@@ -204,13 +230,20 @@ function receive(bytes: Uint8Array, from: Sender, segment: Segment, context: Dhc
   }
 }
 
-/** The event of one message and what came of it; none for what is no client's message. */
+/** The event of one message and what came of it; none for what is no client's message. And the log's line. */
 function tell(
   asked: DhcpPacket,
   decision: Decision,
   { interfaceName, handler }: Segment,
-  { events }: DhcpContext,
+  { events, log }: DhcpContext,
 ): void {
+  const fields = { interface: interfaceName, mac: decision.mac, xid: asked.xid };
+  if (decision.kind === "silence") {
+    log.debug({ ...fields, reason: decision.reason }, "DHCP silent");
+  } else {
+    const { yiaddr, file } = decision.packet;
+    log.info({ ...fields, address: yiaddr, file }, `DHCP ${decision.type}`);
+  }
   const message = readMessageType(asked.options);
   const { mac } = decision;
   if (mac === undefined || !isClientMessage(message)) return;
@@ -235,64 +268,11 @@ function isClientMessage(type: MessageType | undefined): type is DhcpMessage {
   return type !== undefined && type !== "offer" && type !== "ack" && type !== "nak";
 }
 
-/** Sends the reply once what it promises is on stable storage. Never rejects. */
-async function deliver(
-  decision: Extract<Decision, { kind: "reply" }>,
-  segment: Segment,
-  context: DhcpContext,
-): Promise<void> {
-  try {
-    await context.leases.committed();
-  } catch (error) {
-    const { interfaceName } = segment;
-    const { mac } = decision;
-    context.metrics?.packet(interfaceName, "not-durable");
-    return context.log.error({ err: error, interface: interfaceName, mac }, "DHCP reply withheld");
-  }
-  if (decision.delay) await context.clock.sleep(decision.delay);
-  return send(decision, segment, context);
-}
-
-async function send(
-  { packet, destination, mac }: Extract<Decision, { kind: "reply" }>,
-  { interfaceName, socket }: Segment,
-  { config, neighbours, log }: DhcpContext,
-): Promise<void> {
-  const bytes = encodePacket(packet);
-  const clientPort = config.dhcpPort + 1;
-  switch (destination.kind) {
-    case "relay":
-      return socket.send(bytes, config.dhcpPort, destination.address);
-    case "broadcast":
-      // The address may have been another client's: its permanent entry would swallow the boot files.
-      if (packet.yiaddr !== unspecified) {
-        await neighbours.set(packet.yiaddr, mac, interfaceName).catch((error: unknown) => {
-          log.debug({ err: error, mac }, "no neighbour entry");
-        });
-      }
-      return socket.send(bytes, clientPort, destination.address);
-    case "unicast":
-      return socket.send(bytes, clientPort, destination.address);
-    case "neighbour":
-      try {
-        await neighbours.set(destination.address, mac, interfaceName);
-        return socket.send(bytes, clientPort, destination.address);
-      } catch (error) {
-        const fields = { err: error, interface: interfaceName, mac };
-        if (destination.fallback === "silence") {
-          return log.error(fields, "no neighbour entry, so this Raspberry Pi cannot be answered");
-        }
-        log.debug(fields, "no neighbour entry, so the reply is broadcast");
-        return socket.send(bytes, clientPort, limitedBroadcast);
-      }
-  }
-}
-
-/** Entries for all reserved nodes where we give the addresses, in one batch. Never rejects. */
-async function writeNeighbours(
+/** Entries for all reserved nodes where we give the addresses. Never throws. */
+function writeNeighbours(
   segments: readonly Segment[],
   { leases, neighbours, log }: DhcpContext,
-): Promise<void> {
+): void {
   const served = segments.flatMap(({ handler }) =>
     handler.subnets.filter((subnet) => givesAddresses(handler.modes?.of(subnet))),
   );
@@ -301,7 +281,7 @@ async function writeNeighbours(
     return subnet ? [{ mac, address, interfaceName: subnet.interface }] : [];
   });
   try {
-    await neighbours.setAll(entries);
+    neighbours.setAll(entries);
   } catch (error) {
     log.warn(
       { err: error },

@@ -1,13 +1,24 @@
 /**
- * Permanent neighbour (ARP) entries, written with `ip -batch` (iproute2).
+ * Permanent neighbour (ARP) entries, written over a netlink socket (rtnetlink(7)).
  *
  * They let a reply go by unicast to a client that has no address yet, and keep
- * Raspberry Pi 2 and 3 reachable, which do not answer ARP during TFTP.
+ * Raspberry Pi 2 and 3 reachable, which do not answer ARP during TFTP. The kernel
+ * answers within the call: an entry costs two system calls and no process.
+ *
+ *   0        4        6        8        12       16
+ *   +--------+--------+--------+--------+--------+
+ *   | length | type   | flags  | seq    | port   |  nlmsghdr
+ *   +--------+--------+--------+--------+--------+
+ *   | AF_INET, 0, 0 0 | index  | state  | 0 0    |  ndmsg
+ *   +-----------------+--------+--------+--------+
+ *   | 8, NDA_DST      | four octets              |
+ *   | 10, NDA_LLADDR  | six octets          | 0 0|
+ *   +-----------------+--------------------------+
  */
 
-import { spawn } from "node:child_process";
-import type { Ipv4Address, MacAddress } from "#protocol/brand.ts";
+import { type Ipv4Address, ipv4ToNumber, type MacAddress } from "#protocol/brand.ts";
 import { UnavailableError } from "../errors.ts";
+import { type CLibrary, linux, loadCLibrary } from "./c-library.ts";
 
 export interface Neighbour {
   readonly address: Ipv4Address;
@@ -16,58 +27,119 @@ export interface Neighbour {
 }
 
 export interface Neighbours {
-  /** Calls made at the same time share one process. @throws UnavailableError without CAP_NET_ADMIN. */
-  set(address: Ipv4Address, mac: MacAddress, interfaceName: string): Promise<void>;
+  /** @throws UnavailableError without CAP_NET_ADMIN, or when the interface is gone. */
+  set(neighbour: Neighbour): void;
   /** @throws UnavailableError when one entry or more could not be written; the others are. */
-  setAll(neighbours: readonly Neighbour[]): Promise<void>;
+  setAll(neighbours: readonly Neighbour[]): void;
+  /** Makes right what an earlier {@link set} said of the address; without one there is nothing to do. */
+  correct(neighbour: Neighbour): void;
+  close(): void;
 }
 
-/** Runs `ip` with the lines on its standard input; its standard error when it failed. */
-export type RunBatch = (lines: string) => Promise<string | undefined>;
+/** Sends one message to the kernel; 0, or the error's number as the kernel gives it. */
+export interface NeighbourTable {
+  write(entry: Uint8Array): number;
+  interfaceIndex(name: string): number;
+  close(): void;
+}
 
-export function createNeighbours(run: RunBatch = runIpBatch): Neighbours {
-  let collected: Neighbour[] = [];
-  let next: Promise<void> | undefined;
-  let running: Promise<unknown> = Promise.resolve();
+/** Linux's numbers (linux/netlink.h, linux/rtnetlink.h, linux/neighbour.h). */
+const newNeighbour = 28; // RTM_NEWNEIGH
+const flags = 0x1 | 0x4 | 0x100 | 0x400; // NLM_F_REQUEST, ACK, REPLACE, CREATE
+const permanent = 0x80; // NUD_PERMANENT
+const attributes = { destination: 1, linkAddress: 2 } as const; // NDA_DST, NDA_LLADDR
+const entrySize = 48;
+const errorMessage = 2; // NLMSG_ERROR
 
-  const write = async (neighbours: readonly Neighbour[]) => {
-    if (neighbours.length === 0) return;
-    const failure = await run(neighbours.map(lineOf).join(""));
-    if (failure !== undefined) {
-      throw new UnavailableError(`neighbour entries could not be written: ${failure}`);
+/** @throws UnavailableError where the kernel cannot be asked. */
+export async function createNeighbours(
+  open: () => Promise<NeighbourTable> = openNeighbourTable,
+): Promise<Neighbours> {
+  const table = await open();
+  const written = new Map<string, MacAddress>();
+  const set = (neighbour: Neighbour): void => {
+    const { address, mac, interfaceName } = neighbour;
+    const index = table.interfaceIndex(interfaceName);
+    const failure = index === 0 ? noDevice : table.write(encodeEntry(neighbour, index));
+    if (failure !== 0) {
+      throw new UnavailableError(
+        `neighbour entry ${address} ${mac} on ${interfaceName} could not be written: ${reasonOf(failure)}`,
+      );
     }
+    written.set(`${interfaceName} ${address}`, mac);
   };
   return {
-    setAll: write,
-    set(address, mac, interfaceName) {
-      collected.push({ address, mac, interfaceName });
-      next ??= running.then(() => {
-        const batch = collected;
-        collected = [];
-        next = undefined;
-        const written = write(batch);
-        running = written.catch(() => undefined); // each caller of set() gets the error itself
-        return written;
-      });
-      return next;
+    set,
+    setAll(neighbours) {
+      let first: unknown;
+      for (const neighbour of neighbours) {
+        try {
+          set(neighbour);
+        } catch (error) {
+          first ??= error;
+        }
+      }
+      if (first !== undefined) throw first;
     },
+    correct(neighbour) {
+      const { address, mac, interfaceName } = neighbour;
+      const before = written.get(`${interfaceName} ${address}`);
+      if (before !== undefined && before !== mac) set(neighbour);
+    },
+    close: () => table.close(),
   };
 }
 
-function lineOf({ address, mac, interfaceName }: Neighbour): string {
-  return `neigh replace ${address} lladdr ${mac} dev ${interfaceName} nud permanent\n`;
+export function encodeEntry({ address, mac }: Neighbour, interfaceIndex: number): Uint8Array {
+  const out = Buffer.alloc(entrySize);
+  out.writeUInt32LE(entrySize, 0); // the machine's order; both architectures served are little-endian
+  out.writeUInt16LE(newNeighbour, 4);
+  out.writeUInt16LE(flags, 6);
+  out.writeUInt8(linux.internet, 16);
+  out.writeInt32LE(interfaceIndex, 20);
+  out.writeUInt16LE(permanent, 24);
+  out.writeUInt16LE(8, 28);
+  out.writeUInt16LE(attributes.destination, 30);
+  out.writeUInt32BE(ipv4ToNumber(address), 32);
+  out.writeUInt16LE(10, 36);
+  out.writeUInt16LE(attributes.linkAddress, 38);
+  out.set(Uint8Array.fromHex(mac.replaceAll(":", "")), 40);
+  return out;
 }
 
-function runIpBatch(lines: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const child = spawn("ip", ["-force", "-batch", "-"], { stdio: ["pipe", "ignore", "pipe"] });
-    let stderr = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      if (stderr.length < 4096) stderr += text;
-    });
-    child.on("error", (error) => resolve(error.message));
-    child.on("close", (code) => resolve(code === 0 ? undefined : stderr.trim() || `exit ${code}`));
-    child.stdin.on("error", () => undefined); // told by "error" or the exit code
-    child.stdin.end(lines);
-  });
+async function openNeighbourTable(): Promise<NeighbourTable> {
+  let c: CLibrary;
+  try {
+    c = await loadCLibrary();
+  } catch (cause) {
+    throw new UnavailableError("the C library cannot be called (koffi)", { cause });
+  }
+  const fd = c.socket(linux.netlink, linux.raw | linux.closeOnExec, 0);
+  if (fd < 0) throw new UnavailableError(`netlink socket failed: ${reasonOf(c.errno())}`);
+  const kernel = Buffer.alloc(12); // struct sockaddr_nl: port 0 is the kernel
+  kernel.writeUInt16LE(linux.netlink, 0);
+  const answer = Buffer.alloc(512);
+  return {
+    write(entry) {
+      if (c.sendto(fd, entry, entry.length, 0, kernel, kernel.length) < 0) return c.errno();
+      // the kernel has answered when sendto returns
+      const size = c.recv(fd, answer, answer.length, linux.dontWait);
+      if (size < 0) return c.errno();
+      return size >= 20 && answer.readUInt16LE(4) === errorMessage ? -answer.readInt32LE(16) : 0;
+    },
+    interfaceIndex: (name) => c.interfaceIndex(name),
+    close: () => void c.close(fd),
+  };
+}
+
+const noDevice = 19; // ENODEV
+const reasons: ReadonlyMap<number, string> = new Map([
+  [1, "not permitted (CAP_NET_ADMIN)"],
+  [noDevice, "no such interface"],
+  [100, "the interface is down"],
+  [105, "the kernel's table is full"],
+]);
+
+function reasonOf(errno: number): string {
+  return reasons.get(errno) ?? `errno ${errno}`;
 }

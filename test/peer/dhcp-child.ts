@@ -51,7 +51,7 @@ const server = await startDhcp({
   leases,
   admission: noAdmission,
   boot: { reply: () => undefined },
-  neighbours: createNeighbours(),
+  neighbours: await createNeighbours(),
   events,
   clock: systemClock,
   log,
