@@ -5,6 +5,7 @@
 
 import { join, resolve } from "node:path";
 import { openArena } from "./bench/arena.ts";
+import { benchDhcp } from "./bench/dhcp.ts";
 import type { BenchContext } from "./bench/rounds.ts";
 import { type Row, tableOf } from "./bench/rows.ts";
 import { benchTftp } from "./bench/tftp.ts";
@@ -14,6 +15,7 @@ import { ensurePackages } from "./setup/packages.ts";
 import { readArguments, refuse } from "./usage.ts";
 
 const benches: Readonly<Record<string, (context: BenchContext) => Promise<readonly Row[]>>> = {
+  dhcp: benchDhcp,
   tftp: benchTftp,
 };
 

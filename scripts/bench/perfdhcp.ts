@@ -1,0 +1,76 @@
+/** Kea's own load generator, perfdhcp: it speaks as a relay agent for many clients, each new to the server. */
+
+import type { Arena } from "./arena.ts";
+import { serverAddress } from "./arena.ts";
+
+/** One run at a fixed rate. */
+export interface Exchanges {
+  readonly sent: number;
+  /** DISCOVER, OFFER, REQUEST and ACK all arrived. */
+  readonly complete: number;
+  readonly completePerSecond: number;
+  /** Milliseconds a client waits for the OFFER and for the ACK, added up. */
+  readonly medianMs: number;
+  readonly p99Ms: number;
+}
+
+/** Clients differ by MAC address; so many that nearly all exchanges make a new lease. */
+const differentClients = 150_000;
+/** Late answers are waited for after the last DISCOVER, and count. */
+const waitMicroseconds = 500_000;
+const exitCodes = { done: 0, someUnanswered: 3 } as const;
+
+/** @param seed - same seed, same clients in the same order */
+export async function exchange(
+  arena: Arena,
+  {
+    rate,
+    seconds,
+    seed,
+  }: { readonly rate: number; readonly seconds: number; readonly seed: number },
+): Promise<Exchanges> {
+  const output = await arena.load(
+    "perfdhcp",
+    [
+      ...["-4", "-l", "eth0", "-r", String(rate), "-p", String(seconds)],
+      ...["-R", String(differentClients), "-s", String(seed)],
+      ...["-W", String(waitMicroseconds), "-x", "t", serverAddress],
+    ],
+    Object.values(exitCodes),
+  );
+  return readReport(output, seconds);
+}
+
+/** @throws Error when the report is not one */
+export function readReport(output: string, seconds: number): Exchanges {
+  const counts = (what: string) =>
+    [...output.matchAll(new RegExp(`^${what}: (\\d+)$`, "gm"))].map(([, value]) => Number(value));
+  const [sent] = counts("sent packets");
+  const [, complete] = counts("received packets");
+  if (sent === undefined || complete === undefined) {
+    throw new Error(`perfdhcp said: ${output.slice(0, 400)}`);
+  }
+  const [offers, acks] = ["DISCOVER-OFFER", "REQUEST-ACK"].map((kind) => delays(output, kind));
+  const both = (share: number) => quantile(offers ?? [], share) + quantile(acks ?? [], share);
+  return {
+    sent,
+    complete,
+    completePerSecond: complete / seconds,
+    medianMs: both(0.5),
+    p99Ms: both(0.99),
+  };
+}
+
+/** Milliseconds between each packet and its answer. */
+function delays(output: string, kind: string): readonly number[] {
+  const [, rest = ""] = output.split(`***Timestamps for packets: ${kind}***\n`);
+  const [table = ""] = rest.split("\n\n");
+  return [...table.matchAll(/^sent \/ received: (?<sent>[\d.]+) \/ (?<received>[\d.]+)$/gm)].map(
+    ({ groups }) => (Number(groups?.["received"]) - Number(groups?.["sent"])) * 1000,
+  );
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
