@@ -1,6 +1,7 @@
 /** All commands, in the order of the help. */
 
 import type { Command } from "./command.ts";
+import { doctorCommands } from "./commands/doctor.ts";
 import { eventCommands } from "./commands/events.ts";
 import { imageCommands } from "./commands/image.ts";
 import { jobCommands } from "./commands/job.ts";
@@ -16,6 +17,7 @@ import { simCommands } from "./commands/sim.ts";
 
 export const commands: readonly Command[] = [
   ...serveCommands,
+  ...doctorCommands,
   ...sessionCommands,
   ...rackCommands,
   ...learnCommands,

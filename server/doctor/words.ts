@@ -17,5 +17,6 @@ export function count(number: number, noun: string): string {
 export function sizeText(octets: number): string {
   if (octets < 1000) return `${octets} B`;
   if (octets < 1e6) return `${(octets / 1e3).toFixed(0)} kB`;
-  return `${(octets / 1e6).toFixed(1)} MB`;
+  if (octets < 1e9) return `${(octets / 1e6).toFixed(1)} MB`;
+  return `${(octets / 1e9).toFixed(1)} GB`;
 }

@@ -2,6 +2,7 @@
 
 import type { Route } from "./route.ts";
 import { auditRoutes } from "./routes/audit.ts";
+import { doctorRoutes } from "./routes/doctor.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { imageRoutes } from "./routes/images.ts";
 import { jobRoutes } from "./routes/jobs.ts";
@@ -29,5 +30,6 @@ export const apiRoutes: readonly Route[] = [
   ...learningRoutes,
   ...eventRoutes,
   ...auditRoutes,
+  ...doctorRoutes,
   ...serverRoutes,
 ];

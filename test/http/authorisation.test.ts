@@ -21,6 +21,7 @@ const table: Readonly<
   "list-nodes": ["viewer", "/api/v1/nodes"],
   "get-node": ["viewer", "/api/v1/nodes/node_a1"],
   "get-node-timeline": ["viewer", "/api/v1/nodes/node_a1/timeline"],
+  "get-doctor": ["admin", "/api/v1/doctor?listenSeconds=0"],
   "update-node": ["operator", "/api/v1/nodes/node_a1", { name: "db-1" }],
   "approve-node": ["admin", "/api/v1/nodes/node_a1/approve"],
   "retire-node": ["admin", "/api/v1/nodes/node_a1/retire"],

@@ -1,9 +1,10 @@
 /** `marcoboot node …` */
 
-import type { Finding, Moment, Timeline } from "#protocol/timeline.ts";
+import type { Moment, Timeline } from "#protocol/timeline.ts";
 import { type Command, confirm, exitCodes, required, textOf, yesOption } from "../command.ts";
 import { clean } from "../output.ts";
 import { type Node, type Page, timeText } from "../shapes.ts";
+import { findingText } from "./finding.ts";
 
 function slotText({ slot }: Node): string {
   return slot ? `${slot.rack}/${slot.stack}/${slot.slot}` : "-";
@@ -27,20 +28,6 @@ function describe(node: Node): string {
     ["image", node.image],
   ];
   return rows.map(([name, value]) => `${name.padEnd(13)} ${value ?? "-"}`).join("\n");
-}
-
-const marks: Readonly<Record<Finding["severity"], string>> = {
-  problem: "PROBLEM",
-  hint: "hint",
-  ok: "ok",
-};
-
-/** One finding, its remedy below it. */
-export function findingText({ severity, text, remedy }: Finding): string {
-  const first = `${marks[severity].padEnd(8)} ${clean(text)}`;
-  return remedy === undefined || severity === "ok"
-    ? first
-    : `${first}\n${" ".repeat(9)}-> ${clean(remedy)}`;
 }
 
 function momentText({ at, until, times, source, text, isFault }: Moment): string {
