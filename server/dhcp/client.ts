@@ -14,7 +14,7 @@
  *   8  none of these: a running OS or another device
  */
 
-import { type MacAddress, parseMacAddress } from "#protocol/brand.ts";
+import { type MacAddress, macAddressFrom } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
 import type { BootClient } from "../boot/client.ts";
 import { PacketError } from "../errors.ts";
@@ -144,7 +144,7 @@ export function hardwareAddress(packet: DhcpPacket): MacAddress {
       1,
     );
   }
-  return parseMacAddress([...packet.chaddr.subarray(0, 6)].map(twoDigits).join(":"));
+  return macAddressFrom(packet.chaddr);
 }
 
 /** Option 93; failing that the number in option 60, which some ROMs send alone. */
@@ -222,8 +222,4 @@ function first(
 
 function firmware(name: FirmwareName | undefined): Pick<BootClient, "firmware"> {
   return name === undefined ? {} : { firmware: name };
-}
-
-function twoDigits(octet: number): string {
-  return octet.toString(16).padStart(2, "0");
 }

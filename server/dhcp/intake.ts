@@ -10,7 +10,7 @@
  * here too: always for a reserved node, within a budget for anybody else.
  */
 
-import type { MacAddress, Milliseconds } from "#protocol/brand.ts";
+import { type MacAddress, type Milliseconds, macAddressFrom } from "#protocol/brand.ts";
 import { createTokenBuckets } from "../token-bucket.ts";
 
 /** Messages per second of one known hardware address; a firmware sends two in a second. */
@@ -24,7 +24,6 @@ const perTurn = 32;
 const told = { burst: 512, perSecond: 20, sources: 1 } as const;
 
 const chaddr = 28; // RFC 2131 §2, figure 1
-const digits = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"));
 
 export type Standing = "reserved" | "leased" | "stranger";
 
@@ -74,7 +73,7 @@ export function createIntake<Message>(context: IntakeContext<Message>): Intake<M
   };
   return {
     take(bytes, message) {
-      const mac = hardwareAddressIn(bytes);
+      const mac = macAddressFrom(bytes, chaddr);
       const standing = standingOf(mac);
       if (standing === "stranger") {
         queue.push(message);
@@ -86,13 +85,4 @@ export function createIntake<Message>(context: IntakeContext<Message>): Intake<M
       handle(message, standing === "reserved" || isTold());
     },
   };
-}
-
-/** The first six octets of `chaddr`; something that nobody has where the message is too short. */
-function hardwareAddressIn(bytes: Uint8Array): MacAddress {
-  let text = "";
-  for (let offset = chaddr; offset < chaddr + 6; offset++) {
-    text += `${offset === chaddr ? "" : ":"}${digits[bytes[offset] ?? 0]}`;
-  }
-  return text as MacAddress;
 }

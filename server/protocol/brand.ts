@@ -36,6 +36,9 @@ export type TaskId = Branded<string, "TaskId">;
 const macPattern = /^[0-9a-f]{2}(?<sep>[:-])(?:[0-9a-f]{2}\k<sep>){4}[0-9a-f]{2}$/i;
 const ipv4Pattern = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
 const digestPattern = /^[0-9a-f]{64}$/;
+const octetDigits = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"));
+const dot = 46; // "."
+const zero = 48; // "0"
 
 /**
  * Parses a hardware address written with colons or hyphens.
@@ -57,9 +60,27 @@ export function parseIpv4Address(text: string): Ipv4Address {
   return text as Ipv4Address;
 }
 
+/** The first six of the octets from `offset` on, as DHCP's `chaddr` carries them; those that are not there count as 0. */
+export function macAddressFrom(octets: Uint8Array, offset = 0): MacAddress {
+  let text = octetDigits[octets[offset] ?? 0] ?? "";
+  for (let index = offset + 1; index < offset + 6; index++) {
+    text += `:${octetDigits[octets[index] ?? 0]}`;
+  }
+  return text as MacAddress;
+}
+
 /** The address as an unsigned 32-bit number, for arithmetic on subnets and pools. */
 export function ipv4ToNumber(address: Ipv4Address): number {
-  return address.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);
+  let value = 0;
+  let octet = 0;
+  for (let index = 0; index < address.length; index++) {
+    const code = address.charCodeAt(index);
+    if (code === dot) {
+      value = value * 256 + octet;
+      octet = 0;
+    } else octet = octet * 10 + code - zero;
+  }
+  return value * 256 + octet;
 }
 
 /** @throws RangeError if `value` is not an unsigned 32-bit integer. */
@@ -67,7 +88,8 @@ export function ipv4FromNumber(value: number): Ipv4Address {
   if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff) {
     throw new RangeError(`not an IPv4 address: ${value}`);
   }
-  return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff).join(".") as Ipv4Address;
+  const text = `${value >>> 24}.${(value >>> 16) & 0xff}.${(value >>> 8) & 0xff}.${value & 0xff}`;
+  return text as Ipv4Address;
 }
 
 /** @throws RangeError if `text` is not 64 lower-case hexadecimal digits. */

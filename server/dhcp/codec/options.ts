@@ -153,7 +153,9 @@ function unsigned(value: Uint8Array, size: number, code: number): number {
   if (value.length !== size) {
     throw new PacketError(`option ${code} has ${value.length} octets instead of ${size}`, 0);
   }
-  return value.reduce((sum, octet) => sum * 256 + octet, 0);
+  let sum = 0;
+  for (const octet of value) sum = sum * 256 + octet;
+  return sum;
 }
 
 function pieces(value: Uint8Array, size: number, code: number): readonly Uint8Array[] {
@@ -166,12 +168,12 @@ function pieces(value: Uint8Array, size: number, code: number): readonly Uint8Ar
 }
 
 function bigEndian(value: number, size: number): Uint8Array {
-  return Uint8Array.from(
-    { length: size },
-    (_, index) => (value >>> (8 * (size - 1 - index))) & 0xff,
-  );
+  const bytes = new Uint8Array(size);
+  for (let index = 0; index < size; index++) bytes[index] = value >>> (8 * (size - 1 - index));
+  return bytes;
 }
 
 function join(parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(parts.flatMap((part) => [...part]));
+  const [only] = parts;
+  return parts.length === 1 && only ? only : Uint8Array.from(parts.flatMap((part) => [...part]));
 }
