@@ -1,14 +1,11 @@
 /** Debian's udhcpc in a namespace, our server in another; root, iproute2 and udhcpc are needed. */
 
-import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test, { type ExecutionContext } from "ava";
 import { cable, type Namespace, namespace } from "../support/namespaces.ts";
-import { temporaryDirectory } from "../support/temporary.ts";
+import { udhcpc, whatIsMissing } from "../support/udhcpc.ts";
 
-const missing = whatIsMissing();
+const missing = whatIsMissing("udhcpc");
 const peer = missing ? test.skip : test.serial;
 if (missing) console.warn(`skipped: ${missing}`);
 
@@ -82,33 +79,4 @@ async function startServer(
     const last = await lines.next();
     return JSON.parse(String(last.value)) as Record<string, number>;
   };
-}
-
-interface Lease {
-  readonly status: number | null;
-  readonly lease: Readonly<Record<string, string>>;
-}
-
-/** Three tries, one second apart. The script prints what it was told. */
-function udhcpc(t: ExecutionContext, where: Namespace, name: string, ...flags: string[]): Lease {
-  const script = join(temporaryDirectory(t), "script");
-  writeFileSync(script, '#!/bin/sh\n[ "$1" = bound ] && exec env\nexit 0\n', { mode: 0o755 });
-  const { status, stdout } = spawnSync(
-    "ip",
-    [
-      ...["netns", "exec", where.name, "udhcpc", "-i", name, "-f", "-n", "-q"],
-      ...["-t", "3", "-T", "1", "-A", "1", "-s", script, ...flags],
-    ],
-    { encoding: "utf8", timeout: 20_000 },
-  );
-  const pairs = stdout.split("\n").map((line) => line.split(/=(.*)/s).slice(0, 2));
-  return { status, lease: Object.fromEntries(pairs) as Record<string, string> };
-}
-
-function whatIsMissing(): string | undefined {
-  if (process.getuid?.() !== 0) return "root is needed for network namespaces";
-  const absent = ["ip", "udhcpc"].find(
-    (program) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0,
-  );
-  return absent && `${absent} is not installed`;
 }
