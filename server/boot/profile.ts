@@ -80,9 +80,14 @@ export function createBoot(context: BootContext): Boot {
       return { ...reply, delay: milliseconds(configured * 1000) };
     },
     files: {
-      open: (wireName, peer) => openFrom(tables, wireName.replace(/^\/+/, ""), peer),
+      open: (wireName, peer) => openFrom(tables, plainName(wireName), peer),
     },
   };
+}
+
+/** GRUB's TFTP names begin with a slash; shim puts two before GRUB's name when it came by HTTP. */
+function plainName(wireName: string): string {
+  return wireName.replace(/^\/+/, "").replace(/\/{2,}/g, "/");
 }
 
 /** By the subnet's setting; `auto`: the chain this node was seen to start. */

@@ -85,6 +85,10 @@ test("a node that shall boot its own disk does not find the signed chain, so its
   t.is(lab.tftp("ipxe-x64.efi", pc), "ipxe-x64.efi", "iPXE is told by its script");
 });
 
+test("shim by HTTP asks for GRUB with two slashes", (t) => {
+  t.is(laboratory(t).http("boot/loaders//grubx64.efi", pc), "grubx64.efi");
+});
+
 test("what was not found was not refused", (t) => {
   const lab = laboratory(t);
   lab.tftp("ipxe-x64.efi", pc);
