@@ -230,11 +230,12 @@ function writeOptions(bytes: Uint8Array, from: number, entries: readonly Entry[]
   let at = from;
   for (const [code, value] of entries) {
     for (let start = 0; start === 0 || start < value.length; start += 255) {
-      const piece = value.subarray(start, start + 255);
+      const length = Math.min(255, value.length - start);
       bytes[at] = code;
-      bytes[at + 1] = piece.length;
-      bytes.set(piece, at + 2);
-      at += 2 + piece.length;
+      bytes[at + 1] = length;
+      at += 2;
+      // octet by octet: most values have four, and a view costs more than that
+      for (let index = start; index < start + length; index++) bytes[at++] = value[index] ?? 0;
     }
   }
   return at;
