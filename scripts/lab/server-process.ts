@@ -5,6 +5,7 @@ import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { stringify } from "yaml";
+import type { Subnet } from "../../server/config.ts";
 import { type Cleanup, endProcess } from "./cleanup.ts";
 import { inNamespace } from "./command.ts";
 import type { LabNetwork } from "./namespaces.ts";
@@ -26,6 +27,8 @@ export interface ServerOptions {
   readonly netinstDirectory: string;
   readonly loadersDirectory: string;
   readonly adminPort: number;
+  /** The subnet's setting; default: the server's own. */
+  readonly secureBoot?: Subnet["secureBoot"];
   readonly logLevel?: string;
   readonly cleanup: Cleanup;
 }
@@ -52,6 +55,7 @@ export async function startServerProcess(options: ServerOptions): Promise<Server
           cidr: "10.77.0.0/24",
           interface: network.serverInterface,
           reserved: ["10.77.0.10", "10.77.0.99"],
+          ...(options.secureBoot && { secureBoot: options.secureBoot }),
         },
       ],
       adminPort: options.adminPort,

@@ -6,6 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { copyFileSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Subnet } from "../../server/config.ts";
 import { type Api, createApi } from "./api.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Accelerator } from "./kvm.ts";
@@ -50,6 +51,8 @@ export interface VirtualRackOptions {
   readonly netinstDirectory: string;
   readonly loadersDirectory: string;
   readonly adminPort: number;
+  /** The subnet's setting; default: the server's own. */
+  readonly secureBoot?: Subnet["secureBoot"];
   readonly logLevel?: string;
   readonly cleanup: Cleanup;
   readonly onLine?: (outlet: string, line: string) => void;
