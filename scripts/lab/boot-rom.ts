@@ -15,6 +15,7 @@ import {
   rmSync,
 } from "node:fs";
 import { join } from "node:path";
+import { readFirmwareConfig } from "../../server/sim/firmware/raspberry-pi.ts";
 import { inNamespace, run } from "./command.ts";
 import type { Guest, LoadedKernel } from "./qemu.ts";
 import type { SerialLog } from "./serial-log.ts";
@@ -35,37 +36,6 @@ export interface RomResult {
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
 }
 
-/** What `config.txt` says that matters to the loader. */
-export interface FirmwareConfig {
-  readonly kernel: string;
-  readonly initramfs?: string;
-  readonly deviceTree: string;
-  readonly commandLine: string;
-}
-
-/** config.txt in the firmware's words; conditional sections other than [all] and [pi3] are skipped. */
-export function readFirmwareConfig(text: string): FirmwareConfig {
-  const values = new Map<string, string>();
-  let applies = true;
-  for (const raw of text.split("\n")) {
-    const line = raw.replace(/#.*/, "").trim();
-    const section = /^\[(?<name>.+)\]$/.exec(line)?.groups?.["name"];
-    if (section !== undefined) applies = section === "all" || section === "pi3";
-    const { name, value } =
-      /^(?<name>initramfs)\s+(?<value>\S+)/.exec(line)?.groups ??
-      /^(?<name>\w+)\s*=\s*(?<value>.+)$/.exec(line)?.groups ??
-      {};
-    if (applies && name !== undefined && value !== undefined) values.set(name, value.trim());
-  }
-  const initramfs = values.get("initramfs");
-  return {
-    kernel: values.get("kernel") ?? "kernel8.img",
-    deviceTree: values.get("device_tree") ?? "bcm2710-rpi-3-b.dtb",
-    commandLine: values.get("cmdline") ?? "cmdline.txt",
-    ...(initramfs !== undefined && { initramfs }),
-  };
-}
-
 /** @throws Error when neither network nor SD card has anything to boot. */
 export async function loadByRom(
   rom: RaspberryPiRom,
@@ -81,16 +51,18 @@ export async function loadByRom(
 }
 
 function loadedFrom(directory: string): LoadedKernel {
-  const config = readFirmwareConfig(readFileSync(join(directory, "config.txt"), "utf8"));
+  const text = readFileSync(join(directory, "config.txt"), "utf8");
+  const config = readFirmwareConfig(text, ["all", "pi3"]);
   const commandLine = readFileSync(join(directory, config.commandLine), "utf8").trim();
   const initramfs = config.initramfs && join(directory, config.initramfs);
-  const deviceTree = [config.deviceTree, "bcm2710-rpi-3-b.dtb", "bcm2837-rpi-3-b.dtb"]
+  const deviceTree = [config.deviceTree ?? "", "bcm2710-rpi-3-b.dtb", "bcm2837-rpi-3-b.dtb"]
+    .filter(Boolean)
     .map((name) => join(directory, name))
     .find((path) => existsSync(path));
   if (deviceTree === undefined)
     throw new Error(`no device tree for a Raspberry Pi 3 in ${directory}`);
   return {
-    kernel: join(directory, config.kernel),
+    kernel: join(directory, config.kernel ?? "kernel8.img"),
     deviceTree,
     // start.elf puts the console's real name in place of serial0: the mini UART on a Pi 3.
     commandLine: commandLine.replaceAll("console=serial0", "console=ttyS1"),

@@ -45,6 +45,13 @@ const firmwareFiles = {
   "bcm2712-rpi-5-b.dtb": 78_000,
 } as const;
 
+const pxeFiles = ["ipxe-x64.efi", "ipxe-arm64.efi", "undionly.kpxe"] as const;
+
+/** Starts with the letters by which firmware knows a program. */
+function efiProgram(bytes: number): Buffer {
+  return Buffer.concat([Buffer.from("MZ"), randomBytes(bytes - 2)]);
+}
+
 /** One set of files in the two layouts. */
 export function makeBootTree(directory: string, kernelBytes: number): BootTree {
   const root = join(directory, "tftp");
@@ -52,7 +59,8 @@ export function makeBootTree(directory: string, kernelBytes: number): BootTree {
   const netinst = join(directory, "netinst");
   const firmware = join(loaders, "raspberry-pi");
   const arm64 = join(netinst, "arm64");
-  for (const one of [root, firmware, arm64]) mkdirSync(one, { recursive: true });
+  const amd64 = join(netinst, "amd64");
+  for (const one of [root, firmware, arm64, amd64]) mkdirSync(one, { recursive: true });
   const checksums = new Map<string, string>();
   const put = (name: string, content: Buffer, ...paths: readonly string[]) => {
     checksums.set(name, crc32(content).toString(16).padStart(8, "0"));
@@ -62,14 +70,19 @@ export function makeBootTree(directory: string, kernelBytes: number): BootTree {
     put(name, randomBytes(size), join(root, name), join(firmware, name));
   }
   put("kernel8.img", randomBytes(kernelBytes), join(root, "kernel8.img"), join(arm64, "kernel"));
+  put("kernel", randomBytes(kernelBytes), join(amd64, "kernel"));
+  for (const name of pxeFiles)
+    put(name, efiProgram(200_000), join(root, name), join(loaders, name));
   const stage1 = randomBytes(1_048_576);
-  writeFileSync(join(arm64, "stage1.cpio.zst"), stage1);
   writeFileSync(join(root, "initrd.img"), stage1);
   const agent = Buffer.from("agent");
-  writeFileSync(join(arm64, "agent.squashfs"), agent);
   const stage2Digest = createHash("sha256").update(agent).digest("hex");
   const described = { stage2Digest, stage2Bytes: agent.length };
-  writeFileSync(join(arm64, "netinst.json"), JSON.stringify(described));
+  for (const architecture of [arm64, amd64]) {
+    writeFileSync(join(architecture, "stage1.cpio.zst"), stage1);
+    writeFileSync(join(architecture, "agent.squashfs"), agent);
+    writeFileSync(join(architecture, "netinst.json"), JSON.stringify(described));
+  }
   const config = "arm_64bit=1\nkernel=kernel8.img\ninitramfs initrd.img followkernel\n";
   writeFileSync(join(root, "config.txt"), config);
   writeFileSync(join(root, "cmdline.txt"), "console=serial0,115200\n");
