@@ -17,8 +17,11 @@ const rack = [
   ...["qemu-system-x86", "qemu-utils", "ovmf", "ipxe-qemu"],
 ];
 const rackArm64 = ["qemu-system-arm", "qemu-efi-aarch64"];
-/** Independent DHCP and TFTP clients, packet tools, and a browser for the page. */
-const peers = ["busybox-static", "udhcpc", "tftp-hpa", "nftables", "tcpdump", "chromium"];
+/** Independent DHCP and TFTP clients, servers and relay agents, packet tools, and a browser for the page. */
+const peers = [
+  ...["busybox-static", "udhcpc", "isc-dhcp-client", "dnsmasq-base", "kea-admin"],
+  ...["tftp-hpa", "nftables", "tcpdump", "chromium"],
+];
 
 /** The servers `npm run bench` compares ours with, and what measures them. */
 export const benchPackages = [
