@@ -6,6 +6,7 @@
 import { join, resolve } from "node:path";
 import { openArena } from "./bench/arena.ts";
 import { benchDhcp } from "./bench/dhcp.ts";
+import { benchHttp } from "./bench/http.ts";
 import type { BenchContext } from "./bench/rounds.ts";
 import { type Row, tableOf } from "./bench/rows.ts";
 import { benchTftp } from "./bench/tftp.ts";
@@ -17,6 +18,7 @@ import { readArguments, refuse } from "./usage.ts";
 const benches: Readonly<Record<string, (context: BenchContext) => Promise<readonly Row[]>>> = {
   dhcp: benchDhcp,
   tftp: benchTftp,
+  http: benchHttp,
 };
 
 const usage = `

@@ -13,7 +13,7 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { type Cleanup, endProcess, isAlive } from "../lab/cleanup.ts";
 import { inNamespace, run } from "../lab/command.ts";
 import { removeStaleNamespaces } from "../lab/namespaces.ts";
@@ -39,6 +39,7 @@ export interface Arena {
 export function openArena(cleanup: Cleanup): Arena {
   removeStaleNamespaces();
   const directory = mkdtempSync("/var/tmp/marcoboot-bench-"); // not /tmp: that may be memory, and leases belong on a disk
+  chmodSync(directory, 0o755); // peers that give up root read the files below
   cleanup.add(directory, () => rmSync(directory, { recursive: true, force: true }));
   const server = `mb${process.pid}-bs`;
   const client = `mb${process.pid}-bc`;

@@ -4,17 +4,16 @@
  * warnings only, as that of every peer.
  */
 
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { loaderAddress, serverInterface } from "./arena.ts";
 import type { Contender } from "./contender.ts";
-import { bootFileName } from "./content.ts";
 
 export const bootPort = 8080;
 const adminPort = 8000;
 
 /**
- * @param content - the file every contender serves; a loader of ours, so it needs no netinst
+ * @param content - one of the files every contender serves: all that lie beside it are our loaders
  * @param checkout - where the server's sources are
  */
 export function marcoboot(content: string, checkout: string): Contender {
@@ -22,8 +21,7 @@ export function marcoboot(content: string, checkout: string): Contender {
     name: "marcoboot",
     command(directory) {
       const loadersDirectory = join(directory, "loaders");
-      mkdirSync(loadersDirectory);
-      copyFileSync(content, join(loadersDirectory, bootFileName));
+      cpSync(dirname(content), loadersDirectory, { recursive: true });
       const config = join(directory, "marcoboot.yaml");
       writeFileSync(
         config,
