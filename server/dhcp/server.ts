@@ -139,7 +139,7 @@ async function openSegment(
     );
   }
   const socket = await openDatagramSocket(
-    { interface: interfaceName, port: config.dhcpPort, broadcast: true },
+    { interface: interfaceName, port: config.dhcpPort, broadcast: true, busy: true },
     log,
   );
   opened.push(socket);

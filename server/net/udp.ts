@@ -10,7 +10,13 @@ import { createSocket, type Socket } from "node:dgram";
 import { type Ipv4Address, parseIpv4Address } from "#protocol/brand.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { closeDeviceSocket, openDeviceSocket, SystemCallError } from "./device-socket.ts";
+import {
+  closeDeviceSocket,
+  enlargeBuffers,
+  openDeviceSocket,
+  SystemCallError,
+} from "./device-socket.ts";
+import { type Direct, openDirect } from "./direct.ts";
 
 export interface Sender {
   readonly address: Ipv4Address;
@@ -39,6 +45,8 @@ export interface DatagramOptions {
   readonly broadcast?: boolean;
   /** SO_REUSEADDR: another process may share a multicast or broadcast port. */
   readonly reuse?: boolean;
+  /** Datagrams may come by the thousand: large buffers, many datagrams per system call. */
+  readonly busy?: boolean;
   readonly multicast?: { readonly group: string; readonly interfaceAddress: Ipv4Address };
 }
 
@@ -59,7 +67,26 @@ export async function openDatagramSocket(
     await new Promise<void>((resolve) => socket.close(resolve));
     throw error;
   }
-  return wrap(socket, fd !== undefined, log);
+  const isBusy = options.busy === true && fd !== undefined;
+  if (isBusy) await enlargeBuffers(fd);
+  return wrap(
+    socket,
+    { boundToDevice: fd !== undefined, direct: isBusy ? await openDirect(fd) : undefined },
+    log,
+  );
+}
+
+/**
+ * A descriptor tied to the interface, for a caller that does without `dgram`.
+ *
+ * @returns undefined where it cannot be tied; the log says so
+ * @throws ConfigurationError when the port is taken
+ */
+export function openDeviceDescriptor(
+  options: DatagramOptions & { readonly interface: string },
+  log: Log,
+): Promise<number | undefined> {
+  return deviceDescriptor(options, log);
 }
 
 async function deviceDescriptor(options: DatagramOptions, log: Log): Promise<number | undefined> {
@@ -127,7 +154,14 @@ function joinGroup(socket: Socket, multicast: NonNullable<DatagramOptions["multi
   socket.setMulticastTTL(1); // discovery never leaves the segment
 }
 
-function wrap(socket: Socket, boundToDevice: boolean, log: Log): DatagramSocket {
+function wrap(
+  socket: Socket,
+  {
+    boundToDevice,
+    direct,
+  }: { readonly boundToDevice: boolean; readonly direct: Direct | undefined },
+  log: Log,
+): DatagramSocket {
   let open = true;
   socket.on("error", (error) => log.warn({ err: error }, "datagram socket failed"));
   return {
@@ -135,6 +169,10 @@ function wrap(socket: Socket, boundToDevice: boolean, log: Log): DatagramSocket 
     port: socket.address().port,
     send(bytes, port, address) {
       if (!open) return;
+      if (direct) {
+        direct.send(bytes, port, address);
+        return;
+      }
       socket.send(bytes, port, address, (error) => {
         if (error) log.debug({ err: error, address, port }, "datagram not sent");
       });
@@ -143,6 +181,7 @@ function wrap(socket: Socket, boundToDevice: boolean, log: Log): DatagramSocket 
       socket.on("message", (bytes, from) => {
         if (from.port === 0) return; // nobody can be answered there, and `send` would throw
         listener(bytes, { address: parseIpv4Address(from.address), port: from.port });
+        if (open) direct?.drain(listener);
       });
     },
     close() {
