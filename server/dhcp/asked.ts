@@ -43,7 +43,10 @@ export function readMessage(
   const subnet = chooseSubnet(packet, relay, context.subnets);
   if (typeof subnet === "string") return subnet;
   const client = classify(packet, context.recent.get(mac), context.raspberryPiPrefixes);
-  if (client.firmware) context.recent.set(mac, { xid: packet.xid, client });
+  if (client.firmware) {
+    const isReserved = context.leases.reservationOf(mac) !== undefined;
+    context.recent.set(mac, { xid: packet.xid, client }, isReserved);
+  }
   const clientClass = classOf(client, subnet.classes);
   const chosen = readOption(packet.options, "serverIdentifier");
   const override = packet.giaddr !== unspecified ? relay?.serverIdentifier : undefined;

@@ -33,7 +33,11 @@ export interface SightingsContext {
 
 /** From the firmware's first word to the agent's: a slow rack installs for hours, but fetches files in minutes. */
 const remembered: Milliseconds = milliseconds(1_800_000);
-const maximumRemembered = 4096; // hardware addresses; anyone can invent them, so the oldest go
+/**
+ * Of those that were only answered, and of those whose address is known: anyone can
+ * invent hardware addresses, so the oldest go. A flood of DISCOVERs leaves the second alone.
+ */
+const maximumRemembered = 4096;
 
 interface Sighting {
   readonly at: Milliseconds;
@@ -41,36 +45,38 @@ interface Sighting {
 }
 
 export function createSightings({ clock, neighbourOf }: SightingsContext): Sightings {
-  const byMac = new Map<MacAddress, Sighting>();
+  const waiting = new Map<MacAddress, Sighting>();
+  const placed = new Map<MacAddress, Sighting>();
   const byAddress = new Map<Ipv4Address, MacAddress>();
 
-  const forgetAddress = (mac: MacAddress, address: Ipv4Address | undefined) => {
+  const sightingOf = (mac: MacAddress) => placed.get(mac) ?? waiting.get(mac);
+  const forget = (mac: MacAddress) => {
+    const address = placed.get(mac)?.address;
     if (address && byAddress.get(address) === mac) byAddress.delete(address);
+    placed.delete(mac);
+    waiting.delete(mac);
   };
   const put = (mac: MacAddress, address: Ipv4Address | undefined) => {
-    forgetAddress(mac, byMac.get(mac)?.address);
-    byMac.delete(mac); // to the end of the insertion order
-    byMac.set(mac, { at: clock.monotonic(), ...(address && { address }) });
+    forget(mac);
+    const sightings = address ? placed : waiting;
+    sightings.set(mac, { at: clock.monotonic(), ...(address && { address }) });
     if (address) byAddress.set(address, mac);
-    const [oldest] = byMac;
-    if (byMac.size > maximumRemembered && oldest) {
-      forgetAddress(oldest[0], oldest[1].address);
-      byMac.delete(oldest[0]);
-    }
+    const [oldest] = sightings.keys();
+    if (sightings.size > maximumRemembered && oldest) forget(oldest);
   };
   const isFresh = (mac: MacAddress) => {
-    const sighting = byMac.get(mac);
+    const sighting = sightingOf(mac);
     return sighting !== undefined && clock.monotonic() - sighting.at < remembered;
   };
 
   return {
-    answered: (mac) => put(mac, byMac.get(mac)?.address),
+    answered: (mac) => put(mac, placed.get(mac)?.address),
     uses(mac, address) {
       // only of those that were answered: a REQUEST alone is anybody's word
       if (isFresh(mac)) put(mac, address);
     },
     macOf(address) {
-      if (byMac.size === 0) return undefined;
+      if (waiting.size + placed.size === 0) return undefined;
       const mac = byAddress.get(address) ?? neighbourOf(address);
       return mac !== undefined && isFresh(mac) ? mac : undefined;
     },

@@ -461,6 +461,19 @@ test("what a hardware address was running is forgotten, the oldest first", (t) =
   t.is(recent.get(mac("02:00:00:00:10:00")), earlier);
 });
 
+test("a reserved node is not forgotten in a flood between its DISCOVER and its REQUEST", (t) => {
+  const discover = pi4Discover({ xid: 9 });
+  const { context } = known(discover);
+  handlePacket(discover, context);
+  for (let index = 0; index < 10_000; index++) {
+    const invented = `02:00:00:00:${hexOctet(index >> 8)}:${hexOctet(index & 255)}`;
+    handlePacket(pi4Discover({ mac: invented, xid: index }), context);
+  }
+  const request = message("request", { mac: "dc:a6:32:01:36:c2", xid: 9 });
+  const ack = answered(handlePacket(withServer(request, reserved, own), context));
+  t.is(readOption(ack.packet.options, "vendorClass"), "PXEClient");
+});
+
 function hexOctet(value: number): string {
   return value.toString(16).padStart(2, "0");
 }

@@ -32,6 +32,7 @@ async function world(t: ExecutionContext, change: Partial<HandlerContext> = {}) 
       recent: createRecent(),
       ...change,
     },
+    clock: net.clock,
     log: silentLog,
     onOutcome: (outcome) => void outcomes.push(outcome),
     openSocket: fake.open,
@@ -88,4 +89,11 @@ test("a fault of one request is counted, and the next is answered", async (t) =>
   socket?.receive(asks, client, 68);
   socket?.receive(asks, client, 68);
   t.deepEqual(outcomes, ["failed", "ack"]);
+});
+
+test("of a flood of boot requests every one is answered, and few are told of", async (t) => {
+  const { published, socket } = await world(t);
+  for (let count = 0; count < 2000; count++) socket?.receive(asks, client, 68);
+  t.is(socket?.sent.length, 2000);
+  t.is(published.filter(({ topic }) => topic === "dhcp").length, 512);
 });

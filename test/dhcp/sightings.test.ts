@@ -1,4 +1,5 @@
 import test from "ava";
+import type { MacAddress } from "#protocol/brand.ts";
 import { createSightings } from "../../server/dhcp/sightings.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
 import { ip, mac } from "../support/network.ts";
@@ -61,13 +62,26 @@ test("half an hour after its last word a client is forgotten", (t) => {
   t.is(macOf(address), undefined);
 });
 
+function invent(count: number): readonly MacAddress[] {
+  return Array.from({ length: count }, (_, index) => {
+    const octets = [index >> 8, index & 255].map((one) => one.toString(16).padStart(2, "0"));
+    return mac(`02:00:00:00:${octets.join(":")}`);
+  });
+}
+
 test("of invented hardware addresses the oldest are forgotten", (t) => {
+  const { answered, uses, macOf } = sightings();
+  const [first = a, ...others] = invent(4097);
+  answered(first);
+  for (const one of others) answered(one);
+  uses(first, address);
+  t.is(macOf(address), undefined);
+});
+
+test("a client whose address is known outlasts a flood of DISCOVERs", (t) => {
   const { answered, uses, macOf } = sightings();
   answered(a);
   uses(a, address);
-  for (let index = 0; index < 4096; index++) {
-    const octets = [index >> 8, index & 255].map((one) => one.toString(16).padStart(2, "0"));
-    answered(mac(`02:00:00:00:${octets.join(":")}`));
-  }
-  t.is(macOf(address), undefined);
+  for (const one of invent(10_000)) answered(one);
+  t.is(macOf(address), a);
 });
