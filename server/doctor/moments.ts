@@ -15,6 +15,8 @@ interface Line {
   readonly source: MomentSource;
   readonly text: string;
   readonly isFault?: boolean;
+  /** Text of the line before that says nothing more once this one is there. */
+  readonly instead?: string;
 }
 
 /** @param events - about one node, oldest first */
@@ -24,7 +26,8 @@ export function momentsOf(events: readonly StoredEvent[]): readonly Moment[] {
   for (const { at, event } of events) {
     const lines = event.topic === "node" ? nodeLines(node, event.node) : linesOf(event);
     if (event.topic === "node") node = event.node;
-    for (const { source, text, isFault = false } of lines) {
+    for (const { source, text, isFault = false, instead } of lines) {
+      if (instead !== undefined && moments.at(-1)?.text === instead) moments.pop();
       const last = moments.at(-1);
       if (last?.source === source && last.text === text) {
         moments[moments.length - 1] = { ...last, until: at, times: last.times + 1 };
@@ -123,21 +126,29 @@ function fileLine(event: Extract<DomainEvent, { topic: "boot-file" }>): Line {
   const { name, protocol, bytes, outcome } = event;
   switch (outcome) {
     case "sent":
-      return { source: "file", text: `got ${name} by ${protocol} (${sizeText(bytes)})` };
+      return {
+        source: "file",
+        text: `got ${name} by ${protocol} (${sizeText(bytes)})`,
+        instead: stoppedText(event),
+      };
     case "not-found":
       return isProbe(name)
         ? { source: "file", text: "asked for a file that need not be there" }
         : { source: "file", text: `${name} not found (${protocol})`, isFault: true };
     case "aborted":
-      // EDK2 asks for the size and stops before the first block
       return bytes === 0
-        ? { source: "file", text: `asked for ${name} by ${protocol} and stopped at once` }
+        ? { source: "file", text: stoppedText(event) }
         : {
             source: "file",
             text: `${name} broke off after ${sizeText(bytes)} (${protocol})`,
             isFault: true,
           };
   }
+}
+
+/** EDK2, a Raspberry Pi and others first ask for the size alone. */
+function stoppedText({ name, protocol }: { readonly name: string; readonly protocol: string }) {
+  return `asked for ${name} by ${protocol} and stopped at once`;
 }
 
 /** What became different; nothing where only the time of the last call did. */

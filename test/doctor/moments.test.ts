@@ -57,6 +57,13 @@ test("a boot from power-on to the agent, line by line", (t) => {
   );
 });
 
+test("a question for the size is told only where nothing follows it", (t) => {
+  t.deepEqual(
+    textsOf(file(0, "ipxe.efi", "aborted", 0), file(1, "ipxe.efi"), file(2, "x.efi", "aborted", 0)),
+    ["file: got ipxe.efi by tftp (1 kB)", "file: asked for x.efi by tftp and stopped at once"],
+  );
+});
+
 test("what is said again at once is one moment with its last time", (t) => {
   const moments = momentsOf(
     stored([0, 5, 10].map((at) => dhcp(at, "discover", "unknown-client", "raspberry-pi-3"))),

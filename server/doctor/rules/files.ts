@@ -181,8 +181,9 @@ export const fileRules: RuleGroup = {
 function missingOf({ files }: Story): { readonly file: File; readonly remedy: string } | undefined {
   for (const [pattern, remedy] of needed) {
     const own = files.filter(({ name }) => pattern.test(baseName(name)) && !isProbe(name));
-    const last = own.at(-1);
-    if (last?.outcome === "not-found" && !own.some(isSent)) return { file: last, remedy };
+    const [file] = own; // the first is the name it wants; others are what it falls back to
+    const isMissing = own.at(-1)?.outcome === "not-found" && !own.some(isSent);
+    if (file && isMissing) return { file, remedy };
   }
   return undefined;
 }
