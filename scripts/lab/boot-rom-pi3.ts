@@ -43,7 +43,8 @@ export async function bootByNetwork(settings: Settings): Promise<RomResult> {
         socket,
         clock: systemClock,
         random: Math.random,
-        onStep: (_board, { text }) => void process.stderr.write(`boot ROM: ${text}\n`),
+        onStep: (_board, { kind, text }) =>
+          void process.stderr.write(`boot ROM: ${kind} ${text}\n`),
         onFile: (_board, name, content) =>
           writeFileSync(join(settings.directory, name.slice(name.lastIndexOf("/") + 1)), content),
       },

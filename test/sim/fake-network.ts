@@ -47,7 +47,7 @@ export interface Answer {
 }
 
 export interface FakeServer {
-  readonly dhcp: (asked: DhcpPacket) => Answer | undefined;
+  readonly dhcp: (asked: DhcpPacket, port: number) => Answer | undefined;
   readonly files?: Readonly<Record<string, Uint8Array>>;
   /** Options it grants; absent: blksize, tsize and windowsize as asked. */
   readonly grants?: readonly string[];
@@ -95,7 +95,7 @@ export class FakeNetwork implements FrameSocket {
     if (decoded?.kind === "arp") {
       this.heard.push({ ...common, arp: decoded });
       if (decoded.isRequest && decoded.target === serverAddress) this.#answerArp(decoded);
-    } else if (decoded?.kind === "udp" && decoded.destinationPort === 67) {
+    } else if (decoded?.kind === "udp" && [67, 4011].includes(decoded.destinationPort)) {
       const dhcp = decodeDhcp(decoded.payload);
       this.heard.push({ ...common, ip: decoded, dhcp });
       this.#answerDhcp(dhcp, decoded);
@@ -125,8 +125,8 @@ export class FakeNetwork implements FrameSocket {
     this.put(encodeArp({ ...frame, targetMac: senderMac, target: sender }));
   }
 
-  #answerDhcp(asked: DhcpPacket, { sourceMac }: UdpFrame): void {
-    const answer = this.#server.dhcp(asked);
+  #answerDhcp(asked: DhcpPacket, { sourceMac, destinationPort }: UdpFrame): void {
+    const answer = this.#server.dhcp(asked, destinationPort);
     if (!answer) return;
     const yiaddr = answer.address ?? "0.0.0.0";
     const packet: DhcpPacket = {
@@ -147,7 +147,9 @@ export class FakeNetwork implements FrameSocket {
         sourceMac: serverMac,
         destinationMac: answer.broadcast ? new Uint8Array(6).fill(0xff) : sourceMac,
         source: serverAddress,
-        destination: answer.broadcast ? 0xffff_ffff : ipv4ToNumber(packet.yiaddr),
+        destination: answer.broadcast
+          ? 0xffff_ffff
+          : ipv4ToNumber(packet.yiaddr) || ipv4ToNumber(packet.ciaddr),
         sourcePort: 67,
         destinationPort: 68,
         ttl: 64,

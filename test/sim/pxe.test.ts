@@ -3,6 +3,7 @@ import test from "ava";
 import { readOption } from "../../server/dhcp/codec/options.ts";
 import { type DhcpPacket, decodePacket } from "../../server/dhcp/codec/packet.ts";
 import { filesOf } from "../../server/sim/firmware/ipxe.ts";
+import { hex } from "../support/vectors.ts";
 import { bytes, run, serverOf } from "./fake-network.ts";
 
 interface Captured {
@@ -90,20 +91,38 @@ test("EDK2 ignores an OFFER without a boot file: DISCOVERs with secs 0, 4, 12, 2
   t.regex(JSON.stringify(result.boards[0]?.ending), /PXE-E16/);
 });
 
-test("EDK2 takes its boot file from a proxy, and one that names it only on port 4011", async (t) => {
-  const vendor = [60, bytes("PXEClient")] as const;
-  let asked = 0;
-  const { result } = await run("edk2", {
-    files,
-    dhcp: (packet) => {
-      asked += 1;
-      return asked === 1
-        ? { type: "offer", file: "boot.efi", options: [vendor], broadcast: true }
-        : serverOf({})(packet);
-    },
-  });
-  t.like(result.boards[0]?.ending, { outcome: "booted" });
-});
+const vendor = [60, bytes("PXEClient")] as const;
+// PXE 2.1 table 2-1: discovery control 3, one server of type 0x8001, a menu of one entry.
+const menu = [
+  43,
+  hex("060103 0807 8001 01 0a4d0001 0907 8001 04 426f6f74 0a0400505845 ff"),
+] as const;
+const proxies = [
+  ["that names the file at once", { file: "boot.efi", options: [vendor] }, undefined],
+  ["that names it on port 4011", { options: [vendor] }, undefined],
+  ["with a menu: its first entry is asked for", { options: [vendor, menu] }, "470480010000ff"],
+] as const;
+for (const [title, words, chosen] of proxies) {
+  for (const name of ["edk2", "bios"]) {
+    test(`${name} boots by a proxy ${title}`, async (t) => {
+      let asked = 0;
+      let picked: string | undefined;
+      const { result } = await run(name, {
+        files,
+        dhcp: (packet, port) => {
+          asked += 1;
+          if (port === 4011) {
+            picked = packet.options.get(43)?.toHex();
+            return { type: "ack", file: "boot.efi", options: [vendor] };
+          }
+          return asked === 1 ? { type: "offer", broadcast: true, ...words } : serverOf({})(packet);
+        },
+      });
+      t.like(result.boards[0]?.ending, { outcome: "booted" });
+      t.is(picked, chosen);
+    });
+  }
+}
 
 const losses = [
   ["the first of a window", 2, [0, 0, 0, 0, 4, 8, 12, 14]],

@@ -169,9 +169,53 @@ function* bootSource(
   if (proxy.bootFile !== "" && vendorClassOf(proxy) !== "") {
     return { file: proxy.bootFile, server: proxy.nextServer, ack };
   }
-  const mac = yield* board.station.resolve(proxy.address);
-  const named = mac && (yield* askProxy(board, habits, xid, { address: proxy.address, mac }));
+  const menu = readMenu(proxy.packet.options.get(43) ?? new Uint8Array(0));
+  const address = menu.server ?? proxy.address;
+  const mac = yield* board.station.resolve(address);
+  const named = mac && (yield* askProxy(board, habits, xid, { address, mac }, menu));
   return named && { file: named.bootFile, server: named.nextServer, ack };
+}
+
+/** What a proxy's option 43 offers (PXE 2.1 §2.4.1, table 2-1). */
+interface BootMenu {
+  /** Type of the first entry: firmware without a user takes that one. */
+  readonly type?: number;
+  /** First boot server of that type. */
+  readonly server?: number;
+}
+
+const bootServers = 8; // type (2) | count (1) | addresses (4 each), repeated
+const bootMenu = 9; // type (2) | length (1) | text, repeated
+const bootItem = 71; // type (2) | layer (2)
+const end = 255;
+
+export function readMenu(value: Uint8Array): BootMenu {
+  const fields = new Map<number, Uint8Array>();
+  for (let at = 0; at + 1 < value.length && value[at] !== end; ) {
+    const code = value[at] ?? end;
+    const length = value[at + 1] ?? 0;
+    if (code !== 0) fields.set(code, value.subarray(at + 2, at + 2 + length));
+    at += code === 0 ? 1 : 2 + length;
+  }
+  const menu = fields.get(bootMenu);
+  if (!menu || menu.length < 2) return {};
+  const type = uint16(menu, 0);
+  const servers = fields.get(bootServers) ?? new Uint8Array(0);
+  for (let at = 0; at + 7 <= servers.length; at += 3 + 4 * (servers[at + 2] ?? 0)) {
+    if (uint16(servers, at) !== type || servers[at + 2] === 0) continue;
+    return { type, server: uint16(servers, at + 3) * 65536 + uint16(servers, at + 5) };
+  }
+  return { type };
+}
+
+function uint16(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0);
+}
+
+/** Option 43 of the REQUEST that picks an entry of the menu. */
+function chosenItem({ type }: BootMenu): OptionList {
+  if (type === undefined) return [];
+  return [[43, Uint8Array.of(bootItem, 4, type >> 8, type & 0xff, 0, 0, end)]];
 }
 
 function* askProxy(
@@ -179,10 +223,11 @@ function* askProxy(
   habits: PxeHabits,
   xid: number,
   proxy: FileServer,
+  menu: BootMenu,
 ): Program<Reply | undefined> {
   for (let sent = 0; sent < proxyRequests; sent++) {
     board.note("request", `port 4011 of ${dotted(proxy.address)}`);
-    send(board, habits, { type: "request", xid, secs: 0, proxy });
+    send(board, habits, { type: "request", xid, secs: 0, proxy, extra: chosenItem(menu) });
     const until = board.station.now + proxyPeriodMs;
     for (;;) {
       const arrival = yield until;
