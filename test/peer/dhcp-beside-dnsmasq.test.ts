@@ -1,13 +1,16 @@
-/** Our server on one segment with dnsmasq, which gives addresses too; root, dnsmasq and udhcpc are needed. */
+/** Our server on one segment with dnsmasq, which gives addresses too; root, dnsmasq, udhcpc, curl and redis-server are needed. */
 
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import test, { type ExecutionContext } from "ava";
 import type { Namespace } from "../support/namespaces.ts";
 import { segment, startDhcpServer } from "../support/segment.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import { udhcpc, whatIsMissing } from "../support/udhcpc.ts";
 
-const missing = whatIsMissing("dnsmasq", "udhcpc");
+const missing = whatIsMissing("dnsmasq", "udhcpc", "curl", "redis-server");
 const peer = missing ? test.skip : test.serial;
 if (missing) console.warn(`skipped: ${missing}`);
 
@@ -112,3 +115,55 @@ peer("mode auto alone serves, and gives way to a server that comes later", async
   const counts = await ours.end();
   t.is(counts["ack"], 1, "the first client's");
 });
+
+/** The whole server, as `marcoboot serve` starts it, with one boot file. */
+async function serve(t: ExecutionContext, where: Namespace, loader: string): Promise<void> {
+  const stateDirectory = temporaryDirectory(t);
+  const loadersDirectory = join(stateDirectory, "loaders");
+  mkdirSync(loadersDirectory);
+  writeFileSync(join(loadersDirectory, "ipxe-x64.efi"), loader);
+  const { reserved: _, ...subnet } = base;
+  const config = join(stateDirectory, "server.yaml");
+  writeFileSync(
+    config,
+    JSON.stringify({
+      stateDirectory: join(stateDirectory, "state"),
+      loadersDirectory,
+      netinstDirectory: join(stateDirectory, "netinst"),
+      logLevel: "silent",
+      subnets: [{ ...subnet, mode: "proxy" }],
+    }),
+  );
+  const cli = new URL("../../server/cli/main.ts", import.meta.url).pathname;
+  const running = where.start(process.execPath, cli, "serve", "--config", config);
+  if (!running.stdout) throw new RangeError("no standard output");
+  for await (const line of createInterface({ input: running.stdout })) {
+    if (line === "ready") return;
+  }
+  throw new Error("the server did not start");
+}
+
+/** What curl gets, or nothing. */
+function fetch(where: Namespace, url: string): string {
+  const args = ["netns", "exec", where.name, "curl", "--silent", "--fail", "--max-time", "5", url];
+  return spawnSync("ip", args, { encoding: "utf8" }).stdout;
+}
+
+peer(
+  "mode proxy: TFTP serves the client that dnsmasq gave an address, and no stranger",
+  async (t) => {
+    const { server, other, client, wire } = rack(t);
+    const stranger = wire.plug("str", { mac: "52:54:00:b1:00:05", address: "10.77.0.60/24" });
+    dnsmasq(t, other);
+    const loader = "a loader of some kind\n".repeat(5000);
+    await serve(t, server, loader);
+    const came = bootByPxe(client);
+    t.is(came["acknowledgedFile"], "ipxe-x64.efi");
+    t.is(fetch(client, "tftp://10.77.0.1/ipxe-x64.efi"), loader);
+    t.regex(
+      fetch(client, `http://10.77.0.1:8080/boot/node/${clientMac.replaceAll(":", "-")}/boot.ipxe`),
+      /^#!ipxe/,
+    );
+    t.is(fetch(stranger, "tftp://10.77.0.1/ipxe-x64.efi"), "");
+  },
+);
