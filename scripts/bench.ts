@@ -4,8 +4,10 @@
  */
 
 import { join, resolve } from "node:path";
+import { benchAmplification } from "./bench/amplification.ts";
 import { openArena } from "./bench/arena.ts";
 import { benchDhcp } from "./bench/dhcp.ts";
+import { benchFlood } from "./bench/flood.ts";
 import { benchHttp } from "./bench/http.ts";
 import type { BenchContext } from "./bench/rounds.ts";
 import { type Row, tableOf } from "./bench/rows.ts";
@@ -19,6 +21,8 @@ const benches: Readonly<Record<string, (context: BenchContext) => Promise<readon
   dhcp: benchDhcp,
   tftp: benchTftp,
   http: benchHttp,
+  flood: benchFlood,
+  amplification: benchAmplification,
 };
 
 const usage = `

@@ -7,8 +7,9 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { serverAddress, serverInterface } from "./arena.ts";
+import { firstClient, serverAddress, serverInterface } from "./arena.ts";
 import type { Contender } from "./contender.ts";
+import { bootFileName } from "./content.ts";
 
 export const httpPort = 8080;
 
@@ -93,6 +94,34 @@ export function dnsmasqTftp(content: string): Contender {
       ],
       ready: [{ protocol: "udp", port: 69 }],
     }),
+  };
+}
+
+/**
+ * dnsmasq as the boot server of a network: DHCP and TFTP, one host it knows by its
+ * MAC address, a range for others. Addresses are not pinged before they are offered:
+ * that would hold up the known node's boot by seconds. Its limit of 1000 leases stays.
+ */
+export function dnsmasqBoot(content: string): Contender {
+  const base = dnsmasqTftp(content);
+  return {
+    name: base.name,
+    command(directory) {
+      const { program, args } = base.command(directory);
+      return {
+        program,
+        args: [
+          ...args,
+          ...["--dhcp-range=10.64.1.0,10.67.255.255,255.240.0.0,1h", "--no-ping", "--quiet-dhcp"],
+          ...[`--dhcp-host=02:00:0a:40:01:01,${firstClient}`, "--dhcp-authoritative"],
+          ...[`--dhcp-boot=${bootFileName}`, `--dhcp-leasefile=${join(directory, "leases")}`],
+        ],
+        ready: [
+          { protocol: "udp", port: 67 },
+          { protocol: "udp", port: 69 },
+        ],
+      };
+    },
   };
 }
 

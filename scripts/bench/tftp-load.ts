@@ -10,6 +10,7 @@
  */
 
 import { readFileSync } from "node:fs";
+import { addressNumber } from "./dhcp-messages.ts";
 import { type BatchSocket, openBatchSocket } from "./mmsg.ts";
 
 export interface TftpLoad {
@@ -230,10 +231,6 @@ class Load {
       );
     }
   }
-}
-
-function addressNumber(text: string): number {
-  return text.split(".").reduce((number, octet) => number * 256 + Number(octet), 0);
 }
 
 const [argument] = process.argv.slice(2);
