@@ -75,13 +75,12 @@ export function createCommits({
     for (const { work } of due) work();
   };
   const write = async (to: LeaseFile): Promise<void> => {
-    following = undefined;
     // A write that failed is tried again with what came since.
     staged = staged.length === 0 ? gathering : [...staged, ...gathering];
     gathering = [];
     underWay = last;
     try {
-      await (staged.length > 0 ? to.append(staged, live) : undefined);
+      await to.append(staged, live);
       staged = [];
       written = underWay;
     } finally {
@@ -89,15 +88,12 @@ export function createCommits({
     }
     runAfterwards();
   };
-  /** The write that takes everything staged so far: at once, or after the one under way. */
-  const writeAll = (to: LeaseFile): Promise<void> => {
-    if (running === undefined) {
-      running = write(to);
-      return running;
-    }
-    following ??= running
+  /** The write that takes everything staged in this turn: at its end, or after the one under way. */
+  const writeNext = (to: LeaseFile): Promise<void> => {
+    following ??= (running ?? Promise.resolve())
       .catch(() => undefined) // those who waited for it are told
       .then(() => {
+        following = undefined;
         running = write(to);
         return running;
       });
@@ -133,10 +129,10 @@ export function createCommits({
     },
     committed(commit = last) {
       if (!file || commit <= written) return Promise.resolve();
-      return running !== undefined && commit <= underWay ? running : writeAll(file);
+      return running !== undefined && commit <= underWay ? running : writeNext(file);
     },
     flush() {
-      if (file && written < last) writeAll(file).catch(() => undefined); // tried again
+      if (file && written < last) writeNext(file).catch(() => undefined); // tried again
     },
   };
 }

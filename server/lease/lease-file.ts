@@ -17,7 +17,7 @@
  * A line that is wrong before a right one is damage: the file is refused.
  */
 
-import { readFileSync, write } from "node:fs";
+import { readFileSync, write, writeSync } from "node:fs";
 import { constants, type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
@@ -29,6 +29,7 @@ import {
   parseIpv4Address,
   parseMacAddress,
 } from "#protocol/brand.ts";
+import type { Clock } from "../clock.ts";
 import { ConfigurationError, UnavailableError } from "../errors.ts";
 import { syncDirectory } from "../store/durable-file.ts";
 
@@ -74,6 +75,8 @@ const letters = { promised: "p", declined: "d", free: "f" } as const;
 const chunk = 1 << 20;
 /** A file is written anew when it has this many octets and four times what it had when it was new. */
 const leastRewritten = 8 << 20;
+/** Below this a commit is quicker than to hand it to another thread and wait to be woken. */
+const quickMs = 1;
 /** Records per line, and per turn of the event loop, when the file is written anew. */
 const slice = 500;
 
@@ -86,11 +89,12 @@ const slice = 500;
  */
 export async function openLeaseFile(
   path: string,
+  clock: Pick<Clock, "monotonic">,
   imported: readonly LeaseRecord[] = [],
 ): Promise<LeaseFile> {
   const bytes = readIfThere(path);
   const found = bytes ? decodeLeaseFile(bytes, path) : imported;
-  const file = new AppendedFile(path);
+  const file = new AppendedFile(path, clock);
   await file.start(found);
   return {
     found,
@@ -201,10 +205,13 @@ interface Opened {
   end: number;
   /** Up to here it is filled with NULs, or was never written. */
   filled: number;
+  /** How long its writes take lately. */
+  usualMs: number;
 }
 
 class AppendedFile {
   readonly #path: string;
+  readonly #clock: Pick<Clock, "monotonic">;
   #file: Opened | undefined;
   #appending: Promise<unknown> = Promise.resolve();
   #rewriting: Promise<unknown> | undefined;
@@ -215,8 +222,9 @@ class AppendedFile {
   /** After any failure but "no space" the file is not trusted: the next commit starts a new one. */
   #isSuspect = false;
 
-  constructor(path: string) {
+  constructor(path: string, clock: Pick<Clock, "monotonic">) {
     this.#path = path;
+    this.#clock = clock;
   }
 
   async start(found: readonly LeaseRecord[]): Promise<void> {
@@ -251,7 +259,7 @@ class AppendedFile {
       else if (this.#successor) await this.#take(this.#successor, this.#since.join("") + line);
       else {
         if (!this.#file) throw new RangeError("it is closed");
-        await appendTo(this.#file, line);
+        await appendTo(this.#file, line, this.#clock);
         if (this.#rewriting !== undefined) this.#since.push(line);
         else if (this.#file.end > Math.max(leastRewritten, 4 * this.#file.fresh)) {
           this.#rewriting = this.#rewrite(live());
@@ -283,7 +291,7 @@ class AppendedFile {
 
   /** Makes `next` the file. */
   async #take(next: Opened, lines: string): Promise<void> {
-    if (lines !== "") await appendTo(next, lines);
+    if (lines !== "") await appendTo(next, lines, this.#clock);
     await rename(this.#temporary, this.#path);
     await syncDirectory(dirname(this.#path));
     await this.#file?.handle.close();
@@ -311,7 +319,7 @@ async function writeNew(path: string, records: Iterable<LeaseRecord>): Promise<O
       const line = encodeLine(all.slice(start, start + slice));
       end = await writeAll(handle, Buffer.from(line), end);
     }
-    return { handle, fresh: end, end, filled: end };
+    return { handle, fresh: end, end, filled: end, usualMs: 0 };
   } catch (error) {
     await handle.close();
     throw error;
@@ -319,7 +327,11 @@ async function writeNew(path: string, records: Iterable<LeaseRecord>): Promise<O
 }
 
 /** Moves the end when the line is on stable storage; on an error it may be there in part. */
-async function appendTo(file: Opened, line: string): Promise<void> {
+async function appendTo(
+  file: Opened,
+  line: string,
+  clock: Pick<Clock, "monotonic">,
+): Promise<void> {
   const bytes = Buffer.from(line);
   const end = file.end + bytes.length;
   if (end > file.filled) {
@@ -331,7 +343,21 @@ async function appendTo(file: Opened, line: string): Promise<void> {
       // A full disk: the line itself may still fit, and tells when it does not.
     }
   }
-  file.end = await writeAll(file.handle, bytes, file.end);
+  const start = clock.monotonic();
+  file.end =
+    file.usualMs < quickMs
+      ? writeAtOnce(file.handle, bytes, file.end)
+      : await writeAll(file.handle, bytes, file.end);
+  file.usualMs += (clock.monotonic() - start - file.usualMs) / 8;
+}
+
+/** Holds everything up for the time the disk takes, and spares two threads a wake-up each. */
+function writeAtOnce({ fd }: FileHandle, bytes: Buffer, position: number): number {
+  let done = 0;
+  while (done < bytes.length) {
+    done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+  }
+  return position + done;
 }
 
 /** @returns the offset after the last octet */

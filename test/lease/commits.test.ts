@@ -19,7 +19,18 @@ function slowFile() {
       }),
     close: async () => undefined,
   };
-  return { file, writes, last: () => writes.at(-1) };
+  /** Ends the write that is under way, once whatever leads to it has run. */
+  const finish = async (error?: Error) => {
+    await turns();
+    writes.at(-1)?.end(error);
+    await turns();
+  };
+  return { file, writes, finish, last: () => writes.at(-1) };
+}
+
+/** Lets everything that waits for a promise run on. */
+async function turns(): Promise<void> {
+  for (let count = 0; count < 20; count++) await Promise.resolve();
 }
 
 function leasesOn(file: LeaseFile) {
@@ -28,51 +39,61 @@ function leasesOn(file: LeaseFile) {
 }
 
 async function settled(promise: Promise<unknown>): Promise<string> {
-  const turns = (async () => {
-    for (let count = 0; count < 20; count++) await Promise.resolve();
-    return "waits";
-  })();
-  return Promise.race([promise.then(() => "done", String), turns]);
+  const waits = turns().then(() => "waits");
+  return Promise.race([promise.then(() => "done", String), waits]);
 }
 
 const addressesOf = (records: readonly LeaseRecord[] | undefined) =>
   records?.map((record) => String(record.address));
 
 test("an offer of the pool is durable when its record is, and told then", async (t) => {
-  const { file, last } = slowFile();
+  const { file, finish } = slowFile();
   const { leases, published } = leasesOn(file);
   leases.offer(a, subnet);
   const committed = leases.committed(a);
   t.is(await settled(committed), "waits");
   t.deepEqual(published, []);
-  last()?.end();
+  await finish();
   t.is(await settled(committed), "done");
   t.is(published.length, 1);
 });
 
-test("everybody who comes while one write is under way shares the next", async (t) => {
-  const { file, writes, last } = slowFile();
+test("everybody of one turn shares a write", async (t) => {
+  const { file, writes, finish } = slowFile();
   const { leases } = leasesOn(file);
   leases.offer(a, subnet);
   const first = leases.committed(a);
   leases.offer(b, subnet);
   const second = leases.committed(b);
+  await finish();
+  t.deepEqual([await settled(first), await settled(second)], ["done", "done"]);
+  t.is(writes.length, 1);
+});
+
+test("everybody who comes while one write is under way shares the next", async (t) => {
+  const { file, writes, last, finish } = slowFile();
+  const { leases } = leasesOn(file);
+  leases.offer(a, subnet);
+  const first = leases.committed(a);
+  await turns();
+  leases.offer(b, subnet);
+  const second = leases.committed(b);
   t.is(await settled(second), "waits");
   t.is(writes.length, 1);
-  last()?.end();
+  await finish();
   t.is(await settled(first), "done");
   t.is(await settled(second), "waits");
   t.deepEqual(addressesOf(last()?.records), ["10.77.0.101"]);
-  last()?.end();
+  await finish();
   t.is(await settled(second), "done");
 });
 
 test("the ACK rests on the offer's record, and so does the offer asked for again", async (t) => {
-  const { file, writes, last } = slowFile();
+  const { file, writes, finish } = slowFile();
   const { leases, clock } = leasesOn(file);
   leases.offer(a, subnet);
   void leases.committed(a);
-  last()?.end();
+  await finish();
   await settled(leases.committed());
   clock.advance(20_000);
   leases.offer(a, subnet);
@@ -85,18 +106,18 @@ test("the ACK rests on the offer's record, and so does the offer asked for again
 });
 
 test("a renewal that lasts longer than what was promised waits for a write", async (t) => {
-  const { file, last } = slowFile();
+  const { file, finish } = slowFile();
   const { leases, clock } = leasesOn(file);
   leases.offer(a, subnet);
   leases.bind(a, subnet, ip("10.77.0.100"));
   void leases.committed(a);
-  last()?.end();
+  await finish();
   await settled(leases.committed());
   clock.advance(1_800_000);
   leases.bind(a, subnet, ip("10.77.0.100"));
   const renewed = leases.committed(a);
   t.is(await settled(renewed), "waits");
-  last()?.end();
+  await finish();
   t.is(await settled(renewed), "done");
 });
 
@@ -113,16 +134,17 @@ test("a reserved address needs no write, and waits for nobody's", async (t) => {
 });
 
 test("what ended is written with somebody else's promise", async (t) => {
-  const { file, last } = slowFile();
+  const { file, last, finish } = slowFile();
   const { leases } = leasesOn(file);
   leases.offer(a, subnet);
   void leases.committed();
-  last()?.end();
+  await finish();
   await settled(leases.committed());
   leases.withdraw(a);
   t.is(await settled(leases.committed(a)), "done");
   leases.offer(b, subnet);
   void leases.committed(b);
+  await turns();
   t.deepEqual(
     last()?.records.map((record) => `${record.state} ${record.address}`),
     ["free 10.77.0.100", "promised 10.77.0.101"],
@@ -130,49 +152,52 @@ test("what ended is written with somebody else's promise", async (t) => {
 });
 
 test("a disk that refuses is told; the next to ask tries all of it again", async (t) => {
-  const { file, writes, last } = slowFile();
+  const { file, writes, last, finish } = slowFile();
   const { leases, published } = leasesOn(file);
   leases.offer(a, subnet);
-  const first = leases.committed(a);
-  last()?.end(new UnavailableError("no space left on device"));
-  await t.throwsAsync(first, { instanceOf: UnavailableError });
+  const first = t.throwsAsync(leases.committed(a), { instanceOf: UnavailableError });
+  await finish(new UnavailableError("no space left on device"));
+  await first;
   t.deepEqual(published, []);
   leases.offer(b, subnet);
   const again = Promise.all([leases.committed(a), leases.committed(b)]);
+  await turns();
   t.deepEqual(addressesOf(last()?.records), ["10.77.0.100", "10.77.0.101"]);
-  last()?.end();
+  await finish();
   await again;
   t.is(published.length, 2);
   t.is(writes.length, 2);
 });
 
 test("whoever waits behind a write that fails gets the next one's answer", async (t) => {
-  const { file, writes, last } = slowFile();
+  const { file, writes, last, finish } = slowFile();
   const { leases } = leasesOn(file);
   leases.offer(a, subnet);
-  const first = leases.committed(a);
+  const first = t.throwsAsync(leases.committed(a), { instanceOf: UnavailableError });
+  await turns();
   leases.offer(b, subnet);
   const second = leases.committed(b);
-  last()?.end(new UnavailableError("input/output error"));
-  await t.throwsAsync(first, { instanceOf: UnavailableError });
+  await finish(new UnavailableError("input/output error"));
+  await first;
   await settled(second);
   t.is(writes.length, 2);
   t.deepEqual(addressesOf(last()?.records), ["10.77.0.100", "10.77.0.101"]);
-  last()?.end();
+  await finish();
   await t.notThrowsAsync(second);
 });
 
 test("an expiry writes what nobody waits for, and a refusal of that disturbs nobody", async (t) => {
-  const { file, writes, last } = slowFile();
+  const { file, writes, finish } = slowFile();
   const { leases, clock } = leasesOn(file);
   leases.offer(a, subnet);
   void leases.committed(a);
-  last()?.end();
+  await finish();
   await settled(leases.committed());
   clock.advance(60_000);
   leases.expire();
+  await turns();
   t.is(writes.length, 2);
-  last()?.end(new UnavailableError("no space left on device"));
+  await finish(new UnavailableError("no space left on device"));
   t.is(await settled(leases.committed(a)), "done");
 });
 

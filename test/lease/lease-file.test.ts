@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fc, testProp } from "@fast-check/ava";
 import test, { type ExecutionContext } from "ava";
 import { type Instant, ipv4FromNumber } from "#protocol/brand.ts";
+import { systemClock } from "../../server/clock.ts";
 import { ConfigurationError, UnavailableError } from "../../server/errors.ts";
 import {
   decodeLeaseFile,
@@ -36,14 +37,14 @@ async function written(
   ...commits: readonly (readonly LeaseRecord[])[]
 ): Promise<string> {
   const path = pathIn(t);
-  const file = await openLeaseFile(path);
+  const file = await openLeaseFile(path, systemClock);
   for (const records of commits) await file.append(records, nothing);
   await file.close();
   return path;
 }
 
 async function found(path: string): Promise<readonly LeaseRecord[]> {
-  const file = await openLeaseFile(path);
+  const file = await openLeaseFile(path, systemClock);
   await file.close();
   return file.found;
 }
@@ -66,9 +67,9 @@ test("the last record of an address counts, and a free one is gone", async (t) =
 
 test("a file that is not there takes over what was kept elsewhere, and only then", async (t) => {
   const path = pathIn(t);
-  const first = await openLeaseFile(path, [promised]);
+  const first = await openLeaseFile(path, systemClock, [promised]);
   await first.close();
-  const second = await openLeaseFile(path, [declined]);
+  const second = await openLeaseFile(path, systemClock, [declined]);
   await second.close();
   t.deepEqual([first.found, second.found], [[promised], [promised]]);
 });
@@ -82,7 +83,7 @@ test("the line is a checksum and a list: other programs can read it", (t) => {
 
 test("a file is written anew when it has grown, and loses nothing of what comes meanwhile", async (t) => {
   const path = pathIn(t);
-  const file = await openLeaseFile(path);
+  const file = await openLeaseFile(path, systemClock);
   const live = new Map<string, LeaseRecord>();
   let largest = 0;
   for (let round = 0; round < 400; round++) {
@@ -156,7 +157,7 @@ test("damage is told with its place, and the file is left alone", async (t) => {
   const bytes = readFileSync(path);
   bytes[30] = 0;
   writeFileSync(path, bytes);
-  await t.throwsAsync(openLeaseFile(path), {
+  await t.throwsAsync(openLeaseFile(path, systemClock), {
     instanceOf: ConfigurationError,
     message: /leases: damaged from octet 19 on: restore a backup/,
   });
@@ -175,19 +176,22 @@ for (const [title, text, message] of [
   test(`${title} is refused and left alone`, async (t) => {
     const path = pathIn(t);
     writeFileSync(path, text);
-    await t.throwsAsync(openLeaseFile(path), { instanceOf: ConfigurationError, message });
+    await t.throwsAsync(openLeaseFile(path, systemClock), {
+      instanceOf: ConfigurationError,
+      message,
+    });
     t.is(readFileSync(path, "utf8"), text);
   });
 }
 
 test("a directory that is not there is told when it is opened", async (t) => {
-  await t.throwsAsync(openLeaseFile(join(temporaryDirectory(t), "none", "leases")), {
+  await t.throwsAsync(openLeaseFile(join(temporaryDirectory(t), "none", "leases"), systemClock), {
     instanceOf: ConfigurationError,
   });
 });
 
 test("nothing can be appended after the end", async (t) => {
-  const file = await openLeaseFile(pathIn(t));
+  const file = await openLeaseFile(pathIn(t), systemClock);
   await file.close();
   await t.throwsAsync(file.append([promised], nothing), { instanceOf: UnavailableError });
 });

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { fc, testProp } from "@fast-check/ava";
 import test from "ava";
 import { type MacAddress, parseMacAddress } from "#protocol/brand.ts";
+import { systemClock } from "../../server/clock.ts";
 import { ConflictError, PoolExhaustedError } from "../../server/errors.ts";
 import { openLeaseFile } from "../../server/lease/lease-file.ts";
 import { createLeases } from "../../server/lease/leases.ts";
@@ -198,13 +199,18 @@ test("a withdrawn offer is free, a bound lease is not withdrawn", (t) => {
 test("what was promised is there after a restart", async (t) => {
   const { store, clock, events } = network();
   const path = join(temporaryDirectory(t), "leases");
-  const file = await openLeaseFile(path);
+  const file = await openLeaseFile(path, systemClock);
   const leases = createLeases({ store, file, clock, events });
   leases.reserve({ mac: a, subnet });
   leases.offer(b, subnet);
   await leases.committed(b);
   await file.close();
-  const again = createLeases({ store, file: await openLeaseFile(path), clock, events });
+  const again = createLeases({
+    store,
+    file: await openLeaseFile(path, systemClock),
+    clock,
+    events,
+  });
   t.is(String(again.addressOf(a)), "10.77.0.10");
   t.is(String(again.bind(b, subnet, ip("10.77.0.100"))?.state), "bound");
 });
