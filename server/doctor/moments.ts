@@ -104,11 +104,14 @@ function dhcpLine(event: Extract<DomainEvent, { topic: "dhcp" }>): Line {
   const asked = `${message.toUpperCase()}${firmware === undefined ? "" : ` (${firmware})`}`;
   switch (outcome) {
     case "offer":
-    case "ack":
-      return {
-        source: "dhcp",
-        text: `${asked}: ${outcome.toUpperCase()} ${address ?? ""}${file ? `, file ${file}` : ""}`,
-      };
+    case "ack": {
+      const given = address ?? "without an address";
+      const text = `${asked}: ${outcome.toUpperCase()} ${given}${file ? `, file ${file}` : ""}`;
+      return { source: "dhcp", text };
+    }
+    case "other-server":
+    case "proxied":
+      return { source: "dhcp", text: `${asked}: left to another DHCP server` };
     case "nak":
       return {
         source: "dhcp",

@@ -26,3 +26,8 @@ export function since({ now }: Story, at: Instant | undefined): number {
 export function isRaspberryPi({ firmware }: Story): boolean {
   return firmware?.startsWith("raspberry-pi") ?? false;
 }
+
+/** Another server may give the addresses here, and that is how it was set. */
+export function isBesideAnother({ subnet }: Story): boolean {
+  return subnet?.mode === "proxy" || subnet?.mode === "auto";
+}

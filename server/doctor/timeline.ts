@@ -11,7 +11,7 @@ import { momentsOf } from "./moments.ts";
 import { tellStory } from "./story.ts";
 
 /** Of each subject (MAC address, node, slot, address, interface). */
-const maxEvents = 2000;
+const maxEvents = 1000;
 
 export interface TimelineContext {
   readonly store: { readonly events: Pick<Store["events"], "about"> };

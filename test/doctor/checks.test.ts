@@ -1,4 +1,4 @@
-import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import test from "ava";
@@ -241,6 +241,12 @@ test("boot loaders, Raspberry Pi files and the netinst are looked for by name", 
     writeFileSync(join(netinstDirectory, "amd64", name), "x");
   }
   t.deepEqual(await codesOf(bootFilesCheck, context), ["hint loaders-missing", "ok netinst"]);
+  truncateSync(join(loadersDirectory, "raspberry-pi", "start4.elf"), 65535 * 1024);
+  t.deepEqual(await codesOf(bootFilesCheck, context), [
+    "hint loaders-missing",
+    "ok netinst",
+    "problem file-too-large",
+  ]);
 });
 
 test("all checks together: in their order, and unhealthy by one problem", async (t) => {

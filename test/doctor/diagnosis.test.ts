@@ -97,6 +97,40 @@ const table: readonly Row[] = [
     /^3 DISCOVERs answered, and it takes none of the OFFERs/,
   ],
   [
+    "beside another DHCP server that gives no address",
+    {
+      entries: [0, 4].map((at) =>
+        dhcp(at, "discover", "offer", "bios-pxe", { address: undefined as never }),
+      ),
+      now: 9,
+      mode: "proxy",
+    },
+    "problem",
+    "no-address-from-the-other",
+    /^2 DISCOVERs answered with the boot files alone/,
+  ],
+  [
+    "beside another DHCP server that does",
+    {
+      entries: [
+        dhcp(0, "discover", "offer", "bios-pxe", { address: undefined as never }),
+        dhcp(1, "request", "other-server", "bios-pxe"),
+      ],
+      now: 3,
+      mode: "proxy",
+    },
+    "ok",
+    "on-its-way",
+    /./,
+  ],
+  [
+    "a server in mode auto that listens",
+    { entries: [dhcp(0, "discover", "listening", "bios-pxe")], now: 3, mode: "auto" },
+    "ok",
+    "listening",
+    /next DISCOVER is answered/,
+  ],
+  [
     "an address in use",
     { entries: [bound(0, "uefi-pxe-x64"), dhcp(3, "decline", "noted")], now: 6 },
     "problem",

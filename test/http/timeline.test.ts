@@ -18,6 +18,7 @@ test("a node's time line joins what is recorded of its MAC address, slot and tas
       message: "discover",
       outcome,
       interface: "lo",
+      ...(node.address && { address: node.address }),
       firmware: "raspberry-pi-3",
     });
   }
@@ -38,7 +39,7 @@ test("a node's time line joins what is recorded of its MAC address, slot and tas
     const timeline = (await response.json()) as Timeline;
     t.deepEqual(
       timeline.moments.map(({ text }) => text),
-      ["outlet on", "DISCOVER (raspberry-pi-3): OFFER "],
+      ["outlet on", "DISCOVER (raspberry-pi-3): OFFER 10.77.0.17"],
     );
     t.is(timeline.findings[0]?.code, "no-file-asked");
     t.is(timeline.nodeId, node.id);

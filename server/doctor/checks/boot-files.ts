@@ -8,6 +8,7 @@ import { netinstParts } from "../../boot/netinst.ts";
 import { listFirmwareFiles } from "../../boot/pi-files.ts";
 import type { Config } from "../../config.ts";
 import { type Check, fine, hint, problem } from "../check.ts";
+import { sizeText } from "../words.ts";
 
 /** What `marcoboot netinst build` leaves; the initrd is made of stage 1. */
 const parts = netinstParts.map((part) => (part === "initrd" ? "stage1.cpio.zst" : part));
@@ -15,7 +16,12 @@ const architectures = ["amd64", "arm64"] as const;
 
 export const bootFilesCheck: Check = {
   name: "boot files",
-  examine: async ({ config }) => [...loaders(config), ...raspberryPi(config), ...netinst(config)],
+  examine: async ({ config }) => [
+    ...loaders(config),
+    ...raspberryPi(config),
+    ...netinst(config),
+    ...tooLarge(config),
+  ],
 };
 
 function isFile(path: string): boolean {
@@ -61,4 +67,27 @@ function netinst({ netinstDirectory }: Config): readonly Finding[] {
       "run set-up, or `marcoboot netinst build`",
     ),
   ];
+}
+
+/** The TFTP of a Raspberry Pi's EEPROM from before 2025-09 ends at 65535 blocks of 1024 octets. */
+const raspberryPiLimit = 65535 * 1024;
+
+function tooLarge({ loadersDirectory, netinstDirectory }: Config): readonly Finding[] {
+  const firmware = join(loadersDirectory, "raspberry-pi");
+  const paths = [
+    ...listFirmwareFiles(loadersDirectory).map((name) => join(firmware, name)),
+    ...["kernel", "stage1.cpio.zst"].map((name) => join(netinstDirectory, "arm64", name)),
+  ];
+  return paths.flatMap((path) => {
+    const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    return size < raspberryPiLimit
+      ? []
+      : [
+          problem(
+            "file-too-large",
+            `${path} has ${sizeText(size)}: a Raspberry Pi's TFTP ends at 64 MiB, so it is not served to one`,
+            "make it smaller: compress it, or leave modules out",
+          ),
+        ];
+  });
 }

@@ -1,6 +1,6 @@
 /** From the first DISCOVER to an address. */
 
-import { isRaspberryPi, type Rule, type RuleGroup, since } from "../rule.ts";
+import { isBesideAnother, isRaspberryPi, type Rule, type RuleGroup, since } from "../rule.ts";
 import type { Story, Told } from "../story.ts";
 import { count, durationText } from "../words.ts";
 
@@ -9,6 +9,11 @@ const firstDiscover = 25_000;
 
 function discovers({ dhcp }: Story): readonly Told<"dhcp">[] {
   return dhcp.filter(({ message }) => message === "discover");
+}
+
+/** ProxyDHCP: what it needs to boot, without an address. */
+function isBootPart({ outcome, address }: Told<"dhcp">): boolean {
+  return outcome === "offer" && address === undefined;
 }
 
 /** The newest DISCOVERs, as long as all came to the same. */
@@ -85,6 +90,7 @@ export const addressRules: RuleGroup = {
       tell(story) {
         const last = story.dhcp.at(-1);
         if (last?.message !== "request" || last.outcome !== "other-server") return undefined;
+        if (isBesideAnother(story)) return undefined;
         const others = [...new Set(story.rogues.map(({ address }) => address))];
         return `it took the offer of another DHCP server${others.length > 0 ? ` (${others.join(", ")})` : ""}`;
       },
@@ -99,10 +105,31 @@ export const addressRules: RuleGroup = {
         const isLast = story.dhcp.at(-1)?.message === "discover";
         // a Raspberry Pi 2 or 3 never sends a REQUEST: the rule of the files speaks of it
         if (story.firmware === "raspberry-pi-3" || !isLast || offers.length < 3) return undefined;
+        if (offers.some(isBootPart)) return undefined;
         return `${count(offers.length, "DISCOVER")} answered, and it takes none of the OFFERs: they do not reach it, or it wants something else in them`;
       },
       remedy:
         "look for a port in learning state (spanning tree), DHCP snooping that trusts another port, or a second DHCP server it prefers",
+    },
+    {
+      code: "no-address-from-the-other",
+      severity: "problem",
+      tell(story) {
+        const offers = lastWith(story, "offer").filter(isBootPart);
+        const isLast = story.dhcp.at(-1)?.message === "discover";
+        if (!isLast || offers.length < 2 || story.files.length > 0) return undefined;
+        return `${count(offers.length, "DISCOVER")} answered with the boot files alone, and nothing came after: the other DHCP server seems to give it no address`;
+      },
+      remedy:
+        "see that the network's DHCP server is up and has an address for it; or let this one give the addresses (mode `dynamic` or `reservation`)",
+    },
+    {
+      code: "listening",
+      severity: "ok",
+      tell: ({ dhcp }) =>
+        dhcp.at(-1)?.outcome === "listening"
+          ? "the server has just started and still listens for others (mode auto): its next DISCOVER is answered"
+          : undefined,
     },
     {
       code: "refused-again",

@@ -66,7 +66,8 @@ export const fileRules: RuleGroup = {
         const begun = story.files.length > 0 || story.dhcp.at(-1)?.outcome !== answer?.outcome;
         if (!answer || begun || since(story, answer.at) < 5000 || !story.firmware) return undefined;
         const answered = story.dhcp.filter(({ outcome }) => outcome === "offer").length;
-        if (isRaspberryPi(story) && answered >= 2) {
+        const isBootPart = answer.address === undefined; // the address is another server's to give
+        if (isRaspberryPi(story) && answered >= 2 && !isBootPart) {
           return `${count(answered, "DISCOVER")} answered, no file asked: option 43 rejected?`;
         }
         if (answer.outcome !== "ack" || since(story, answer.at) < firstFile) return undefined;

@@ -1,6 +1,6 @@
 /** Others on the same wire. */
 
-import type { RuleGroup } from "../rule.ts";
+import { isBesideAnother, type RuleGroup } from "../rule.ts";
 
 export const networkRules: RuleGroup = {
   whileBooting: true,
@@ -8,8 +8,9 @@ export const networkRules: RuleGroup = {
     {
       code: "another-server",
       severity: "hint",
-      tell({ rogues, subnet }) {
-        if (subnet?.mode === "proxy") return undefined; // it is there on purpose
+      tell(story) {
+        if (isBesideAnother(story)) return undefined; // it is there on purpose
+        const { rogues } = story;
         const others = [...new Set(rogues.map(({ address, kind }) => `${address} (${kind})`))];
         if (others.length === 0) return undefined;
         return `another server answered on ${rogues[0]?.interface} as well: ${others.join(", ")}`;
