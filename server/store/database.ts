@@ -4,10 +4,11 @@
  * is kept in it.
  */
 
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, statSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue } from "node:sqlite";
 import { ConfigurationError, ConflictError, UnavailableError } from "../errors.ts";
 import { type Migration, migrations } from "./schema.ts";
+import { seal } from "./seal.ts";
 
 export type Row = Readonly<Record<string, SQLOutputValue>>;
 
@@ -31,6 +32,8 @@ export interface Database {
 /** SQLite result codes, https://sqlite.org/rescode.html. */
 const resultCodes = { busy: 5, readOnly: 8, io: 10, full: 13, unique: 2067, primaryKey: 1555 };
 
+/** One page: what a new journal has from its first write on. */
+const leastOctets = 4096;
 /** Another process (a backup) may hold the lock this long, in milliseconds. */
 const busyTimeoutMs = 5000;
 
@@ -96,13 +99,19 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
 function connect(path: string): DatabaseSync {
   try {
     // Created here so that nobody else can read it for even a moment.
-    if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
+    if (path !== ":memory:") {
+      closeSync(openSync(path, "a", 0o600));
+      const { size } = statSync(path);
+      // SQLite takes the rest of a first page for a new file, and would begin with nothing.
+      if (size > 0 && size < leastOctets) throw new Error(`it is cut off after ${size} octets`);
+    }
     const connection = new DatabaseSync(path, {
       enableForeignKeyConstraints: true,
       timeout: busyTimeoutMs,
     });
     connection.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-    const health = connection.prepare("PRAGMA quick_check(1)").get()?.["quick_check"];
+    connection.function("seal", { deterministic: true }, (text) => seal(String(text)));
+    const health = connection.prepare("PRAGMA integrity_check(1)").get()?.["integrity_check"];
     if (health !== "ok") throw new Error(String(health));
     return connection;
   } catch (cause) {

@@ -1,8 +1,8 @@
 /**
  * Tables of the journal, and the steps that made them.
  *
- * A document table holds the JSON text of a protocol type in `body` beside the
- * columns it is looked up by. `id` (or SQLite's row id) rises with age, so
+ * A document table holds the JSON text of a protocol type in `body`, with its
+ * checksum (seal.ts), beside the columns it is looked up by. `id` (or SQLite's row id) rises with age, so
  * "oldest first" needs no clock.
  *
  * A step, once released, is never edited: a change of the tables is a new step.
@@ -86,5 +86,13 @@ export const migrations: readonly Migration[] = [
       ALTER TABLE events ADD COLUMN subject TEXT;
       CREATE INDEX events_by_subject ON events (subject, id) WHERE subject IS NOT NULL;
     `,
+  },
+  {
+    version: 4,
+    name: "a checksum in every document",
+    sql: ["nodes", "racks", "reservations", "images", "jobs", "tasks", "attempts"]
+      .concat(["events", "users", "api_tokens", "audit"])
+      .map((table) => `UPDATE ${table} SET body = seal(body);`)
+      .join("\n"),
   },
 ];

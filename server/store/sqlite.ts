@@ -9,8 +9,9 @@ import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
-import { ConflictError } from "../errors.ts";
+import { ConfigurationError, ConflictError } from "../errors.ts";
 import { type Database, openDatabase, type Row } from "./database.ts";
+import { seal, unseal } from "./seal.ts";
 import type {
   ApiToken,
   AuditEntry,
@@ -34,7 +35,21 @@ const logLimit = 10_000;
  */
 export function openSqliteStore(path: string): Store {
   const database = openDatabase(path);
-  return {
+  try {
+    return storeOf(database);
+  } catch (error) {
+    database.close();
+    if (error instanceof ConfigurationError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigurationError(`journal ${path} is damaged (${reason}): restore a backup`, {
+      cause: error,
+    });
+  }
+}
+
+/** Reads what everything rests on once: damage is told at the start, not at 3 a.m. */
+function storeOf(database: Database): Store {
+  const store: Store = {
     transaction: (work) => database.transaction(work),
     close: () => database.close(),
     nodes: nodesOf(database),
@@ -53,15 +68,24 @@ export function openSqliteStore(path: string): Store {
     settings: settingsOf(database),
     audit: auditOf(database),
   };
+  for (const table of [store.nodes, store.racks, store.reservations, store.images, store.users]) {
+    table.list();
+  }
+  store.tasks.unfinished();
+  return store;
+}
+
+function bodyOf(row: Row): string {
+  return unseal(String(row["body"]));
 }
 
 /** Only this file writes `body`, from a value of the same type. */
 function read<T>(row: Row | undefined): T | undefined {
-  return row === undefined ? undefined : (JSON.parse(String(row["body"])) as T);
+  return row === undefined ? undefined : (JSON.parse(bodyOf(row)) as T);
 }
 
 function readAll<T>(rows: readonly Row[]): readonly T[] {
-  return rows.map((row) => JSON.parse(String(row["body"])) as T);
+  return rows.map((row) => JSON.parse(bodyOf(row)) as T);
 }
 
 function nodesOf(database: Database): Store["nodes"] {
@@ -79,7 +103,7 @@ function nodesOf(database: Database): Store["nodes"] {
     byMac: (mac) => read<Node>(byMac.get(mac)),
     byName: (name) => read<Node>(byName.get(name)),
     list: () => readAll<Node>(list.all()),
-    put: (node) => void put.run(node.id, node.mac, node.name, JSON.stringify(node)),
+    put: (node) => void put.run(node.id, node.mac, node.name, seal(JSON.stringify(node))),
     delete: (id) => void remove.run(id),
   };
 }
@@ -94,7 +118,7 @@ function racksOf(database: Database): Store["racks"] {
   return {
     get: (name) => read<Rack>(get.get(name)),
     list: () => readAll<Rack>(list.all()),
-    put: (rack) => void put.run(rack.name, JSON.stringify(rack)),
+    put: (rack) => void put.run(rack.name, seal(JSON.stringify(rack))),
     delete: (name) => void remove.run(name),
   };
 }
@@ -134,7 +158,7 @@ function reservationsOf(database: Database): Store["reservations"] {
         );
       }
       known = undefined;
-      put.run(reservation.mac, reservation.address, JSON.stringify(reservation));
+      put.run(reservation.mac, reservation.address, seal(JSON.stringify(reservation)));
     },
     delete(mac) {
       known = undefined;
@@ -161,7 +185,7 @@ function imagesOf(database: Database): Store["images"] {
     get: (digest) => read<Image>(get.get(digest)),
     byName: (name) => readAll<Image>(byName.all(name)),
     list: () => readAll<Image>(list.all()),
-    put: (image) => void put.run(image.digest, image.name, JSON.stringify(image)),
+    put: (image) => void put.run(image.digest, image.name, seal(JSON.stringify(image))),
     delete: (digest) => void remove.run(digest),
   };
 }
@@ -180,7 +204,7 @@ function jobsOf(database: Database): Store["jobs"] {
     get: (id) => read<Job>(get.get(id)),
     list: ({ limit, before }) =>
       readAll<Job>(before === undefined ? newest.all(limit) : older.all(before, limit)),
-    put: (job) => void put.run(job.id, JSON.stringify(job)),
+    put: (job) => void put.run(job.id, seal(JSON.stringify(job))),
   };
 }
 
@@ -211,7 +235,8 @@ function tasksOf(database: Database): Store["tasks"] {
     unfinished: () => readAll<Task>(unfinished.all()),
     unfinishedOf: (node) => readAll<Task>(unfinishedOf.all(node)),
     ofNode: (node, limit) => readAll<Task>(ofNode.all(node, limit)),
-    put: (task) => void put.run(task.id, task.jobId, task.nodeId, task.state, JSON.stringify(task)),
+    put: (task) =>
+      void put.run(task.id, task.jobId, task.nodeId, task.state, seal(JSON.stringify(task))),
     appendLog: (id, at, lines) =>
       database.transaction(() => {
         for (const line of lines) addLine.run(id, Math.trunc(at), line);
@@ -229,7 +254,7 @@ function attemptsOf(database: Database): Store["attempts"] {
   );
   const ofTask = database.prepare("SELECT body FROM attempts WHERE task = ? ORDER BY epoch");
   return {
-    put: (attempt) => void put.run(attempt.taskId, attempt.epoch, JSON.stringify(attempt)),
+    put: (attempt) => void put.run(attempt.taskId, attempt.epoch, seal(JSON.stringify(attempt))),
     ofTask: (task) => readAll<Attempt>(ofTask.all(task)),
   };
 }
@@ -249,13 +274,13 @@ function eventsOf(database: Database): Store["events"] {
   const fromRow = (row: Row): StoredEvent => ({
     id: Number(row["id"]),
     at: Number(row["at"]) as StoredEvent["at"],
-    event: JSON.parse(String(row["body"])) as DomainEvent,
+    event: JSON.parse(bodyOf(row)) as DomainEvent,
   });
   return {
     append: (at, event) =>
       database.transaction(() => {
         const subject = subjectOf(event) ?? null;
-        const { lastId } = append.run(Math.trunc(at), JSON.stringify(event), subject);
+        const { lastId } = append.run(Math.trunc(at), seal(JSON.stringify(event)), subject);
         prune.run(lastId - eventLimit);
         return { id: lastId, at, event };
       }),
@@ -343,7 +368,7 @@ function usersOf(database: Database): Store["users"] {
   return {
     get: (name) => read<User>(get.get(name)),
     list: () => readAll<User>(list.all()),
-    put: (user) => void put.run(user.name, JSON.stringify(user)),
+    put: (user) => void put.run(user.name, seal(JSON.stringify(user))),
   };
 }
 
@@ -356,7 +381,7 @@ function apiTokensOf(database: Database): Store["apiTokens"] {
   const remove = database.prepare("DELETE FROM api_tokens WHERE hash = ?");
   return {
     get: (hash) => read<ApiToken>(get.get(hash)),
-    put: (token) => void put.run(token.hash, JSON.stringify(token)),
+    put: (token) => void put.run(token.hash, seal(JSON.stringify(token))),
     delete: (hash) => void remove.run(hash),
   };
 }
@@ -383,11 +408,11 @@ function auditOf(database: Database): Store["audit"] {
     "SELECT id, body FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?",
   );
   const fromRow = (row: Row): AuditEntry => ({
-    ...(JSON.parse(String(row["body"])) as Omit<AuditEntry, "id">),
+    ...(JSON.parse(bodyOf(row)) as Omit<AuditEntry, "id">),
     id: Number(row["id"]),
   });
   return {
-    append: (entry) => void append.run(JSON.stringify(entry)),
+    append: (entry) => void append.run(seal(JSON.stringify(entry))),
     list: ({ limit, before }) =>
       (before === undefined ? newest.all(limit) : older.all(before, limit)).map(fromRow),
   };

@@ -77,8 +77,8 @@ test("a file that is no journal is refused with its name", (t) => {
 test("only the newest 100,000 events are kept", (t) => {
   const database = openDatabase(join(directory, "events.db"));
   database.transaction(() => {
-    database.prepare("INSERT INTO events (id, at, body) VALUES (?, 1, '{}')").run(1);
-    database.prepare("INSERT INTO events (id, at, body) VALUES (?, 1, '{}')").run(100_000);
+    database.prepare("INSERT INTO events (id, at, body) VALUES (?, 1, seal('{}'))").run(1);
+    database.prepare("INSERT INTO events (id, at, body) VALUES (?, 1, seal('{}'))").run(100_000);
   });
   database.close();
   const store = openSqliteStore(join(directory, "events.db"));
