@@ -31,7 +31,7 @@ npm run -s lab -- ${models.join("|")}: a rack of simulated boards boots from our
   --runs 20       trials of each server and each way to power on
   --boards 48     at once
   --stagger 0.5   seconds between two boards of the staggered trials
-  --servers ${bootServerNames.join(",")}
+  --servers marcoboot,dnsmasq-proxy    also ${bootServerNames.slice(2).join(", ")}
   --powered together,staggered
   --kernel 8      its size in MiB
   --always-arp    the boards answer ARP where their firmware would not
@@ -87,7 +87,7 @@ function readOptions(): Options {
       runs: { type: "string", default: "20" },
       boards: { type: "string", default: "48" },
       stagger: { type: "string", default: "0.5" },
-      servers: { type: "string", default: bootServerNames.join(",") },
+      servers: { type: "string", default: "marcoboot,dnsmasq-proxy" },
       powered: { type: "string", default: "together,staggered" },
       kernel: { type: "string", default: "8" },
       "always-arp": { type: "boolean", default: false },

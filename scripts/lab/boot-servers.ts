@@ -1,5 +1,5 @@
 /**
- * Servers that a rack of simulated boards boots from: ours, and dnsmasq in the two
+ * Servers that a rack of simulated boards boots from: ours, and dnsmasq in the
  * ways it is used for Raspberry Pis. Each is started anew for a trial, without
  * leases, in the namespace of the laboratory's server.
  *
@@ -7,6 +7,7 @@
  *   dnsmasq-proxy   as Raspberry Pi's documentation has it: `dhcp-range=…,proxy`, `pxe-service`,
  *                   beside the site's DHCP server (here another dnsmasq that does not probe addresses)
  *   dnsmasq         addresses, PXE and TFTP in one, everything else by default
+ *   dnsmasq-tuned   the same without its address probe, and with room for 1000 transfers at once
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -20,7 +21,7 @@ import { type Cleanup, endProcess } from "./cleanup.ts";
 import { inNamespace, run } from "./command.ts";
 import type { LabNetwork } from "./namespaces.ts";
 
-export const bootServerNames = ["marcoboot", "dnsmasq-proxy", "dnsmasq"] as const;
+export const bootServerNames = ["marcoboot", "dnsmasq-proxy", "dnsmasq", "dnsmasq-tuned"] as const;
 export type BootServerName = (typeof bootServerNames)[number];
 
 export interface BootTree {
@@ -119,9 +120,15 @@ export async function startBootServer(options: BootServerOptions): Promise<BootS
     `--pxe-service=0,Raspberry Pi Boot`,
   ];
   const serving = /started|sockets bound/;
-  if (options.name === "dnsmasq") {
-    const words = dnsmasq(options, serverInterface, "dnsmasq", [`--dhcp-range=${range}`, ...tftp]);
-    return start(options, serverNamespace, words, serving);
+  if (options.name !== "dnsmasq-proxy") {
+    const tuning = options.name === "dnsmasq-tuned" ? ["--no-ping", "--tftp-max=1000"] : [];
+    const all = [`--dhcp-range=${range}`, ...tftp, ...tuning];
+    return start(
+      options,
+      serverNamespace,
+      dnsmasq(options, serverInterface, "dnsmasq", all),
+      serving,
+    );
   }
   const routing = dnsmasq(options, "eth0", "router", [`--dhcp-range=${range}`, "--no-ping"]);
   const router = await start(options, options.routerNamespace, routing, serving);

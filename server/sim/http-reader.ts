@@ -39,7 +39,8 @@ export function* fetchByHttp(board: Board, server: FileServer, url: URL): Progra
     board.note("not-found", name);
     return { kind: "not-found" };
   }
-  if (answer.status !== 200) return refuse(`HTTP status ${answer.status ?? "missing"}`);
+  if (answer.status === undefined) return refuse("no answer");
+  if (answer.status !== 200) return refuse(`HTTP status ${answer.status}`);
   if (!wentWell || !answer.isComplete) return refuse(`cut off after ${answer.octets} octets`);
   const content = Uint8Array.from(Buffer.concat(answer.pieces));
   const { octets: bytes, checksum } = answer;

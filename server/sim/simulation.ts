@@ -30,7 +30,7 @@ export interface SimulationSettings {
 
 export interface SimulationContext {
   readonly socket: FrameSocket;
-  readonly clock: Pick<Clock, "monotonic" | "sleep">;
+  readonly clock: Pick<Clock, "monotonic">;
   readonly random: () => number;
   readonly onStep?: BoardSettings["onStep"];
   readonly onFile?: BoardSettings["onFile"];

@@ -11,6 +11,7 @@ import test, { type ExecutionContext } from "ava";
 import {
   type BootServerName,
   type BootTree,
+  bootServerNames,
   makeBootTree,
   prepareHosts,
   startBootServer,
@@ -30,6 +31,7 @@ const trials = [
   ["dnsmasq-proxy", "pi3", 3],
   ["dnsmasq", "pi3", 1],
   ["dnsmasq", "pi4", 2],
+  ["dnsmasq-tuned", "pi3", 12],
   ["marcoboot", "pi3", 6],
   ["marcoboot", "pi4", 3],
   ["marcoboot", "pi5", 3],
@@ -39,7 +41,7 @@ const trials = [
   ["marcoboot", "ipxe", 2],
 ] as const;
 
-for (const server of ["dnsmasq-proxy", "dnsmasq", "marcoboot"] as const) {
+for (const server of bootServerNames) {
   lab(`simulated boards boot from ${server}, and get the same files`, async (t) => {
     const stage = await serving(t, server);
     for (const [, model, count] of trials.filter(([name]) => name === server)) {

@@ -242,7 +242,7 @@ export async function run(
     { firmware, count: 1, staggerMs: 0, timeoutMs: 600_000, ...settings },
     {
       socket: network,
-      clock: { monotonic: () => network.now as Milliseconds, sleep: () => Promise.resolve() },
+      clock: { monotonic: () => network.now as Milliseconds },
       random: () => {
         seed = (seed * 48271) % 2147483647; // Lehmer's generator: the same boards every time
         return seed / 2147483647;
