@@ -223,6 +223,19 @@ test("a configured Redis must answer; one that wants a password does", async (t)
   t.notRegex(finding?.text ?? "", /secret/);
 });
 
+test("our own Redis is asked while a server runs, and looked for while none does", async (t) => {
+  const context = contextOf(t, { server: { kind: "other", pid: 812 } });
+  const directory = join(context.config.stateDirectory, "redis");
+  mkdirSync(directory);
+  const server = createServer((socket) => void socket.on("data", () => socket.end("+PONG\r\n")));
+  await new Promise<void>((resolve) => server.listen(join(directory, "redis.sock"), resolve));
+  const [running] = await redisCheck.examine(context);
+  t.regex(running?.text ?? "", /answers at .*redis\.sock$/);
+  await new Promise<void>((resolve) => void server.close(() => resolve()));
+  const [stopped] = await redisCheck.examine({ ...context, server: { kind: "none" } });
+  t.regex(stopped?.text ?? "", /redis-server/);
+});
+
 test("boot loaders, Raspberry Pi files and the netinst are looked for by name", async (t) => {
   const context = contextOf(t, {});
   const { loadersDirectory, netinstDirectory } = context.config;

@@ -1,9 +1,10 @@
 /** The queue's Redis: ours, or the one that is configured. */
 
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { milliseconds } from "#protocol/brand.ts";
+import type { Finding } from "#protocol/timeline.ts";
 import { type Check, type CheckContext, fine, problem } from "../check.ts";
 
 const patience = milliseconds(3000);
@@ -12,23 +13,31 @@ const searched = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", 
 export const redisCheck: Check = {
   name: "redis",
   async examine(context) {
-    const { redisUrl } = context.config;
-    if (redisUrl === undefined) return [ownRedis()];
-    const shown = redisUrl.replace(/\/\/[^@/]*@/, "//"); // without a password
-    const answer = await ping(redisUrl, context);
-    if (/^\+PONG|^-NOAUTH|^-WRONGPASS/.test(answer))
-      return [fine("redis", `Redis answers at ${shown}`)];
-    return [
-      problem(
-        "redis-silent",
-        `Redis at ${shown} does not answer: ${answer}`,
-        "start it, or remove `redisUrl`: marcoboot then starts one of its own",
-      ),
-    ];
+    const { redisUrl, stateDirectory } = context.config;
+    if (redisUrl !== undefined) {
+      const shown = redisUrl.replace(/\/\/[^@/]*@/, "//"); // without a password
+      return [
+        tell(
+          shown,
+          await ping(redisUrl, context),
+          "start it, or remove `redisUrl`: marcoboot then starts one of its own",
+        ),
+      ];
+    }
+    const socket = join(stateDirectory, "redis", "redis.sock");
+    if (context.server.kind === "none" || !existsSync(socket)) return [ownRedis()];
+    const answer = await ping(`unix://${socket}`, context);
+    return [tell(socket, answer, "the server restarts it by itself; see its log for the reason")];
   },
 };
 
-function ownRedis() {
+function tell(where: string, answer: string, remedy: string): Finding {
+  return /^\+PONG|^-NOAUTH|^-WRONGPASS/.test(answer)
+    ? fine("redis", `Redis answers at ${where}`)
+    : problem("redis-silent", `Redis at ${where} does not answer: ${answer}`, remedy);
+}
+
+function ownRedis(): Finding {
   const program = searched.map((directory) => join(directory, "redis-server")).find(isProgram);
   return program === undefined
     ? problem(

@@ -38,7 +38,7 @@ export const doctorRoutes: readonly Route[] = [
       if (running.has(admin.store)) throw new TooManyRequestsError("the doctor is at work already");
       running.add(admin.store);
       const left = new AbortController();
-      koa.req.once("close", () => left.abort());
+      koa.res.once("close", () => left.abort()); // nobody waits for the answer any more
       try {
         return await examineHere(
           admin,
