@@ -146,6 +146,27 @@ const configSchema = Type.Object(
       ),
     ),
     tftpPort: port(69),
+    /** The TFTP server of each interface. */
+    tftp: Type.Object(
+      {
+        /** 128 nodes with two files each, and room for the slow ones. */
+        transfers: Type.Integer({ minimum: 1, maximum: 4096, default: 512 }),
+        /** A firmware has one or two at a time; a Raspberry Pi 3 opens a file twice. */
+        transfersPerPeer: Type.Integer({ minimum: 1, maximum: 64, default: 4 }),
+        /** Grant a blksize above the interface's MTU: IPv4 fragments, which few boot ROMs put together. */
+        allowFragments: Type.Boolean({ default: false }),
+        /**
+         * `batched`: a thread with many datagrams per system call, windows cut by the kernel;
+         * `unsegmented`: without the cutting; `portable`: Node's own sockets. What the machine
+         * cannot do falls back to the next by itself.
+         */
+        engine: Type.Union(
+          [Type.Literal("batched"), Type.Literal("unsegmented"), Type.Literal("portable")],
+          { default: "batched" },
+        ),
+      },
+      { ...strict, default: {} },
+    ),
     /** Plain HTTP on each subnet's interface: boot files, and images for a node that holds a ticket. */
     bootPort: port(8080),
     /** What the boot HTTP listener of one interface holds at once. */

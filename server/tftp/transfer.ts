@@ -1,44 +1,39 @@
 /**
  * One TFTP read transfer, from the first answer to the last ACK, as a pure
- * state machine: (state, event) -> (state, datagrams to send, time to wait).
- * No socket, no timer: server.ts has both.
+ * state machine: (state, event) -> (state, what to send, time to wait).
+ * No socket, no timer, no content: transfers.ts has all three.
  *
  *   start --OACK--> negotiating --ACK 0--> sending --ACK of the last block--> finished
  *     `--(no option granted)----------------^
  *
  * Blocks count from 1 without limit here and modulo 65536 on the wire, so a
  * file may have more than 65535 blocks (for a client that lets its counter roll
- * over). A repeated ACK never causes a datagram: with two copies of every block
- * in flight the network would carry both for ever (the Sorcerer's Apprentice,
- * RFC 1123 §4.2.3.1); only the timer sends again.
+ * over). With windows of one block a repeated ACK never causes a datagram: with
+ * two copies of every block in flight the network would carry both for ever (the
+ * Sorcerer's Apprentice, RFC 1123 §4.2.3.1); only the timer sends again.
+ *
+ * The timer follows the client's round trips (RFC 6298; of datagrams sent once
+ * only, as Karn says). A client that never said a word costs five datagrams.
  */
 
-import { type Milliseconds, milliseconds, unreachable } from "#protocol/brand.ts";
-import { encodeData, encodePacket, type TftpOptions, type TftpRequest } from "./codec.ts";
+import { milliseconds, unreachable } from "#protocol/brand.ts";
+import { lastBlock, type TransferPlan } from "./terms.ts";
 
-const defaultBlockBytes = 512; // RFC 1350
-const minBlockBytes = 8; // RFC 2348
-const maxBlockBytes = 65464; // RFC 2348
-const datagramHeaders = 32; // 20 (IPv4) + 8 (UDP) + 4 (TFTP DATA)
-/** Octets of one window: less than a socket's default send buffer (212,992). */
-const maxWindowBytes = 128 * 1024;
+/** Before the first round trip was seen. */
 const firstTimeout = milliseconds(1000);
+/** A boot ROM pauses between blocks to write or to draw; sending earlier only doubles its work. */
+const minTimeout = milliseconds(250);
+/** Of a client that has never answered: 1 + 2 + 4 + 8 + 8 s. */
 const maxTimeout = milliseconds(8000);
-/** 1 + 2 + 4 + 8 + 8 + 8 s: longer than a Raspberry Pi waits for a file (30 s). */
-const maxRepeats = 5;
-
-export interface TransferPlan {
-  /** As sent: netascii is translated already. */
-  readonly content: Uint8Array;
-  readonly blockBytes: number;
-  /** Blocks sent before an ACK is awaited (RFC 7440). */
-  readonly windowBlocks: number;
-  /** Options granted; empty: no OACK, DATA 1 is the first answer. */
-  readonly granted: TftpOptions;
-  readonly timeout: Milliseconds;
-  /** A timeout the client asked for stays as it is; ours doubles up to 8 s. */
-  readonly fixedTimeout: boolean;
-}
+/** Of one that has: a lost datagram is worth no more, even five times in a row. */
+const maxKnownTimeout = milliseconds(1000);
+const maxUnheardRepeats = 4;
+/** As long as a Raspberry Pi waits for a file. */
+const giveUpAfter = milliseconds(30_000);
+/** When all was sent, the client may have everything, and its last ACK alone was lost. */
+const giveUpTailAfter = milliseconds(10_000);
+/** An early resend needs as many windows without one before it, so that repeated ACKs cannot feed on each other. */
+const windowsBetweenRestarts = 8;
 
 /** `acknowledged` and `sent` count blocks from 1; 0: none. */
 export interface Transfer {
@@ -46,85 +41,74 @@ export interface Transfer {
   readonly phase: "negotiating" | "sending" | "finished";
   readonly acknowledged: number;
   readonly sent: number;
+  /** The client has answered at least once: its address is its own. */
+  readonly heard: boolean;
   /** Times the same datagrams were sent again without an answer. */
   readonly repeats: number;
+  /** Monotonic milliseconds of the last step forward. */
+  readonly progressAt: number;
+  /** When the datagrams now in flight left; each of them for the first time if `fresh`. */
+  readonly sentAt: number;
+  readonly fresh: boolean;
+  /** Windows acknowledged since a repeated ACK last made one leave again. */
+  readonly windowsSinceRestart: number;
+  /** Milliseconds; both 0 before the first measurement. */
+  readonly roundTrip: number;
+  readonly variation: number;
   /** Set when finished. */
   readonly outcome?: "sent" | "aborted";
 }
 
+/** `at`: monotonic milliseconds. */
 export type TransferEvent =
-  | { readonly kind: "ack"; readonly block: number }
-  | { readonly kind: "timeout" }
+  | { readonly kind: "ack"; readonly block: number; readonly at: number }
+  | { readonly kind: "timeout"; readonly at: number }
   /** The client ends it: usual after a size probe (tsize 0). */
   | { readonly kind: "error" };
 
+export type Sending =
+  | { readonly kind: "nothing" }
+  | { readonly kind: "option-ack" }
+  /** DATA; blocks count from 1 without limit. */
+  | { readonly kind: "blocks"; readonly first: number; readonly count: number };
+
 export interface Step {
   readonly transfer: Transfer;
-  readonly send: readonly Uint8Array[];
-  /** From now, until the `timeout` event is due; absent: the running timer goes on, or all is over. */
-  readonly wait?: Milliseconds;
+  readonly send: Sending;
+  /** From `at`, until the `timeout` event is due; absent: the running timer goes on, or all is over. */
+  readonly wait?: number;
 }
 
-/** Seconds. RFC 2349 allows 255; a silent peer would then hold its place for 25 minutes. */
-const maxTimeoutSeconds = 8;
+const nothing: Sending = { kind: "nothing" };
+const optionAck: Sending = { kind: "option-ack" };
 
-/**
- * Chooses the terms of a transfer (RFC 2347: what is not understood or out of
- * range is left out of the answer, as if it had not been asked).
- *
- * @param content - the file, in the form of the request's mode
- * @param mtu - of the interface, octets; blksize is cut so that a datagram fits
- */
-export function planTransfer(request: TftpRequest, content: Uint8Array, mtu: number): TransferPlan {
-  const granted: (readonly [string, string])[] = [];
-  const asked = new Map(request.options);
-  const grant = (name: string, min: number, max: number, most: number): number | undefined => {
-    const value = wholeNumber(asked.get(name));
-    if (value === undefined || value < min || value > max) return undefined;
-    const given = Math.min(value, most);
-    granted.push([name, String(given)]);
-    return given;
+export function startTransfer(plan: TransferPlan, at: number): Step {
+  const begun: Transfer = {
+    plan,
+    phase: plan.granted.length === 0 ? "sending" : "negotiating",
+    acknowledged: 0,
+    sent: 0,
+    heard: false,
+    repeats: 0,
+    progressAt: at,
+    sentAt: at,
+    fresh: true,
+    windowsSinceRestart: windowsBetweenRestarts,
+    roundTrip: 0,
+    variation: 0,
   };
-  const fitting = Math.max(minBlockBytes, mtu - datagramHeaders);
-  const blockBytes = grant("blksize", minBlockBytes, maxBlockBytes, fitting) ?? defaultBlockBytes;
-  const timeoutSeconds = grant("timeout", 1, maxTimeoutSeconds, maxTimeoutSeconds); // RFC 2349 §2
-  const windowBlocks =
-    grant("windowsize", 1, 65535, Math.max(1, Math.floor(maxWindowBytes / blockBytes))) ?? 1;
-  if (wholeNumber(asked.get("tsize")) !== undefined) {
-    granted.push(["tsize", String(content.length)]);
-  }
-  return {
-    content,
-    blockBytes,
-    windowBlocks,
-    granted,
-    timeout: timeoutSeconds === undefined ? firstTimeout : milliseconds(timeoutSeconds * 1000),
-    fixedTimeout: timeoutSeconds !== undefined,
-  };
-}
-
-function wholeNumber(value: string | undefined): number | undefined {
-  return value !== undefined && /^\d{1,10}$/.test(value) ? Number(value) : undefined;
-}
-
-export function startTransfer(plan: TransferPlan): Step {
-  const begun = { plan, acknowledged: 0, sent: 0, repeats: 0 } as const;
-  if (plan.granted.length === 0) return sendWindow({ ...begun, phase: "sending" });
-  return {
-    transfer: { ...begun, phase: "negotiating" },
-    send: [optionAck(plan)],
-    wait: plan.timeout,
-  };
+  if (begun.phase === "sending") return sendWindow(begun, at);
+  return { transfer: begun, send: optionAck, wait: patience(begun) };
 }
 
 /** Advances the transfer; a finished one stays as it is and sends nothing. */
 export function advance(transfer: Transfer, event: TransferEvent): Step {
-  if (transfer.phase === "finished") return { transfer, send: [] };
+  if (transfer.phase === "finished") return { transfer, send: nothing };
   switch (event.kind) {
     case "ack":
-      return acknowledge(transfer, event.block);
+      return acknowledge(transfer, event.block, event.at);
     case "timeout":
-      return repeat(transfer);
+      return repeat(transfer, event.at);
     case "error":
       return finish(transfer, "aborted");
     default:
@@ -133,70 +117,99 @@ export function advance(transfer: Transfer, event: TransferEvent): Step {
 }
 
 /** Octets of the file the client has acknowledged. */
-export function acknowledgedBytes(transfer: Transfer): number {
-  return Math.min(transfer.acknowledged * transfer.plan.blockBytes, transfer.plan.content.length);
+export function acknowledgedBytes({ acknowledged, plan }: Transfer): number {
+  return Math.min(acknowledged * plan.blockBytes, plan.sizeBytes);
 }
 
-/** The last block is shorter than the others, empty when the size is a multiple of the block. */
-export function lastBlock(plan: TransferPlan): number {
-  return Math.floor(plan.content.length / plan.blockBytes) + 1;
+/** Every block has left at least once. */
+export function isInTail(transfer: Transfer): boolean {
+  return transfer.sent === lastBlock(transfer.plan);
 }
 
-function acknowledge(transfer: Transfer, block: number): Step {
+function acknowledge(transfer: Transfer, block: number, at: number): Step {
   if (transfer.phase === "negotiating") {
-    if (block !== 0) return { transfer, send: [] };
-    return sendWindow({ ...transfer, phase: "sending", repeats: 0 });
+    if (block !== 0) return { transfer, send: nothing };
+    return sendWindow({ ...timed(transfer, at), phase: "sending" }, at);
   }
   const ahead = (block - transfer.acknowledged) & 0xffff;
-  if (ahead === 0) return { transfer, send: [] }; // a repeated ACK: the timer sends again, not this
-  if (ahead > transfer.sent - transfer.acknowledged) return { transfer, send: [] }; // old, or never sent
+  if (ahead === 0) return restart(transfer, at);
+  const inFlight = transfer.sent - transfer.acknowledged;
+  if (ahead > inFlight) return { transfer, send: nothing }; // old, or never sent
   const acknowledged = transfer.acknowledged + ahead;
-  const next = { ...transfer, acknowledged, repeats: 0 };
-  if (acknowledged === lastBlock(transfer.plan)) return finish(next, "sent");
-  return sendWindow(next); // from the first block the client lacks (RFC 7440 §4)
+  // A part of a window does not time a round trip: it may be the ACK of an earlier one.
+  const next = ahead === inFlight ? timed(transfer, at) : heard(transfer, at);
+  if (acknowledged === lastBlock(transfer.plan)) {
+    return finish({ ...next, acknowledged }, "sent");
+  }
+  const windowsSinceRestart = transfer.windowsSinceRestart + 1;
+  return sendWindow({ ...next, acknowledged, windowsSinceRestart }, at); // from the first block the client lacks (RFC 7440 §4)
 }
 
-function repeat(transfer: Transfer): Step {
-  if (transfer.repeats >= maxRepeats) return finish(transfer, "aborted");
-  const again = { ...transfer, repeats: transfer.repeats + 1 };
-  if (transfer.phase === "sending") return sendWindow(again);
-  return { transfer: again, send: [optionAck(transfer.plan)], wait: patience(again) };
+/** The client has spoken: the back-off ends. */
+function heard(transfer: Transfer, at: number): Transfer {
+  return { ...transfer, heard: true, repeats: 0, progressAt: at };
 }
 
-function sendWindow(transfer: Transfer): Step {
+/** RFC 6298 §2, with the usual gains. */
+function timed(transfer: Transfer, at: number): Transfer {
+  if (!transfer.fresh) return heard(transfer, at);
+  const sample = Math.max(0.01, at - transfer.sentAt);
+  const first = transfer.roundTrip === 0;
+  const error = Math.abs(transfer.roundTrip - sample);
+  return {
+    ...transfer,
+    heard: true,
+    repeats: 0,
+    progressAt: at,
+    roundTrip: first ? sample : transfer.roundTrip * 0.875 + sample * 0.125,
+    variation: first ? sample / 2 : transfer.variation * 0.75 + error * 0.25,
+  };
+}
+
+/**
+ * An ACK said twice. In a window it can mean that its first block was lost
+ * (RFC 7440 §4); one that came sooner than the window can have arrived is only
+ * a duplicate.
+ */
+function restart(transfer: Transfer, at: number): Step {
+  const { sent, acknowledged, windowsSinceRestart, roundTrip, sentAt } = transfer;
+  const tooEarly = roundTrip === 0 || at - sentAt < roundTrip / 2;
+  const allowed = windowsSinceRestart >= windowsBetweenRestarts && !tooEarly;
+  if (sent - acknowledged < 2 || !allowed) return { transfer, send: nothing };
+  return sendWindow({ ...heard(transfer, transfer.progressAt), windowsSinceRestart: 0 }, at);
+}
+
+function repeat(transfer: Transfer, at: number): Step {
+  if (isHopeless(transfer, at)) return finish(transfer, "aborted");
+  const again = { ...transfer, repeats: transfer.repeats + 1, fresh: false };
+  if (transfer.phase === "sending") return sendWindow(again, at);
+  return { transfer: again, send: optionAck, wait: patience(again) };
+}
+
+function isHopeless(transfer: Transfer, at: number): boolean {
+  if (transfer.repeats < maxUnheardRepeats) return false;
+  if (!transfer.heard) return true;
+  return at - transfer.progressAt >= (isInTail(transfer) ? giveUpTailAfter : giveUpAfter);
+}
+
+function sendWindow(transfer: Transfer, at: number): Step {
   const { plan, acknowledged } = transfer;
   const sent = Math.min(acknowledged + plan.windowBlocks, lastBlock(plan));
-  const send: Uint8Array[] = [];
-  for (let block = acknowledged + 1; block <= sent; block++) {
-    const start = (block - 1) * plan.blockBytes;
-    send.push(encodeData(block & 0xffff, plan.content.subarray(start, start + plan.blockBytes)));
-  }
-  return { transfer: { ...transfer, sent }, send, wait: patience(transfer) };
+  const fresh = transfer.sent <= acknowledged && transfer.repeats === 0;
+  return {
+    transfer: { ...transfer, sent, fresh, sentAt: at },
+    send: { kind: "blocks", first: acknowledged + 1, count: sent - acknowledged },
+    wait: patience(transfer),
+  };
 }
 
 function finish(transfer: Transfer, outcome: "sent" | "aborted"): Step {
-  return { transfer: { ...transfer, phase: "finished", outcome }, send: [] };
+  return { transfer: { ...transfer, phase: "finished", outcome }, send: nothing };
 }
 
-function patience(transfer: Transfer): Milliseconds {
-  const { timeout, fixedTimeout } = transfer.plan;
-  if (fixedTimeout) return timeout;
-  return milliseconds(Math.min(timeout * 2 ** transfer.repeats, maxTimeout));
-}
-
-function optionAck(plan: TransferPlan): Uint8Array {
-  return encodePacket({ kind: "option-ack", options: plan.granted });
-}
-
-/** Translates to netascii (RFC 764): LF becomes CR LF, a CR of its own CR NUL. */
-export function toNetascii(content: Uint8Array): Uint8Array {
-  const special = content.reduce((n, octet) => n + (octet === 0x0a || octet === 0x0d ? 1 : 0), 0);
-  const out = new Uint8Array(content.length + special);
-  let at = 0;
-  for (const octet of content) {
-    if (octet === 0x0a) out[at++] = 0x0d;
-    out[at++] = octet;
-    if (octet === 0x0d) out[at++] = 0;
-  }
-  return out;
+function patience({ plan, heard, repeats, roundTrip, variation }: Transfer): number {
+  if (plan.timeout !== undefined) return plan.timeout;
+  const one = roundTrip === 0 ? firstTimeout : Math.max(minTimeout, roundTrip + 4 * variation);
+  const most = heard ? Math.max(one, maxKnownTimeout) : maxTimeout;
+  return Math.min(one * 2 ** repeats, most);
 }

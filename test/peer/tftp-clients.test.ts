@@ -24,7 +24,10 @@ const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest(
 
 async function serve(t: ExecutionContext): Promise<string> {
   const server = await startTftp({
-    config: { tftpPort: 0 },
+    config: {
+      tftpPort: 0,
+      tftp: { transfers: 64, transfersPerPeer: 4, allowFragments: false, engine: "batched" },
+    },
     interfaceName: "lo",
     address: loopback,
     files: {
