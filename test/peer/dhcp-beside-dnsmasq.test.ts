@@ -1,12 +1,11 @@
 /** Our server on one segment with dnsmasq, which gives addresses too; root, dnsmasq, udhcpc, curl and redis-server are needed. */
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import test, { type ExecutionContext } from "ava";
 import type { Namespace } from "../support/namespaces.ts";
-import { segment, startDhcpServer } from "../support/segment.ts";
+import { segment, serve, startDhcpServer, startDnsmasq } from "../support/segment.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import { udhcpc, whatIsMissing } from "../support/udhcpc.ts";
 
@@ -30,18 +29,6 @@ function rack(t: ExecutionContext) {
   };
 }
 
-/** Gives 10.77.0.200 to .220 to whoever asks. */
-function dnsmasq(t: ExecutionContext, where: Namespace): void {
-  where.start(
-    "dnsmasq",
-    ...["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root"],
-    ...["--interface=lan0", "--bind-interfaces", "--no-ping", "--dhcp-authoritative"],
-    "--dhcp-range=10.77.0.200,10.77.0.220,1h",
-    `--dhcp-leasefile=${join(temporaryDirectory(t), "leases")}`,
-    `--pid-file=${join(temporaryDirectory(t), "pid")}`,
-  );
-}
-
 /** What a PXE client came to, as pxe-client.ts says it. */
 function bootByPxe(where: Namespace): Record<string, unknown> {
   return JSON.parse(where.run(process.execPath, pxeClient, clientMac)) as Record<string, unknown>;
@@ -51,7 +38,7 @@ const isRogue = (line: Record<string, unknown>) => line["topic"] === "rogue-serv
 
 peer("another DHCP server is found and named by all it is known by", async (t) => {
   const { server, other } = rack(t);
-  dnsmasq(t, other);
+  startDnsmasq(t, other);
   const ours = await startDhcpServer(t, server, { subnets: [base] });
   const rogue = await ours.says(isRogue);
   t.like(rogue, {
@@ -69,7 +56,7 @@ peer(
   "mode proxy: the address comes from dnsmasq, the boot file from us, on 67 and 4011",
   async (t) => {
     const { server, other, client } = rack(t);
-    dnsmasq(t, other);
+    startDnsmasq(t, other);
     const { reserved: _, ...subnet } = base;
     const ours = await startDhcpServer(t, server, { subnets: [{ ...subnet, mode: "proxy" }] });
     const came = bootByPxe(client);
@@ -90,7 +77,7 @@ peer(
 
 peer("mode auto beside dnsmasq gives no address, and boots as a proxy", async (t) => {
   const { server, other, client } = rack(t);
-  dnsmasq(t, other);
+  startDnsmasq(t, other);
   const subnet = { ...base, pool, mode: "auto" };
   const ours = await startDhcpServer(t, server, { subnets: [subnet] });
   await ours.says(isRogue);
@@ -108,40 +95,13 @@ peer("mode auto alone serves, and gives way to a server that comes later", async
   const first = udhcpc(t, client, "lan0", "-t", "15");
   t.is(first.lease["serverid"], "10.77.0.1");
   t.regex(String(first.lease["ip"]), /^10\.77\.0\.1\d\d$/);
-  dnsmasq(t, other);
+  startDnsmasq(t, other);
   await ours.says(isRogue);
   const second = udhcpc(t, late, "lan0");
   t.is(second.lease["serverid"], "10.77.0.2");
   const counts = await ours.end();
   t.is(counts["ack"], 1, "the first client's");
 });
-
-/** The whole server, as `marcoboot serve` starts it, with one boot file. */
-async function serve(t: ExecutionContext, where: Namespace, loader: string): Promise<void> {
-  const stateDirectory = temporaryDirectory(t);
-  const loadersDirectory = join(stateDirectory, "loaders");
-  mkdirSync(loadersDirectory);
-  writeFileSync(join(loadersDirectory, "ipxe-x64.efi"), loader);
-  const { reserved: _, ...subnet } = base;
-  const config = join(stateDirectory, "server.yaml");
-  writeFileSync(
-    config,
-    JSON.stringify({
-      stateDirectory: join(stateDirectory, "state"),
-      loadersDirectory,
-      netinstDirectory: join(stateDirectory, "netinst"),
-      logLevel: "silent",
-      subnets: [{ ...subnet, mode: "proxy" }],
-    }),
-  );
-  const cli = new URL("../../server/cli/main.ts", import.meta.url).pathname;
-  const running = where.start(process.execPath, cli, "serve", "--config", config);
-  if (!running.stdout) throw new RangeError("no standard output");
-  for await (const line of createInterface({ input: running.stdout })) {
-    if (line === "ready") return;
-  }
-  throw new Error("the server did not start");
-}
 
 /** What curl gets, or nothing. */
 function fetch(where: Namespace, url: string): string {
@@ -154,9 +114,16 @@ peer(
   async (t) => {
     const { server, other, client, wire } = rack(t);
     const stranger = wire.plug("str", { mac: "52:54:00:b1:00:05", address: "10.77.0.60/24" });
-    dnsmasq(t, other);
+    startDnsmasq(t, other);
     const loader = "a loader of some kind\n".repeat(5000);
-    await serve(t, server, loader);
+    const directory = temporaryDirectory(t);
+    writeFileSync(join(directory, "ipxe-x64.efi"), loader);
+    const { reserved: _, ...subnet } = base;
+    await serve(t, server, {
+      loadersDirectory: directory,
+      netinstDirectory: directory,
+      subnets: [{ ...subnet, mode: "proxy" }],
+    });
     const came = bootByPxe(client);
     t.is(came["acknowledgedFile"], "ipxe-x64.efi");
     t.is(fetch(client, "tftp://10.77.0.1/ipxe-x64.efi"), loader);

@@ -83,3 +83,38 @@ export async function startDhcpServer(
     },
   };
 }
+
+/** A DHCP server of somebody else's: gives 10.77.0.200 to .250 to whoever asks. */
+export function startDnsmasq(t: ExecutionContext, where: Namespace): void {
+  where.start(
+    "dnsmasq",
+    ...["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root"],
+    ...["--interface=lan0", "--bind-interfaces", "--no-ping", "--dhcp-authoritative"],
+    "--dhcp-range=10.77.0.200,10.77.0.250,1h",
+    `--dhcp-leasefile=${join(temporaryDirectory(t), "leases")}`,
+    `--pid-file=${join(temporaryDirectory(t), "pid")}`,
+  );
+}
+
+export const cli = new URL("../../server/cli/main.ts", import.meta.url).pathname;
+
+/**
+ * The whole server, as `marcoboot serve` starts it.
+ *
+ * @param members - of the configuration; the state directory is a temporary one
+ */
+export async function serve(
+  t: ExecutionContext,
+  where: Namespace,
+  members: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const stateDirectory = temporaryDirectory(t);
+  const config = join(stateDirectory, "server.yaml");
+  writeFileSync(config, JSON.stringify({ stateDirectory, logLevel: "silent", ...members }));
+  const running = where.start(process.execPath, cli, "serve", "--config", config);
+  if (!running.stdout) throw new RangeError("no standard output");
+  for await (const line of createInterface({ input: running.stdout })) {
+    if (line === "ready") return;
+  }
+  throw new Error("the server did not start");
+}
