@@ -81,6 +81,8 @@ export function parseRange(
   return { first, last: to === "" ? size - 1 : Math.min(Number(to), size - 1) };
 }
 
+// Names of header fields are written as in RFC 9110: GRUB 2.12 tells `Content-Length`
+// from `content-length` and takes a file without it for an empty one (measured).
 interface Source {
   readonly size: number;
   /** Shared with other readers: never written to. */
@@ -95,25 +97,25 @@ async function send(
 ): Promise<Sent> {
   const { size } = source;
   const nothing: Sent = { bytes: 0, outcome: "sent" };
-  response.setHeader("accept-ranges", "bytes");
-  if (file.etag) response.setHeader("etag", file.etag);
-  else response.setHeader("cache-control", "no-store");
+  response.setHeader("Accept-Ranges", "bytes");
+  if (file.etag) response.setHeader("ETag", file.etag);
+  else response.setHeader("Cache-Control", "no-store");
   const status = precondition(request, file.etag);
   if (status !== undefined) {
-    response.writeHead(status, status === 412 ? { "content-length": 0 } : {}).end();
+    response.writeHead(status, status === 412 ? { "Content-Length": 0 } : {}).end();
     return nothing;
   }
   const range = rangeOf(request, file.etag, size);
   if (range === "unsatisfiable") {
-    response.writeHead(416, { "content-range": `bytes */${size}`, "content-length": 0 }).end();
+    response.writeHead(416, { "Content-Range": `bytes */${size}`, "Content-Length": 0 }).end();
     return nothing;
   }
   const part = range ?? { first: 0, last: size - 1 };
   const length = part.last - part.first + 1;
-  if (range) response.setHeader("content-range", `bytes ${part.first}-${part.last}/${size}`);
+  if (range) response.setHeader("Content-Range", `bytes ${part.first}-${part.last}/${size}`);
   response.writeHead(range ? 206 : 200, {
-    "content-type": file.contentType,
-    "content-length": length,
+    "Content-Type": file.contentType,
+    "Content-Length": length,
   });
   if (request.method === "HEAD" || length === 0) {
     response.end();
