@@ -13,7 +13,7 @@ import type { Story } from "./story.ts";
 import { durationText } from "./words.ts";
 
 /** The further a boot came, the more its later rules say: they speak first. */
-const groups: readonly RuleGroup[] = [
+export const ruleGroups: readonly RuleGroup[] = [
   taskRules,
   agentRules,
   powerStateRules,
@@ -29,7 +29,7 @@ const order: readonly Finding["severity"][] = ["problem", "ok", "hint"];
 
 /** Never empty. */
 export function diagnose(story: Story): readonly Finding[] {
-  const findings = groups
+  const findings = ruleGroups
     .filter(({ whileBooting }) => !whileBooting || story.state === "booting")
     .flatMap(({ rules }) => rules.flatMap((rule) => tell(rule, story)));
   const known = findings.some(({ severity }) => severity !== "hint");

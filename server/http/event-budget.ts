@@ -16,9 +16,10 @@ import { createTokenBuckets } from "../token-bucket.ts";
 
 /** A boot is about 100 events: DHCP, leases, files. Then one in 20 s: 4,320 a day. */
 const ofNode = { burst: 400, perSecond: 1 / 20, sources: 8192 };
-const ofStranger = { burst: 100, perSecond: 1 / 60, sources: 4096 };
-/** A twentieth of the journal's room (100,000) at once, then 8,640 a day. */
-const ofAllStrangers = { burst: 5000, perSecond: 1 / 10, sources: 1 };
+/** Three boots of a board that nobody has approved yet. */
+const ofStranger = { burst: 300, perSecond: 1 / 20, sources: 4096 };
+/** A tenth of the journal's room (100,000) at once, then 21,600 a day. */
+const ofAllStrangers = { burst: 10_000, perSecond: 1 / 4, sources: 1 };
 
 export interface EventBudget {
   /** True, and that much less left, when the event shall be kept. */

@@ -1,5 +1,6 @@
 import test from "ava";
 import type { Finding } from "#protocol/timeline.ts";
+import { ruleGroups } from "../../server/doctor/diagnosis.ts";
 import {
   agentSession,
   bound,
@@ -129,6 +130,41 @@ const table: readonly Row[] = [
     "ok",
     "listening",
     /next DISCOVER is answered/,
+  ],
+  [
+    "a relay agent that is not configured",
+    { entries: [dhcp(0, "discover", "unknown-relay", pi4)], now: 3 },
+    "problem",
+    "unknown-relay",
+    /relay agent that is not configured/,
+  ],
+  [
+    "a relay agent of another subnet",
+    { entries: [dhcp(0, "discover", "foreign-subnet", pi4)], now: 3 },
+    "problem",
+    "foreign-subnet",
+    /for a subnet that is not configured/,
+  ],
+  [
+    "a reservation of another subnet",
+    { entries: [dhcp(0, "discover", "no-address", pi4)], now: 3 },
+    "problem",
+    "no-address",
+    /no address of this subnet/,
+  ],
+  [
+    "DHCP that is switched off",
+    { entries: [dhcp(0, "discover", "off", pi4)], now: 3, mode: "off" },
+    "problem",
+    "dhcp-off",
+    /10\.77\.0\.0\/24/,
+  ],
+  [
+    "an OS that insists on another address",
+    { entries: [0, 4, 8].map((at) => dhcp(at, "request", "nak")), now: 9 },
+    "problem",
+    "refused-again",
+    /^3 REQUESTs/,
   ],
   [
     "an address in use",
@@ -402,21 +438,52 @@ for (const [title, told, severity, code, words] of table) {
   });
 }
 
+/** Told beside something else. */
+const hints: readonly (readonly [code: string, told: Case])[] = [
+  [
+    "two-interfaces",
+    { entries: [bound(0, pi4), dhcp(2, "discover", "offer", pi4, { interface: "eth2" })], now: 3 },
+  ],
+  [
+    "loaded-again",
+    { entries: [bound(0, pi4), [1, 2, 3].map((at) => file(at, "ipxe-x64.efi"))], now: 9 },
+  ],
+  ["task-waits", { entries: [bound(0, pi4), task(1, { state: "queued" })], now: 9 }],
+  [
+    "late-first-discover",
+    { entries: [power(0, "on"), dhcp(33, "discover", "offer", pi4)], now: 36, node: node() },
+  ],
+  ["another-server", { entries: [bound(0, pi4), [1, rogue]], now: 5 }],
+  [
+    "gave-up",
+    {
+      entries: [0, 5, 10, 15, 20].map((at) => dhcp(at, "discover", "unknown-client", pi3)),
+      now: 90,
+    },
+  ],
+];
+for (const [code, told] of hints) {
+  test(`told beside the rest: ${code}`, (t) => {
+    t.true(findingsOf(told).some((one) => one.code === code));
+  });
+}
+
+test("every rule has a code of its own and a recorded sequence it speaks to", (t) => {
+  const codes = ruleGroups.flatMap(({ rules }) => rules.map(({ code }) => code));
+  const seen = new Set([...table.map((row) => row[3]), ...hints.map(([code]) => code)]);
+  t.is(new Set(codes).size, codes.length);
+  t.deepEqual(
+    codes.filter((code) => !seen.has(code)),
+    [],
+  );
+});
+
 test("every problem comes with what to do", (t) => {
   for (const [, told] of table) {
     for (const { severity, remedy, code } of findingsOf(told)) {
       if (severity === "problem") t.truthy(remedy, code);
     }
   }
-});
-
-test("a Raspberry Pi heard late after power-on: the switch port learns", (t) => {
-  const codes = findingsOf({
-    entries: [power(0, "on"), [33, dhcp(33, "discover", "offer", pi4)[1]]],
-    now: 36,
-    node: node(),
-  }).map(({ code }) => code);
-  t.true(codes.includes("late-first-discover"));
 });
 
 test("a boot ROM that asked five times has given up", (t) => {
