@@ -1,7 +1,7 @@
 /**
  * The agent's life: find the server, prove who we are, check in, and do what is assigned.
  *
- *   discover -> (enrol) -> check in every 15 s  +  long poll -> act -> report
+ *   discover -> (enrol) -> check in every 15 s, long poll in between -> act -> report
  *
  * Whatever breaks, it starts again from discovery with growing delay. An assignment is taken only
  * with the pinned key's signature, for this node, and never an older attempt than one seen.
@@ -117,10 +117,7 @@ async function serve(
     memory.connection = connection;
     console.info(`checked in at ${server.url} as ${name}`);
     const duty = { ...context, key, memory, server, identity, connection, nodeId };
-    await Promise.race([
-      followAssignments(duty, here, signal),
-      keepCheckingIn(context, connection, memory, checkInSeconds * 1000, here),
-    ]);
+    await beOfService(duty, checkInSeconds * 1000, here, signal);
   } finally {
     lost.abort();
     connection.close();
@@ -214,28 +211,6 @@ async function checkIn(
   return (await connection.post("/agent/v1/check-in", body, signal)) as CheckInAnswer;
 }
 
-/** Returns when three check-ins in a row were lost. */
-async function keepCheckingIn(
-  context: AgentContext,
-  connection: Connection,
-  memory: Memory,
-  periodMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  for (let failures = 0; failures < 3 && !signal.aborted; ) {
-    await sleep(failures === 0 ? periodMs : Math.min(periodMs, 3000), signal);
-    if (signal.aborted) return;
-    try {
-      await checkIn(context, connection, false, signal);
-      memory.heardAt = performance.now();
-      failures = 0;
-    } catch (error) {
-      if (error instanceof ProblemError && !error.retryable) throw error;
-      failures++;
-    }
-  }
-}
-
 interface Duty extends AgentContext {
   readonly key: PinnedKey;
   readonly memory: Memory;
@@ -245,29 +220,68 @@ interface Duty extends AgentContext {
   readonly nodeId: string;
 }
 
-/** @param here - this connection; `signal` - the whole life of the agent */
+/**
+ * Checks in when it is time and asks for work in between, one request at a time: a node holds
+ * one connection, and ten thousand of them are as many. Returns when three check-ins in a row
+ * were lost.
+ *
+ * @param here - this connection; `signal` - the whole life of the agent
+ */
+async function beOfService(
+  duty: Duty,
+  periodMs: number,
+  here: AbortSignal,
+  signal: AbortSignal,
+): Promise<void> {
+  const { memory, connection } = duty;
+  let due = performance.now() + periodMs;
+  for (let failures = 0; failures < 3 && !here.aborted; ) {
+    const left = due - performance.now();
+    if (left > 0) {
+      await followAssignments(duty, left, here, signal);
+      continue;
+    }
+    try {
+      await checkIn(duty, connection, false, here);
+      memory.heardAt = performance.now();
+      failures = 0;
+      due = memory.heardAt + periodMs;
+    } catch (error) {
+      if (error instanceof ProblemError && !error.retryable) throw error;
+      failures++;
+      due = performance.now() + Math.min(periodMs, 3000);
+    }
+  }
+}
+
+/** Asks for one assignment and begins it, for at most `limitMs`; while one is at work, waits for its end. */
 async function followAssignments(
   duty: Duty,
+  limitMs: number,
   here: AbortSignal,
   signal: AbortSignal,
 ): Promise<void> {
   const { memory, console } = duty;
-  while (!here.aborted) {
-    await memory.acting;
-    const assignment = await nextAssignment(duty, here);
-    if (assignment === undefined) continue;
-    const refusal = whyDropped(assignment, duty.nodeId, memory);
-    if (refusal !== undefined) {
-      console.warn(`assignment dropped: ${refusal}`);
-      await sleep(duty.paceMs ?? 1000, here);
-      continue;
-    }
-    memory.known = nameOf(assignment);
-    memory.epochs.set(assignment.taskId, assignment.epoch);
-    memory.acting = act(duty, assignment, signal).finally(() => {
-      memory.acting = undefined;
-    });
+  if (memory.acting !== undefined) {
+    const over = new AbortController();
+    const time = sleep(limitMs, AbortSignal.any([here, over.signal]));
+    await Promise.race([memory.acting, time]);
+    over.abort();
+    return;
   }
+  const assignment = await nextAssignment(duty, limitMs, here);
+  if (assignment === undefined) return;
+  const refusal = whyDropped(assignment, duty.nodeId, memory);
+  if (refusal !== undefined) {
+    console.warn(`assignment dropped: ${refusal}`);
+    await sleep(duty.paceMs ?? 1000, here);
+    return;
+  }
+  memory.known = nameOf(assignment);
+  memory.epochs.set(assignment.taskId, assignment.epoch);
+  memory.acting = act(duty, assignment, signal).finally(() => {
+    memory.acting = undefined;
+  });
 }
 
 function nameOf(assignment: Assignment): string {
@@ -288,11 +302,16 @@ export function whyDropped(
     : undefined;
 }
 
-async function nextAssignment(duty: Duty, signal: AbortSignal): Promise<Assignment | undefined> {
+async function nextAssignment(
+  duty: Duty,
+  limitMs: number,
+  signal: AbortSignal,
+): Promise<Assignment | undefined> {
+  const waitSeconds = Math.min(longPollSeconds, Math.max(1, Math.round(limitMs / 1000)));
   const known =
     duty.memory.known === undefined ? "" : `&known=${encodeURIComponent(duty.memory.known)}`;
-  const path = `/agent/v1/assignment?wait=${longPollSeconds}${known}`;
-  const signed = await duty.connection.get(path, (longPollSeconds + 15) * 1000, signal);
+  const path = `/agent/v1/assignment?wait=${waitSeconds}${known}`;
+  const signed = await duty.connection.get(path, (waitSeconds + 15) * 1000, signal);
   duty.memory.heardAt = performance.now();
   if (signed === undefined) return undefined;
   try {
