@@ -35,6 +35,7 @@ npm run -s lab -- ${models.join("|")}: a rack of simulated boards boots from our
   --powered together,staggered
   --kernel 8      its size in MiB
   --always-arp    the boards answer ARP where their firmware would not
+  --open-once     and open no file twice at once
   --timeout 300   seconds each board gets
   --checkout DIR  our server from another checkout, to compare versions
   --json          rows as a JSON array on standard output
@@ -51,6 +52,7 @@ interface Options {
   readonly powered: readonly Powered[];
   readonly kernelMiB: number;
   readonly alwaysArp: boolean;
+  readonly openOnce: boolean;
   readonly timeoutSeconds: number;
   readonly checkout: string;
   readonly json: boolean;
@@ -91,6 +93,7 @@ function readOptions(): Options {
       powered: { type: "string", default: "together,staggered" },
       kernel: { type: "string", default: "8" },
       "always-arp": { type: "boolean", default: false },
+      "open-once": { type: "boolean", default: false },
       timeout: { type: "string", default: "300" },
       checkout: { type: "string", default: root },
       json: { type: "boolean", default: false },
@@ -107,6 +110,7 @@ function readOptions(): Options {
     powered: chosen("powered", values.powered, ["together", "staggered"] as const),
     kernelMiB: count("kernel", values.kernel),
     alwaysArp: values["always-arp"],
+    openOnce: values["open-once"],
     timeoutSeconds: count("timeout", values.timeout),
     checkout: resolve(values.checkout),
     json: values.json,
@@ -192,6 +196,7 @@ function simulate(
     ...["--first-mac", `${prefix}:${trial.join(":")}:01`],
     ...["--stagger", powered === "staggered" ? `${options.staggerSeconds}s` : "0s"],
     ...(options.alwaysArp ? ["--always-arp"] : []),
+    ...(options.openOnce ? ["--open-once"] : []),
   ]);
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
   const forget = stage.cleanup.add("simulated boards", () => endProcess(child.pid));

@@ -19,6 +19,8 @@ export interface BoardSettings {
   readonly timeoutMs: number;
   /** Instead of what the firmware does about ARP requests. */
   readonly answersArp?: "always" | "never";
+  /** No file is opened twice at once, though the firmware would. */
+  readonly opensOnce?: boolean;
   /** Content of a file is kept up to this size; what is longer is counted and dropped. */
   readonly keepOctets: number;
   /** 0 <= n < 1 */

@@ -24,6 +24,8 @@ export interface SimulationSettings {
   readonly timeoutMs: number;
   /** Instead of what the firmware does about ARP requests. */
   readonly answersArp?: "always" | "never";
+  /** No file is opened twice at once, though the firmware would. */
+  readonly opensOnce?: boolean;
   /** Files up to this size are kept whole for {@link SimulationContext.onFile}; at least what firmware reads. */
   readonly keepOctets?: number;
 }
@@ -119,7 +121,7 @@ function makeBoards(
   context: SimulationContext,
   begun: Moment,
 ): readonly Board[] {
-  const { firmware, count, staggerMs, timeoutMs, answersArp } = settings;
+  const { firmware, count, staggerMs, timeoutMs, answersArp, opensOnce } = settings;
   if (!Number.isInteger(count) || count < 1 || count > maximumBoards) {
     throw new RangeError(`${count} boards: 1 to ${maximumBoards} can be simulated`);
   }
@@ -132,6 +134,7 @@ function makeBoards(
       poweredAt: begun + index * staggerMs,
       timeoutMs,
       ...(answersArp && { answersArp }),
+      ...(opensOnce && { opensOnce }),
       keepOctets: Math.max(leastKept, settings.keepOctets ?? 0),
       random: context.random,
       ...(context.onStep && { onStep: context.onStep }),

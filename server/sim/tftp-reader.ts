@@ -215,7 +215,7 @@ export function* fetchByTftp(
   }
   const reader = ask(habits.options, false);
   const readers = [reader];
-  if (habits.doubled) {
+  if (habits.doubled && !board.settings.opensOnce) {
     yield* transfer(board, readers, board.station.now + doubledAfterMs);
     readers.push(ask(habits.options, false));
   }

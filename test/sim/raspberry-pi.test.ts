@@ -59,6 +59,16 @@ test("a Pi 3's ROM fetches without options, bootcode.bin with a probe it breaks 
   t.true(ran.network.heard.some(({ tftp }) => tftp?.kind === "error" && tftp.code === 0));
 });
 
+test("a Pi 3 opens start.elf twice within milliseconds, unless told to open it once", async (t) => {
+  const twice = await run("pi3", { dhcp: pi, files: tree });
+  const once = await run("pi3", { dhcp: pi, files: tree }, { opensOnce: true });
+  const [, first, second] = twice.network.heard.filter(
+    ({ tftp }) => tftp?.kind === "read" && tftp.name === "start.elf",
+  );
+  t.true((second?.atMs ?? 0) - (first?.atMs ?? 0) < 10);
+  t.is(requestsFor(twice, "start.elf").length - requestsFor(once, "start.elf").length, 1);
+});
+
 test("without an answer a Pi 3 asks five times, 5 s apart, and is dead", async (t) => {
   const { discovers, result } = await run("pi3", { dhcp: () => undefined });
   t.deepEqual(

@@ -54,6 +54,7 @@ export const simCommands: readonly Command[] = [
       timeout: { type: "string", value: "TIME", about: `per board; default ${defaultTimeout}` },
       "no-arp": { type: "boolean", about: "the boards never answer an ARP request" },
       "always-arp": { type: "boolean", about: "they answer where their firmware would not" },
+      "open-once": { type: "boolean", about: "they open no file twice, as a Pi 3 does" },
       timeline: { type: "boolean", about: "every step of every board" },
     },
     examples: [
@@ -98,6 +99,7 @@ function settingsOf(firmwareName: string, values: Values): SimulationSettings {
     timeoutMs: duration("timeout", textOf(values, "timeout") ?? defaultTimeout),
     ...(flagOf(values, "always-arp") && { answersArp: "always" }),
     ...(flagOf(values, "no-arp") && { answersArp: "never" }),
+    opensOnce: flagOf(values, "open-once"),
     ...(mac !== undefined && { firstMac: hardwareAddress(mac) }),
   };
 }
