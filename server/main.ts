@@ -20,7 +20,7 @@ import { systemClock } from "./clock.ts";
 import { type Config, readConfig, type Subnet } from "./config.ts";
 import { mayBeProxy } from "./dhcp/mode.ts";
 import { startDhcp } from "./dhcp/server.ts";
-import { createSightings } from "./dhcp/sightings.ts";
+import { createNeighbourKeeper, createSightings } from "./dhcp/sightings.ts";
 import { startDiscovery } from "./discovery/server.ts";
 import { openSite } from "./enrol/authority.ts";
 import { createLearning } from "./enrol/sequence.ts";
@@ -95,9 +95,13 @@ export async function startServer(config: Config): Promise<RunningServer> {
     );
     closers.push(() => leaseFile.close());
     const leases = createLeases({ store, file: leaseFile, clock, events });
+    const neighbours = await createNeighbours();
+    closers.push(() => neighbours.close());
+    const keeper = createNeighbourKeeper({ subnets: config.subnets, neighbours, log });
     const sightings = config.subnets.some(mayBeProxy)
-      ? createSightings({ clock, neighbourOf })
+      ? createSightings({ clock, neighbourOf, keeper })
       : undefined;
+    closers.push(() => sightings?.close());
     // Where another server gives the addresses, its clients are known by what was seen of them.
     const peers = { macOf: (one: Ipv4Address) => sightings?.macOf(one) ?? leases.macOf(one) };
     const windows = createWindows({ store, clock, config, log });
@@ -137,9 +141,6 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
       log,
     });
-    const neighbours = await createNeighbours();
-    closers.push(() => neighbours.close());
-
     const redis = config.redisUrl
       ? { url: config.redisUrl, close: async () => undefined }
       : await startRedis({ directory: join(config.stateDirectory, "redis"), log, clock });
@@ -216,7 +217,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       const netconsole = await startNetconsole({
         config,
         interfaceName,
-        leases,
+        leases: peers,
         events,
         clock,
         log,
