@@ -15,6 +15,10 @@ import {
   milliseconds,
 } from "#protocol/brand.ts";
 import type { Clock } from "../clock.ts";
+import type { Subnet } from "../config.ts";
+import { contains } from "../lease/leases.ts";
+import type { Log } from "../log.ts";
+import type { Neighbours } from "../net/neighbours.ts";
 
 export interface Sightings {
   /** The client was sent the boot part of its answer. */
@@ -23,12 +27,21 @@ export interface Sightings {
   uses(mac: MacAddress, address: Ipv4Address): void;
   /** `undefined` for an address of nobody that was answered lately. */
   macOf(address: Ipv4Address): MacAddress | undefined;
+  /** Leaves the kernel's neighbour table as it would be without us. */
+  close(): void;
 }
 
 export interface SightingsContext {
   readonly clock: Pick<Clock, "monotonic">;
   /** The kernel's neighbour table. */
   readonly neighbourOf: (address: Ipv4Address) => MacAddress | undefined;
+  readonly keeper: NeighbourKeeper;
+}
+
+/** Keeps the entry of a client that does not answer ARP. Never throws. */
+export interface NeighbourKeeper {
+  keep(address: Ipv4Address, mac: MacAddress): void;
+  release(address: Ipv4Address, mac: MacAddress): void;
 }
 
 /** From the firmware's first word to the agent's: a slow rack installs for hours, but fetches files in minutes. */
@@ -42,43 +55,88 @@ const maximumRemembered = 4096;
 interface Sighting {
   readonly at: Milliseconds;
   readonly address?: Ipv4Address;
+  /** Its neighbour entry is kept. */
+  readonly isKept: boolean;
 }
 
-export function createSightings({ clock, neighbourOf }: SightingsContext): Sightings {
+export function createSightings({ clock, neighbourOf, keeper }: SightingsContext): Sightings {
   const waiting = new Map<MacAddress, Sighting>();
   const placed = new Map<MacAddress, Sighting>();
   const byAddress = new Map<Ipv4Address, MacAddress>();
 
-  const sightingOf = (mac: MacAddress) => placed.get(mac) ?? waiting.get(mac);
+  const isFresh = (mac: MacAddress) => {
+    const sighting = placed.get(mac) ?? waiting.get(mac);
+    return sighting !== undefined && clock.monotonic() - sighting.at < remembered;
+  };
   const forget = (mac: MacAddress) => {
-    const address = placed.get(mac)?.address;
+    const { address, isKept = false } = placed.get(mac) ?? {};
+    if (address && isKept) keeper.release(address, mac);
     if (address && byAddress.get(address) === mac) byAddress.delete(address);
     placed.delete(mac);
     waiting.delete(mac);
   };
-  const put = (mac: MacAddress, address: Ipv4Address | undefined) => {
+  /** Another has its address now; it was answered all the same. */
+  const displace = (mac: MacAddress) => {
+    const at = placed.get(mac)?.at;
+    forget(mac);
+    if (at !== undefined) waiting.set(mac, { at, isKept: false });
+  };
+  /** To the end of the order; the oldest go when they are too many or too old. */
+  const put = (mac: MacAddress, sighting: Sighting) => {
+    const { address, isKept } = sighting;
+    const former = address && byAddress.get(address);
+    if (former && former !== mac) displace(former);
     forget(mac);
     const sightings = address ? placed : waiting;
-    sightings.set(mac, { at: clock.monotonic(), ...(address && { address }) });
+    sightings.set(mac, sighting);
     if (address) byAddress.set(address, mac);
-    const [oldest] = sightings.keys();
-    if (sightings.size > maximumRemembered && oldest) forget(oldest);
-  };
-  const isFresh = (mac: MacAddress) => {
-    const sighting = sightingOf(mac);
-    return sighting !== undefined && clock.monotonic() - sighting.at < remembered;
+    if (address && isKept) keeper.keep(address, mac);
+    for (const oldest of sightings.keys()) {
+      if (sightings.size <= maximumRemembered && isFresh(oldest)) break;
+      forget(oldest);
+    }
   };
 
   return {
-    answered: (mac) => put(mac, placed.get(mac)?.address),
+    answered(mac) {
+      put(mac, { isKept: false, ...placed.get(mac), at: clock.monotonic() });
+    },
     uses(mac, address) {
       // only of those that were answered: a REQUEST alone is anybody's word
-      if (isFresh(mac)) put(mac, address);
+      if (isFresh(mac)) put(mac, { at: clock.monotonic(), address, isKept: false });
     },
     macOf(address) {
       if (waiting.size + placed.size === 0) return undefined;
-      const mac = byAddress.get(address) ?? neighbourOf(address);
-      return mac !== undefined && isFresh(mac) ? mac : undefined;
+      const known = byAddress.get(address);
+      if (known !== undefined && isFresh(known)) return known;
+      const mac = neighbourOf(address);
+      if (mac === undefined || !isFresh(mac)) return undefined;
+      put(mac, { at: clock.monotonic(), address, isKept: true });
+      return mac;
+    },
+    close() {
+      for (const mac of [...placed.keys()]) forget(mac);
     },
   };
+}
+
+export function createNeighbourKeeper({
+  subnets,
+  neighbours,
+  log,
+}: {
+  readonly subnets: readonly Subnet[];
+  readonly neighbours: Pick<Neighbours, "set" | "release">;
+  readonly log: Log;
+}): NeighbourKeeper {
+  const change = (verb: "set" | "release") => (address: Ipv4Address, mac: MacAddress) => {
+    const interfaceName = subnets.find((one) => contains(one, address))?.interface;
+    if (interfaceName === undefined) return;
+    try {
+      neighbours[verb]({ address, mac, interfaceName });
+    } catch (error) {
+      log.warn({ err: error, mac, address }, "a Raspberry Pi may be lost in mid-transfer");
+    }
+  };
+  return { keep: change("set"), release: change("release") };
 }

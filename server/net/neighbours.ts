@@ -33,6 +33,13 @@ export interface Neighbours {
   setAll(neighbours: readonly Neighbour[]): void;
   /** Makes right what an earlier {@link set} said of the address; without one there is nothing to do. */
   correct(neighbour: Neighbour): void;
+  /**
+   * Makes an ordinary entry of one that was {@link set}: the kernel finds out by itself whether it
+   * still holds.
+   *
+   * @throws UnavailableError as `set` does
+   */
+  release(neighbour: Neighbour): void;
   close(): void;
 }
 
@@ -47,6 +54,7 @@ export interface NeighbourTable {
 const newNeighbour = 28; // RTM_NEWNEIGH
 const flags = 0x1 | 0x4 | 0x100 | 0x400; // NLM_F_REQUEST, ACK, REPLACE, CREATE
 const permanent = 0x80; // NUD_PERMANENT
+const stale = 0x04; // NUD_STALE
 const attributes = { destination: 1, linkAddress: 2 } as const; // NDA_DST, NDA_LLADDR
 const entrySize = 48;
 const errorMessage = 2; // NLMSG_ERROR
@@ -57,15 +65,19 @@ export async function createNeighbours(
 ): Promise<Neighbours> {
   const table = await open();
   const written = new Map<string, MacAddress>();
-  const set = (neighbour: Neighbour): void => {
+  const write = (neighbour: Neighbour, state?: number): void => {
     const { address, mac, interfaceName } = neighbour;
     const index = table.interfaceIndex(interfaceName);
-    const failure = index === 0 ? noDevice : table.write(encodeEntry(neighbour, index));
+    const failure = index === 0 ? noDevice : table.write(encodeEntry(neighbour, index, state));
     if (failure !== 0) {
       throw new UnavailableError(
         `neighbour entry ${address} ${mac} on ${interfaceName} could not be written: ${reasonOf(failure)}`,
       );
     }
+  };
+  const set = (neighbour: Neighbour): void => {
+    const { address, mac, interfaceName } = neighbour;
+    write(neighbour);
     written.set(`${interfaceName} ${address}`, mac);
   };
   return {
@@ -86,18 +98,29 @@ export async function createNeighbours(
       const before = written.get(`${interfaceName} ${address}`);
       if (before !== undefined && before !== mac) set(neighbour);
     },
+    release(neighbour) {
+      const { address, mac, interfaceName } = neighbour;
+      const key = `${interfaceName} ${address}`;
+      if (written.get(key) !== mac) return;
+      written.delete(key);
+      write(neighbour, stale);
+    },
     close: () => table.close(),
   };
 }
 
-export function encodeEntry({ address, mac }: Neighbour, interfaceIndex: number): Uint8Array {
+export function encodeEntry(
+  { address, mac }: Neighbour,
+  interfaceIndex: number,
+  state: number = permanent,
+): Uint8Array {
   const out = Buffer.alloc(entrySize);
   out.writeUInt32LE(entrySize, 0); // the machine's order; both architectures served are little-endian
   out.writeUInt16LE(newNeighbour, 4);
   out.writeUInt16LE(flags, 6);
   out.writeUInt8(linux.internet, 16);
   out.writeInt32LE(interfaceIndex, 20);
-  out.writeUInt16LE(permanent, 24);
+  out.writeUInt16LE(state, 24);
   out.writeUInt16LE(8, 28);
   out.writeUInt16LE(attributes.destination, 30);
   out.writeUInt32BE(ipv4ToNumber(address), 32);

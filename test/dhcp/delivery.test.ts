@@ -59,6 +59,7 @@ async function delivery(setting: Setting = {}) {
       set: note("entry"),
       setAll: () => undefined,
       correct: note("correct"),
+      release: note("release"),
       close: () => undefined,
     },
     clock,

@@ -11,6 +11,7 @@ import { createRecent } from "../../server/dhcp/recent.ts";
 import { createSightings } from "../../server/dhcp/sightings.ts";
 import { fixture, macOf, message, pi3Discover, pi4Discover } from "../support/dhcp.ts";
 import { ip, type Network, network, subnet, withoutPool } from "../support/network.ts";
+import { noKeeper } from "../support/no-keeper.ts";
 import { hex } from "../support/vectors.ts";
 
 const own = ip("10.77.0.1");
@@ -33,7 +34,11 @@ function world(change: Partial<HandlerContext> = {}): World {
     } satisfies HandlerContext["boot"],
     events: net.events,
     recent: createRecent(),
-    sightings: createSightings({ clock: net.clock, neighbourOf: () => undefined }),
+    sightings: createSightings({
+      clock: net.clock,
+      neighbourOf: () => undefined,
+      keeper: noKeeper,
+    }),
     ...change,
   };
   return { ...net, context };

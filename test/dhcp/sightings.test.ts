@@ -1,6 +1,6 @@
 import test from "ava";
 import type { MacAddress } from "#protocol/brand.ts";
-import { createSightings } from "../../server/dhcp/sightings.ts";
+import { createSightings, type NeighbourKeeper } from "../../server/dhcp/sightings.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
 import { ip, mac } from "../support/network.ts";
 
@@ -11,8 +11,14 @@ const another = ip("10.77.0.151");
 
 function sightings(neighbour?: string) {
   const clock = createFakeClock();
-  const neighbourOf = () => (neighbour === undefined ? undefined : mac(neighbour));
-  return { clock, ...createSightings({ clock, neighbourOf }) };
+  const table = { neighbour };
+  const neighbourOf = () => (table.neighbour === undefined ? undefined : mac(table.neighbour));
+  const kept: string[] = [];
+  const keeper: NeighbourKeeper = {
+    keep: (one, of) => void kept.push(`${one} ${of}`),
+    release: (one, of) => void kept.splice(kept.indexOf(`${one} ${of}`), 1),
+  };
+  return { clock, table, kept, ...createSightings({ clock, neighbourOf, keeper }) };
 }
 
 test("an address belongs to the client that was answered and named it", (t) => {
@@ -33,6 +39,42 @@ test("a Raspberry Pi 3 that named no address is known by the kernel's neighbour 
   t.is(macOf(address), undefined);
   answered(a);
   t.is(macOf(address), a);
+});
+
+test("its neighbour entry is kept, and no other's", (t) => {
+  const { answered, uses, macOf, kept } = sightings(a);
+  answered(a);
+  macOf(address);
+  macOf(address);
+  t.deepEqual(kept, [`${address} ${a}`]);
+  answered(b);
+  uses(b, another);
+  t.deepEqual(kept, [`${address} ${a}`]);
+});
+
+test("a kept entry ends when its client takes another address, or another its address", (t) => {
+  const { answered, uses, macOf, kept } = sightings(a);
+  answered(a);
+  macOf(address);
+  macOf(another);
+  t.deepEqual(kept, [`${another} ${a}`]);
+  answered(b);
+  uses(b, another);
+  t.deepEqual(kept, []);
+  t.is(macOf(another), b);
+});
+
+test("a kept entry ends with its time, at the next word of anybody, and at the end", (t) => {
+  const { clock, table, answered, macOf, kept, close } = sightings(a);
+  answered(a);
+  macOf(address);
+  clock.advance(1_800_000);
+  answered(b);
+  table.neighbour = b;
+  macOf(another);
+  t.deepEqual(kept, [`${another} ${b}`]);
+  close();
+  t.deepEqual(kept, []);
 });
 
 test("a neighbour that was not answered is nobody", (t) => {

@@ -29,6 +29,7 @@ import { openSqliteStore } from "../../server/store/sqlite.ts";
 import { corpus, pi3Discover, pi4Discover } from "../support/dhcp.ts";
 import { createFakeClock, type FakeClock } from "../support/fake-clock.ts";
 import { ip, mac, subnet } from "../support/network.ts";
+import { noKeeper } from "../support/no-keeper.ts";
 import { createRandom, type Random } from "../support/random.ts";
 
 export interface FuzzReport {
@@ -119,7 +120,7 @@ function createWorld(): World {
   };
   leases.reserve({ mac: mac("52:54:00:00:00:01"), subnet: where });
   leases.reserve({ mac: mac("b8:27:eb:34:56:78"), subnet: where });
-  const sightings = createSightings({ clock, neighbourOf: () => undefined });
+  const sightings = createSightings({ clock, neighbourOf: () => undefined, keeper: noKeeper });
   const recent = createRecent();
   const contextOf = (mode: ServingMode): HandlerContext => ({
     subnets: [where],

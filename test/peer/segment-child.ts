@@ -10,7 +10,7 @@ import { familyOf } from "../../server/boot/firmware/registry.ts";
 import { systemClock } from "../../server/clock.ts";
 import { readConfig } from "../../server/config.ts";
 import { startDhcp } from "../../server/dhcp/server.ts";
-import { createSightings } from "../../server/dhcp/sightings.ts";
+import { createNeighbourKeeper, createSightings } from "../../server/dhcp/sightings.ts";
 import { createEventBus } from "../../server/events.ts";
 import { noAdmission } from "../../server/lease/admission.ts";
 import { contains, createLeases } from "../../server/lease/leases.ts";
@@ -36,6 +36,8 @@ for (const text of reservations) {
 events.subscribe((event) => {
   if (event.topic === "rogue-server" || event.topic === "dhcp") say(event);
 });
+const neighbours = await createNeighbours();
+const keeper = createNeighbourKeeper({ subnets: config.subnets, neighbours, log });
 const server = await startDhcp({
   config,
   leases,
@@ -44,11 +46,11 @@ const server = await startDhcp({
     reply: (client, own) =>
       client.firmware && familyOf(client.firmware)?.reply(client, own, "ipxe"),
   },
-  neighbours: await createNeighbours(),
+  neighbours,
   events,
   clock: systemClock,
   log,
-  sightings: createSightings({ clock: systemClock, neighbourOf }),
+  sightings: createSightings({ clock: systemClock, neighbourOf, keeper }),
 });
 process.once("SIGTERM", () => {
   say({ counts: server.counts() });
