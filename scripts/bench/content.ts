@@ -1,4 +1,7 @@
-/** The file all contenders serve: bytes nobody can compress or guess, of a boot file's size. */
+/**
+ * The files all contenders serve: bytes nobody can compress or guess, of boot files' sizes.
+ * They begin as an EFI program does: a simulated firmware looks.
+ */
 
 import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -23,6 +26,8 @@ export function writeContent(path: string, bytes: number): string {
   const blocks = Array.from({ length: Math.ceil(bytes / 64) }, (_, index) =>
     createHash("sha512").update(String(index)).digest(),
   );
-  writeFileSync(path, Buffer.concat(blocks).subarray(0, bytes), { mode: 0o644 });
+  const content = Buffer.concat(blocks).subarray(0, bytes);
+  content.write("MZ", "latin1");
+  writeFileSync(path, content, { mode: 0o644 });
   return path;
 }

@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { firstClient, serverAddress, serverInterface } from "./arena.ts";
+import { serverAddress, serverInterface } from "./arena.ts";
 import type { Contender } from "./contender.ts";
 import { bootFileName } from "./content.ts";
 
@@ -98,11 +98,14 @@ export function dnsmasqTftp(content: string): Contender {
 }
 
 /**
- * dnsmasq as the boot server of a network: DHCP and TFTP, one host it knows by its
- * MAC address, a range for others. Addresses are not pinged before they are offered:
- * that would hold up the known node's boot by seconds. Its limit of 1000 leases stays.
+ * dnsmasq as the boot server of a network: DHCP and TFTP, hosts it knows by their
+ * MAC addresses, a range for others. Addresses are not pinged before they are offered:
+ * that would hold up a known node's boot by seconds. Its limit of 1000 leases stays.
  */
-export function dnsmasqBoot(content: string): Contender {
+export function dnsmasqBoot(
+  content: string,
+  knownNodes: readonly { readonly mac: string; readonly address: string }[],
+): Contender {
   const base = dnsmasqTftp(content);
   return {
     name: base.name,
@@ -113,7 +116,8 @@ export function dnsmasqBoot(content: string): Contender {
         args: [
           ...args,
           ...["--dhcp-range=10.64.1.0,10.67.255.255,255.240.0.0,1h", "--no-ping", "--quiet-dhcp"],
-          ...[`--dhcp-host=02:00:0a:40:01:01,${firstClient}`, "--dhcp-authoritative"],
+          ...knownNodes.map(({ mac, address }) => `--dhcp-host=${mac},${address}`),
+          "--dhcp-authoritative",
           ...[`--dhcp-boot=${bootFileName}`, `--dhcp-leasefile=${join(directory, "leases")}`],
         ],
         ready: [
