@@ -13,6 +13,7 @@ export type ErrorCode =
   | "lease-pool-exhausted"
   | "power-unreachable"
   | "power-refused"
+  | "power-stuck"
   | "image-digest-mismatch"
   | "image-invalid"
   | "image-in-use"
@@ -70,6 +71,19 @@ export class PowerUnreachableError extends ProvisionError {
 export class PowerRefusedError extends ProvisionError {
   readonly code = "power-refused";
   readonly status = 409;
+}
+
+/** The outlet took the order, and says that it did not follow: a welded relay, or a wrong outlet. */
+export class PowerStuckError extends ProvisionError {
+  readonly code = "power-stuck";
+  readonly status = 502;
+  /** What it says it is. */
+  readonly state: "on" | "off";
+
+  constructor(message: string, state: "on" | "off", options?: ErrorOptions) {
+    super(message, options);
+    this.state = state;
+  }
 }
 
 export class NotFoundError extends ProvisionError {

@@ -1,7 +1,8 @@
 /**
  * Switching power by slot: finds the outlet in the rack, keeps two commands off
- * the same outlet at once, lets capacitors drain, and leaves an audit row and
- * an event for each command. Drivers know outlets; only this file knows slots.
+ * the same outlet at once, lets capacitors drain, spreads in-rush, tries again
+ * what a retry can help, reads back what was set, and leaves an audit row and an
+ * event for each command. Drivers know outlets; only this file knows slots.
  */
 
 import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
@@ -9,19 +10,27 @@ import { canonicalJson } from "#protocol/discovery.ts";
 import type { PowerState, SlotRef } from "#protocol/node.ts";
 import type { Outlet, Slot, Stack } from "#protocol/rack.ts";
 import type { Clock } from "../clock.ts";
-import { NotFoundError, PowerRefusedError, PowerUnreachableError } from "../errors.ts";
+import {
+  NotFoundError,
+  PowerRefusedError,
+  PowerStuckError,
+  PowerUnreachableError,
+  ProvisionError,
+} from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import type { Store } from "../store/store.ts";
 import { type AnyPowerDriver, driverNamed } from "./registry.ts";
+import { createGate, createSequencer } from "./sequencer.ts";
 
 export interface Power {
   /**
    * Idempotent. A slot of a stack with one common outlet can be switched on, but
    * not off: its neighbours would lose power too (use {@link Power.setStack}).
+   * Where the hardware can be asked, resolves only when it says that it obeyed.
    *
    * @param who - for the audit log: a user's name, or `server`
-   * @throws NotFoundError, PowerRefusedError, PowerUnreachableError
+   * @throws NotFoundError, PowerRefusedError, PowerUnreachableError, PowerStuckError
    */
   set(slot: SlotRef, state: "on" | "off", who: string): Promise<void>;
   /** Switches a stack's common outlet. Errors as {@link Power.set}. */
@@ -41,15 +50,27 @@ export interface PowerContext {
   readonly log: Log;
   /** Default: the registry. */
   readonly driver?: (kind: string) => AnyPowerDriver | undefined;
+  /** At most `onAtOnce` nodes are switched on within `onEverySeconds`. Default: no limit. */
+  readonly inrush?: { readonly onAtOnce: number; readonly onEverySeconds: number };
 }
 
-/** Hardware that has not answered by then is unreachable. */
+/** Hardware that has not answered by then, retries included, is unreachable. */
 const answerWithin = milliseconds(30_000);
+/** Before the second and the third try of what a retry can help. */
+const retryAfter = [milliseconds(1000), milliseconds(3000)] as const;
+/** Between questions whether the outlet has obeyed. */
+const readBackPeriod = milliseconds(500);
+/** How often an outlet that does not obey is told. */
+const orders = 2;
+/** Questions at once to one device: PDUs have small processors and few sessions. */
+const perDevice = 4;
 
 /** One outlet and all slots that hang on it. */
 interface Circuit {
-  readonly outlet: Outlet;
   readonly driver: AnyPowerDriver;
+  readonly settings: unknown;
+  /** Of the rack file, for messages. */
+  readonly name: string;
   readonly slots: readonly SlotRef[];
   readonly key: string;
 }
@@ -59,6 +80,10 @@ export function createPower(context: PowerContext): Power {
   const findDriver = context.driver ?? driverNamed;
   const queues = new Map<string, Promise<unknown>>();
   const offSince = new Map<string, Milliseconds>();
+  const devices = createGate(perDevice);
+  const { onAtOnce = Number.POSITIVE_INFINITY, onEverySeconds = 0 } = context.inrush ?? {};
+  const every = milliseconds(onEverySeconds * 1000);
+  const sequencer = createSequencer({ atOnce: onAtOnce, every, clock });
 
   const find = ({ rack, stack, slot }: SlotRef): { stack: Stack; slot: Slot } | undefined => {
     const foundStack = store.racks.get(rack)?.stacks.find((one) => one.name === stack);
@@ -74,7 +99,13 @@ export function createPower(context: PowerContext): Power {
     if (!outlet) throw new PowerRefusedError(`${what} has no outlet in the rack file`);
     const driver = findDriver(outlet.driver);
     if (!driver) throw new PowerRefusedError(`${what}: no power driver ${outlet.driver}`);
-    return { outlet, driver, slots, key: canonicalJson(outlet) };
+    return {
+      driver,
+      settings: settingsOf(driver, outlet, what),
+      name: `outlet of ${what}`,
+      slots,
+      key: canonicalJson(outlet),
+    };
   };
 
   const circuitOfSlot = (ref: SlotRef): Circuit => {
@@ -103,19 +134,72 @@ export function createPower(context: PowerContext): Power {
     return turn;
   };
 
-  const withinTime = async <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+  const withinTime = async <T>(
+    name: string,
+    limit: Milliseconds,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> => {
     const late = new AbortController();
     const done = new AbortController();
-    const timeout = clock.sleep(answerWithin, done.signal).then(() => {
+    const timeout = clock.sleep(limit, done.signal).then(() => {
       if (done.signal.aborted) return new Promise<never>(() => undefined);
       late.abort();
-      throw new PowerUnreachableError(`no answer from the outlet in ${answerWithin / 1000} s`);
+      throw new PowerUnreachableError(`${name} did not answer in ${limit / 1000} s`);
     });
     try {
       return await Promise.race([work(late.signal), timeout]);
     } finally {
       done.abort();
     }
+  };
+
+  /** In turn with other questions to the same device; what a retry can help is tried again. */
+  const ask = <T>(line: Circuit, question: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    const { driver, settings, key, name } = line;
+    return devices.pass(driver.deviceOf?.(settings) ?? key, () =>
+      withinTime(name, answerWithin, async (signal) => {
+        for (const wait of retryAfter) {
+          try {
+            return await question(signal);
+          } catch (error) {
+            const canHelp = error instanceof ProvisionError && error.retryable;
+            if (!canHelp || signal.aborted) throw error;
+            log.info({ err: error, outlet: name }, "power question is tried again");
+            await clock.sleep(wait, signal);
+          }
+        }
+        return await question(signal);
+      }),
+    );
+  };
+
+  const query = (line: Circuit): Promise<PowerState> =>
+    ask(line, (signal) => line.driver.query(line.settings, signal));
+
+  /** What the outlet says once it had time to follow; `wanted` where it cannot say. */
+  const readBack = async (line: Circuit, wanted: "on" | "off"): Promise<"on" | "off"> => {
+    if (!line.driver.canQuery) return wanted;
+    const until = clock.monotonic() + line.driver.settleTime;
+    for (;;) {
+      const state = await query(line);
+      if (state === wanted || state === "unknown") return wanted;
+      if (clock.monotonic() >= until) return state;
+      await clock.sleep(readBackPeriod);
+    }
+  };
+
+  /** @throws PowerStuckError when it said yes and did not do it, twice. */
+  const order = async (line: Circuit, state: "on" | "off"): Promise<void> => {
+    let reached = state;
+    for (let count = 0; count < orders; count++) {
+      await ask(line, (signal) => line.driver.set(line.settings, state, signal));
+      reached = await readBack(line, state);
+      if (reached === state) return;
+    }
+    throw new PowerStuckError(
+      `${line.name} (${line.driver.kind}) was switched ${state} and is still ${reached}`,
+      reached,
+    );
   };
 
   const publish = ({ slots }: Circuit, state: PowerState, failure?: unknown): void => {
@@ -127,7 +211,7 @@ export function createPower(context: PowerContext): Power {
   const drain = async (line: Circuit): Promise<void> => {
     const since = offSince.get(line.key);
     if (since === undefined) return;
-    const left = line.driver.minimumOffTime - (clock.monotonic() - since);
+    const left = minimumOffTimeOf(line) - (clock.monotonic() - since);
     if (left > 0) await clock.sleep(milliseconds(left));
   };
 
@@ -135,11 +219,14 @@ export function createPower(context: PowerContext): Power {
     const target = line.slots.map(textOf).join(" ");
     store.audit.append({ at: clock.now(), who, what: `power ${state}`, target });
     try {
-      if (state === "on") await drain(line);
-      await withinTime((signal) => line.driver.set(line.outlet.settings, state, signal));
+      if (state === "on") {
+        await drain(line);
+        await sequencer.turn(line.slots.length);
+      }
+      await order(line, state);
     } catch (error) {
       log.warn({ err: error, slots: target, state }, "power command failed");
-      publish(line, "unknown", error);
+      publish(line, error instanceof PowerStuckError ? error.state : "unknown", error);
       throw error;
     }
     if (state === "off") offSince.set(line.key, clock.monotonic());
@@ -174,14 +261,28 @@ export function createPower(context: PowerContext): Power {
       });
     },
     async query(slot) {
-      const line = circuitOfSlot(slot);
-      return await withinTime((signal) => line.driver.query(line.outlet.settings, signal));
+      return await query(circuitOfSlot(slot));
     },
     outletOf(slot) {
       const found = find(slot);
       return found?.slot.outlet ?? found?.stack.outlet;
     },
   };
+}
+
+/** @throws PowerRefusedError: what was stored by an older version may not fit any more. */
+function settingsOf(driver: AnyPowerDriver, { settings }: Outlet, what: string): unknown {
+  try {
+    return driver.parse(settings);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new PowerRefusedError(`outlet of ${what}: ${cause.message}`, { cause });
+  }
+}
+
+function minimumOffTimeOf({ driver, settings }: Circuit): Milliseconds {
+  const { offSeconds } = (settings ?? {}) as { readonly offSeconds?: number };
+  return offSeconds === undefined ? driver.minimumOffTime : milliseconds(offSeconds * 1000);
 }
 
 function slotsOf(rack: string, stack: Stack): readonly SlotRef[] {

@@ -18,7 +18,7 @@ test("a switch for people cannot be switched; the message says what to do", asyn
 });
 
 const settings: readonly (readonly [title: string, value: unknown, reason: RegExp])[] = [
-  ["nothing", undefined, /socket/],
+  ["nothing", undefined, /not written as members/],
   ["a relative socket", { socket: "r.sock", outlet: "a" }, /absolute path/],
   ["no outlet", { socket: "/r.sock" }, /outlet/],
   ["a member too many", { socket: "/r.sock", outlet: "a", port: 1 }, /no member port/],

@@ -1,8 +1,14 @@
 import test from "ava";
+import { Type } from "typebox";
 import { milliseconds } from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
 import type { Rack } from "#protocol/rack.ts";
-import { NotFoundError, PowerRefusedError, PowerUnreachableError } from "../../server/errors.ts";
+import {
+  NotFoundError,
+  PowerRefusedError,
+  PowerStuckError,
+  PowerUnreachableError,
+} from "../../server/errors.ts";
 import { createEventBus } from "../../server/events.ts";
 import { silentLog } from "../../server/log.ts";
 import { createPower } from "../../server/power/power.ts";
@@ -50,7 +56,11 @@ function bench(gate: Promise<void> = Promise.resolve()) {
   const commands: string[] = [];
   const driver: AnyPowerDriver = {
     kind: "fake",
+    about: "writes down what it is told",
+    schema: Type.Object({}),
+    canQuery: false,
     minimumOffTime: milliseconds(2000),
+    settleTime: milliseconds(0),
     parse: (settings) => settings,
     async set(settings, state) {
       const { name } = settings as { name: string };
@@ -131,4 +141,198 @@ test("a slot that shares its outlet can be switched on, but not off or cycled", 
 test("query asks the hardware", async (t) => {
   const { power } = bench();
   t.is(await power.query(a1), "on");
+});
+
+/** An outlet that can be asked, and does what `behaviour` says. */
+function talking(behaviour: {
+  set?: (state: "on" | "off", count: number) => void;
+  query?: (last: "on" | "off" | undefined) => "on" | "off" | "unknown";
+  inrush?: { onAtOnce: number; onEverySeconds: number };
+}) {
+  const { store, clock, published } = bench();
+  const told: string[] = [];
+  const at: number[] = [];
+  let last: "on" | "off" | undefined;
+  const driver: AnyPowerDriver = {
+    kind: "talking",
+    about: "can be asked",
+    schema: Type.Object({}),
+    canQuery: true,
+    minimumOffTime: milliseconds(2000),
+    settleTime: milliseconds(3000),
+    parse: (settings) => settings,
+    async set(settings, state) {
+      told.push(`${(settings as { name: string }).name} ${state}`);
+      at.push(clock.monotonic());
+      behaviour.set?.(state, told.length);
+      last = state;
+    },
+    query: async () => behaviour.query?.(last) ?? last ?? "off",
+  };
+  const events = createEventBus(silentLog);
+  events.subscribe((event) => published.push(event));
+  const power = createPower({
+    store,
+    clock,
+    events,
+    log: silentLog,
+    driver: () => driver,
+    ...(behaviour.inrush && { inrush: behaviour.inrush }),
+  });
+  return { power, clock, told, at, published };
+}
+
+test("an outlet that says yes and stays off is told twice, then named as stuck", async (t) => {
+  const { power, clock, told, published } = talking({ query: () => "off" });
+  const stuck = t.throwsAsync(power.set(a1, "on", "x"), { instanceOf: PowerStuckError });
+  await clock.advance(10_000);
+  const error = await stuck;
+  t.is(
+    error?.message,
+    "outlet of slot r/a/1 (talking) was switched on and is still off",
+    "a person must be able to find it",
+  );
+  t.deepEqual(told, ["a1 on", "a1 on"]);
+  t.like(published.at(-1), { topic: "power", slot: a1, state: "off", ok: false });
+});
+
+test("an outlet stuck on is not followed by its on: the cycle ends with the error", async (t) => {
+  const { power, clock, told } = talking({ query: () => "on" });
+  const stuck = t.throwsAsync(power.cycle(a1, "x"), { instanceOf: PowerStuckError });
+  await clock.advance(10_000);
+  await stuck;
+  t.deepEqual(told, ["a1 off", "a1 off"]);
+});
+
+test("a relay that bounced follows the second order", async (t) => {
+  let orders = 0;
+  const { power, clock, told } = talking({
+    set: () => {
+      orders += 1;
+    },
+    query: () => (orders < 2 ? "off" : "on"),
+  });
+  const done = power.set(a1, "on", "x");
+  await clock.advance(10_000);
+  await t.notThrowsAsync(done);
+  t.is(told.length, 2);
+});
+
+test("an outlet that follows late is waited for, one that cannot tell is believed", async (t) => {
+  let asked = 0;
+  const late = talking({ query: () => (++asked > 3 ? "on" : "off") });
+  const done = late.power.set(a1, "on", "x");
+  await late.clock.advance(3000);
+  await done;
+  t.deepEqual(late.told, ["a1 on"]);
+  const mute = talking({ query: () => "unknown" });
+  await t.notThrowsAsync(mute.power.set(a1, "on", "x"));
+});
+
+test("what a retry can help is tried three times, a refusal once", async (t) => {
+  const away = talking({
+    set: () => {
+      throw new PowerUnreachableError("no route");
+    },
+  });
+  const lost = t.throwsAsync(away.power.set(a1, "on", "x"), { message: "no route" });
+  await away.clock.advance(10_000);
+  await lost;
+  t.is(away.told.length, 3);
+  const back = talking({
+    set: (_state, count) => {
+      if (count < 3) throw new PowerUnreachableError("no route");
+    },
+  });
+  const done = back.power.set(a1, "on", "x");
+  await back.clock.advance(10_000);
+  await t.notThrowsAsync(done);
+  const refusing = talking({
+    set: () => {
+      throw new PowerRefusedError("no such outlet");
+    },
+  });
+  await t.throwsAsync(refusing.power.set(a1, "on", "x"), { instanceOf: PowerRefusedError });
+  t.is(refusing.told.length, 1);
+});
+
+test("an outlet that hangs does not keep another one waiting", async (t) => {
+  const { store, clock, events } = { ...bench(), events: createEventBus(silentLog) };
+  const done: string[] = [];
+  const driver: AnyPowerDriver = {
+    ...talkingDriver,
+    async set(settings, state) {
+      const { name } = settings as { name: string };
+      if (name === "a1") await new Promise(() => undefined); // for 60 s and longer
+      done.push(`${name} ${state}`);
+    },
+  };
+  const power = createPower({
+    store,
+    clock,
+    events,
+    log: silentLog,
+    driver: () => driver,
+    inrush: { onAtOnce: 1, onEverySeconds: 1 },
+  });
+  const hung = t.throwsAsync(power.set(a1, "on", "x"), {
+    instanceOf: PowerUnreachableError,
+    message: "outlet of slot r/a/1 did not answer in 30 s",
+  });
+  const fine = power.set(a2, "on", "x");
+  await clock.advance(1000);
+  await fine;
+  t.deepEqual(done, ["a2 on"]);
+  await clock.advance(30_000);
+  await hung;
+});
+
+const talkingDriver: AnyPowerDriver = {
+  kind: "talking",
+  about: "can be asked",
+  schema: Type.Object({}),
+  canQuery: false,
+  minimumOffTime: milliseconds(0),
+  settleTime: milliseconds(0),
+  parse: (settings) => settings,
+  set: () => Promise.resolve(),
+  query: () => Promise.resolve("unknown"),
+};
+
+test("nodes are switched on a few at a time, and off at once", async (t) => {
+  const { power, clock, at } = talking({ inrush: { onAtOnce: 2, onEverySeconds: 5 } });
+  const b = { rack: "r", stack: "b" };
+  const all = [power.set(a1, "on", "x"), power.set(a2, "on", "x"), power.setStack(b, "on", "x")];
+  await clock.advance(20_000);
+  await Promise.all(all);
+  t.deepEqual(at, [0, 0, 5000], "the stack's outlet feeds two nodes");
+  const before = clock.monotonic();
+  await Promise.all([power.set(a1, "off", "x"), power.set(a2, "off", "x")]);
+  t.deepEqual(at.slice(3), [before, before]);
+});
+
+test("an outlet's own offSeconds is longer than its driver's", async (t) => {
+  const { store, clock, events } = { ...bench(), events: createEventBus(silentLog) };
+  const slow = { driver: "talking", settings: { name: "a1", offSeconds: 9 } };
+  const slots = [{ name: "1", hostname: "s-a-1", outlet: slow }];
+  store.racks.put({ name: "s", stacks: [{ name: "a", x: 0, y: 0, slots }] });
+  const at: number[] = [];
+  const set = async () => void at.push(clock.monotonic());
+  const driver: AnyPowerDriver = { ...talkingDriver, set };
+  const power = createPower({ store, clock, events, log: silentLog, driver: () => driver });
+  const cycle = power.cycle({ rack: "s", stack: "a", slot: "1" }, "x");
+  await clock.advance(9000);
+  await cycle;
+  t.deepEqual(at, [0, 9000]);
+});
+
+test("stored settings that do not fit any more are a refusal that says what is wrong", async (t) => {
+  const { store, clock, events } = { ...bench(), events: createEventBus(silentLog) };
+  const slots = [{ name: "1", hostname: "s-a-1", outlet: { driver: "ipmi", settings: {} } }];
+  store.racks.put({ name: "s", stacks: [{ name: "a", x: 0, y: 0, slots }] });
+  const power = createPower({ store, clock, events, log: silentLog });
+  await t.throwsAsync(power.query({ rack: "s", stack: "a", slot: "1" }), {
+    instanceOf: PowerRefusedError,
+    message: /outlet of slot s\/a\/1: host is missing/,
+  });
 });

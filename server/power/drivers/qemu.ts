@@ -9,31 +9,27 @@
  */
 
 import { createConnection } from "node:net";
+import { Type } from "typebox";
 import { milliseconds } from "#protocol/brand.ts";
 import type { PowerState } from "#protocol/node.ts";
 import { PowerRefusedError, PowerUnreachableError } from "../../errors.ts";
-import type { PowerDriver } from "../driver.ts";
+import { definePowerDriver, type SettingsOf } from "../driver.ts";
 
-export interface QemuSettings {
-  /** Path of the rack's unix socket. */
-  readonly socket: string;
-  /** Name of the outlet there: `a1`. */
-  readonly outlet: string;
-}
+const members = {
+  socket: Type.String({ description: "absolute path of the rack's unix socket", minLength: 1 }),
+  outlet: Type.String({ description: "name of the outlet there", minLength: 1, examples: ["a1"] }),
+};
+export type QemuSettings = SettingsOf<typeof members>;
 
-export const qemuDriver: PowerDriver<QemuSettings> = {
+export const qemuDriver = definePowerDriver({
   kind: "qemu",
+  about: "virtual rack of the laboratory",
+  settings: members,
+  canQuery: true,
   minimumOffTime: milliseconds(500), // no capacitors; long enough that a log shows two events
 
-  parse(settings) {
-    const { socket, outlet, ...others } = (settings ?? {}) as Readonly<Record<string, unknown>>;
-    const [other] = Object.keys(others);
-    if (other !== undefined) throw new RangeError(`settings have no member ${other}`);
-    if (typeof socket !== "string" || !socket.startsWith("/")) {
-      throw new RangeError("socket is not an absolute path");
-    }
-    if (typeof outlet !== "string" || outlet === "") throw new RangeError("outlet is not a name");
-    return { socket, outlet };
+  check({ socket }) {
+    if (!socket.startsWith("/")) throw new RangeError("socket is not an absolute path");
   },
 
   async set(settings, state, signal) {
@@ -44,7 +40,7 @@ export const qemuDriver: PowerDriver<QemuSettings> = {
   },
 
   query: (settings, signal) => ask(settings, "query", signal),
-};
+});
 
 async function ask(
   { socket, outlet }: QemuSettings,
