@@ -171,6 +171,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         events,
         clock,
         log,
+        metrics: metrics.tftp,
       });
       closers.push(() => tftp.close());
       const http = await startBootListener({

@@ -15,6 +15,7 @@ import type { EventBus } from "./events.ts";
 import type { BootHttpMetrics } from "./http/boot-listener.ts";
 import type { Nodes } from "./node/nodes.ts";
 import type { Store } from "./store/store.ts";
+import type { TftpMetrics } from "./tftp/server.ts";
 
 export interface Metrics {
   readonly registry: Registry;
@@ -22,6 +23,7 @@ export interface Metrics {
   readonly dhcp: DhcpMetrics;
   readonly discovery: DiscoveryMetrics;
   readonly bootHttp: BootHttpMetrics;
+  readonly tftp: TftpMetrics;
   /** Ends the counting of events. */
   close(): void;
 }
@@ -62,8 +64,67 @@ export function createMetrics(context: MetricsContext): Metrics {
     bootHttp: { connectionEnded: (reason) => bootConnections.inc({ reason }) },
     dhcp: { packet: (name, outcome) => dhcp.inc({ interface: name, outcome }) },
     discovery: { question: (name, outcome) => discovery.inc({ interface: name, outcome }) },
+    tftp: measureTftp(registers),
     close: countEvents(context.events, registers),
   };
+}
+
+/** The engines count by themselves; their numbers are read when somebody scrapes. */
+function measureTftp(registers: Registry[]): TftpMetrics {
+  type Counts = Parameters<TftpMetrics["serve"]>[1];
+  const served = new Map<string, Counts>();
+  const labels = ["interface"] as const;
+  new Gauge({
+    name: "marcoboot_tftp_transfers",
+    help: "TFTP transfers that run",
+    labelNames: labels,
+    registers,
+    collect() {
+      for (const [name, counts] of served) this.set({ interface: name }, counts().transfers);
+    },
+  });
+  new Counter({
+    name: "marcoboot_tftp_datagrams_total",
+    help: "TFTP datagrams: received, sent, of these sent again (repeated), refused by the kernel",
+    labelNames: [...labels, "kind"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [name, counts] of served) {
+        const { received, datagrams: sent, repeated, refused } = counts();
+        for (const [kind, count] of Object.entries({ received, sent, repeated, refused })) {
+          this.inc({ interface: name, kind }, count);
+        }
+      }
+    },
+  });
+  new Counter({
+    name: "marcoboot_tftp_send_calls_total",
+    help: "System calls the sent TFTP datagrams took",
+    labelNames: labels,
+    registers,
+    collect() {
+      this.reset();
+      for (const [name, counts] of served) this.inc({ interface: name }, counts().calls);
+    },
+  });
+  new Counter({
+    name: "marcoboot_tftp_requests_dropped_total",
+    help: "TFTP requests that got no answer, by reason",
+    labelNames: [...labels, "reason"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [name, counts] of served) {
+        const { malformed, lowPort, unknown, tooMany } = counts();
+        this.inc({ interface: name, reason: "malformed" }, malformed);
+        this.inc({ interface: name, reason: "low-port" }, lowPort);
+        this.inc({ interface: name, reason: "unknown-peer" }, unknown);
+        this.inc({ interface: name, reason: "too-many" }, tooMany);
+      }
+    },
+  });
+  return { serve: (name, counts) => void served.set(name, counts) };
 }
 
 function measureNodes({ nodes }: MetricsContext, registers: Registry[]): void {

@@ -160,3 +160,28 @@ test("a viewer scrapes /metrics in Prometheus' text format; a stranger does not"
   t.regex(await answer.text(), /^marcoboot_nodes\{state="ready"\} \d+$/m);
   t.is((await server.fetch("/metrics")).status, 401);
 });
+
+test("TFTP's own counts are read at each scrape", async (t) => {
+  const { metrics, scraped } = setUp(t, {});
+  const counts = {
+    ...{ received: 10, datagrams: 20, repeated: 1, refused: 2, calls: 5, transfers: 3 },
+    ...{ malformed: 1, lowPort: 2, unknown: 3, tooMany: 4 },
+  };
+  metrics.tftp.serve("lan0", () => counts);
+  t.deepEqual(await scraped("marcoboot_tftp_transfers"), ['{interface="lan0"} 3']);
+  await scraped("marcoboot_tftp_send_calls_total");
+  counts.calls = 6;
+  t.deepEqual(await scraped("marcoboot_tftp_send_calls_total"), ['{interface="lan0"} 6']);
+  t.deepEqual(await scraped("marcoboot_tftp_datagrams_total"), [
+    '{interface="lan0",kind="received"} 10',
+    '{interface="lan0",kind="sent"} 20',
+    '{interface="lan0",kind="repeated"} 1',
+    '{interface="lan0",kind="refused"} 2',
+  ]);
+  t.deepEqual(await scraped("marcoboot_tftp_requests_dropped_total"), [
+    '{interface="lan0",reason="malformed"} 1',
+    '{interface="lan0",reason="low-port"} 2',
+    '{interface="lan0",reason="unknown-peer"} 3',
+    '{interface="lan0",reason="too-many"} 4',
+  ]);
+});

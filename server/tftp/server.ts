@@ -31,6 +31,8 @@ import type { Answer, Question } from "./transfers.ts";
 /** netascii is for text: a translated copy is made for each transfer. */
 const maxNetasciiBytes = 1024 * 1024;
 const ethernetMtu = 1500;
+/** Milliseconds. */
+const mtuHolds = 10_000;
 const largestIpv4 = 65535;
 /** Names from the wire are cut to this in events and logs. */
 const maxNameShown = 200;
@@ -48,6 +50,12 @@ export interface TftpContext {
   readonly log: Log;
   /** Whoever has a lease or an offer here, or asked for its boot file: others get nothing. Absent: all. */
   readonly leases?: { macOf(address: Ipv4Address): MacAddress | undefined };
+  readonly metrics?: TftpMetrics;
+}
+
+export interface TftpMetrics {
+  /** `counts` gives the totals since the start, whenever it is called. */
+  serve(interfaceName: string, counts: () => EngineCounts): void;
 }
 
 export interface TftpServer {
@@ -70,6 +78,7 @@ export async function startTftp(context: TftpContext): Promise<TftpServer> {
   const started =
     context.config.tftp.engine === "portable" ? undefined : await tryBatched(context, engine);
   const { port, running } = started ?? (await startPortable(context, engine));
+  context.metrics?.serve(context.interfaceName, () => running.counts());
   return {
     port,
     engine: running.kind,
@@ -126,6 +135,7 @@ async function startPortable(context: TftpContext, engine: EngineContext): Promi
 /** Judges requests, and tells what came of them. */
 class Requests {
   readonly #context: TftpContext;
+  #mtu = { value: ethernetMtu, until: 0 };
 
   constructor(context: TftpContext) {
     this.#context = context;
@@ -165,9 +175,18 @@ class Requests {
       return refused(errorCode.undefined, "too large for netascii: use octet");
     }
     const bytes = request.mode === "octet" ? file.bytes() : toNetascii(file.bytes());
-    const mtu = readMtu(this.#context.interfaceName);
+    const mtu = this.#readMtu();
     const largestDatagram = this.#context.config.tftp.allowFragments ? largestIpv4 : mtu;
     return { kind: "content", id, content: { bytes }, largestDatagram, mtu };
+  }
+
+  /** Read again once in a while, because an administrator may change it; not for every request. */
+  #readMtu(): number {
+    const { clock, interfaceName } = this.#context;
+    const now = clock.monotonic();
+    if (now >= this.#mtu.until)
+      this.#mtu = { value: readMtu(interfaceName), until: now + mtuHolds };
+    return this.#mtu.value;
   }
 
   publish(
@@ -189,7 +208,7 @@ class Requests {
   }
 }
 
-/** Read for each transfer, because an administrator may change it. Ethernet's when the kernel does not tell. */
+/** Ethernet's when the kernel does not tell. */
 function readMtu(interfaceName: string): number {
   try {
     const mtu = Number(readFileSync(`/sys/class/net/${interfaceName}/mtu`, "utf8"));
