@@ -12,6 +12,7 @@ import {
 } from "../../server/tftp/codec.ts";
 import { type Ended, type Question, Transfers } from "../../server/tftp/transfers.ts";
 import type { Blocks, Channel, Via } from "../../server/tftp/wire.ts";
+import { createRandom } from "../support/random.ts";
 import { createReader } from "./reader.ts";
 
 const address = 0x0a4d0002; // 10.77.0.2
@@ -110,17 +111,6 @@ interface Faults {
   readonly seed: number;
 }
 
-/** mulberry32: a small generator whose whole state is its seed. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % 1000;
-  };
-}
-
 interface Flight {
   readonly at: number;
   readonly deliver: () => void;
@@ -130,7 +120,8 @@ interface Flight {
 function fetch(file: Uint8Array, options: TftpOptions, faults: Faults) {
   const server = world({ file });
   const reader = createReader("f", options);
-  const random = generator(faults.seed);
+  const generator = createRandom(faults.seed);
+  const random = () => generator.below(1000);
   const flights: Flight[] = [];
   const carry = (deliver: () => void) => {
     if (random() < faults.lost) return;
