@@ -8,7 +8,11 @@ import { addImages, learnRack, type Scenario, untilReady } from "../../scripts/d
 import { createCleanup } from "../../scripts/lab/cleanup.ts";
 import { removeStaleNamespaces } from "../../scripts/lab/namespaces.ts";
 import type { GuestFirmware } from "../../scripts/lab/qemu.ts";
-import { createVirtualRack, type LabNode } from "../../scripts/lab/virtual-rack.ts";
+import {
+  createVirtualRack,
+  type LabNode,
+  type VirtualRackOptions,
+} from "../../scripts/lab/virtual-rack.ts";
 import { watchWorld } from "../../scripts/lab/world.ts";
 
 export interface Laboratory {
@@ -23,7 +27,7 @@ export async function oneReadyNode(
   t: ExecutionContext,
   firmware: GuestFirmware,
   format: ImageFormat = "raw",
-  networkBoot: "pxe" | "http" = "pxe",
+  options: Pick<VirtualRackOptions, "networkBoot" | "secureBoot"> = {},
 ): Promise<Laboratory> {
   const cleanup = createCleanup((line) => t.log(line));
   t.teardown(() => cleanup.run());
@@ -36,7 +40,7 @@ export async function oneReadyNode(
   const rack = await createVirtualRack({
     ...prepared,
     firmwares: [firmware],
-    networkBoot,
+    ...options,
     directory,
     adminPort: 8000,
     cleanup,
