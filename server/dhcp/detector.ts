@@ -81,18 +81,17 @@ class Watch implements Detector {
       if (!(error instanceof ConfigurationError)) throw error;
       log.warn(
         { err: error, interface: interfaceName },
-        "other DHCP servers are not looked for: only clients tell of them",
+        "other DHCP servers are not looked for: only clients tell of them, and mode auto gives no addresses",
       );
     }
     void this.#askForEver();
   }
 
   of(subnet: Subnet) {
-    return modeNow(subnet, {
-      since: this.#since,
-      now: this.#context.clock.monotonic(),
-      lastHeard: this.#lastHeard,
-    });
+    const now = this.#context.clock.monotonic();
+    // Who cannot hear must not fight: mostly this machine has its own address by DHCP here.
+    const lastHeard = this.#probe ? this.#lastHeard : now;
+    return modeNow(subnet, { since: this.#since, now, lastHeard });
   }
 
   isProbe(mac: MacAddress): boolean {

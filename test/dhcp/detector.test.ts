@@ -206,6 +206,14 @@ test("where the client port is another program's, clients alone tell of other se
   t.false(detector.isProbe(otherMac));
 });
 
+test("mode auto gives no addresses where it cannot hear others, the other modes do", async (t) => {
+  const taken = new ConfigurationError("UDP port 68 is taken");
+  const { clock, detector, where } = await world(t, { mode: "auto" }, taken);
+  await clock.advance(listeningTime);
+  t.is(detector.of(where), "proxy");
+  t.is(detector.of({ ...where, mode: "dynamic" }), "dynamic");
+});
+
 test("after the end it asks nobody and its socket is closed", async (t) => {
   const { clock, detector, socket } = await world(t);
   await detector.close();
