@@ -33,6 +33,8 @@ npm run -s bench -- ${Object.keys(benches).join("|")}: our server and its peers 
   --seconds 5    how long one measurement takes
   --only NAME    metrics whose name begins so, e.g. "throughput w1 "
   --checkout DIR our server from another checkout, to compare versions
+  --baselines DIR
+                 compare with the npm packages tftp and dhcp too, which were installed there
 
 Progress is on standard error. Needs root; Debian packages that are missing are installed.
 `;
@@ -45,6 +47,7 @@ async function main(): Promise<number> {
       rounds: { type: "string", default: "3" },
       seconds: { type: "string", default: "5" },
       only: { type: "string" },
+      baselines: { type: "string" },
       checkout: { type: "string", default: join(import.meta.dirname, "..") },
     },
   });
@@ -71,6 +74,7 @@ async function main(): Promise<number> {
       seconds,
       only: values.only,
       checkout: resolve(values.checkout),
+      baselines: values.baselines === undefined ? undefined : resolve(values.baselines),
       say,
     };
     const rows = await bench(context);

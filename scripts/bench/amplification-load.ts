@@ -7,7 +7,7 @@
  */
 
 import { addressNumber } from "./dhcp-messages.ts";
-import { openBatchSocket } from "./mmsg.ts";
+import { openBatchSocket, waitForDatagrams } from "./mmsg.ts";
 
 export interface AmplificationLoad {
   readonly server: string;
@@ -32,7 +32,6 @@ const socket = openBatchSocket({
   port: 0,
   slots: 64,
   slotSize: 2048,
-  timeoutMs: 50,
   bufferBytes: 8 * 1024 * 1024,
 });
 const request = Buffer.concat([Buffer.from([0, 1]), Buffer.from(`${load.words.join("\0")}\0`)]);
@@ -44,6 +43,7 @@ let bytesReceived = 0;
 let datagramsReceived = 0;
 const deadline = performance.now() + load.seconds * 1000;
 while (performance.now() < deadline) {
+  waitForDatagrams([socket], 50);
   const count = socket.receive();
   datagramsReceived += count;
   for (let index = 0; index < count; index++) bytesReceived += socket.lengthOf(index) + headers;

@@ -11,6 +11,8 @@ import { openCpuGroup } from "./cpu.ts";
 export interface Contender {
   /** As it stands in the rows: `marcoboot`, `kea-dhcp4 2.2.0`. */
   readonly name: string;
+  /** It may not get through a measurement: then that is said, and it has no rows. */
+  readonly isFragile?: boolean;
   /**
    * The command that runs in the foreground.
    *

@@ -17,7 +17,7 @@
 import { join } from "node:path";
 import { writeBootFile } from "./content.ts";
 import { marcoboot } from "./ours.ts";
-import { kea } from "./peers.ts";
+import { kea, npmPackage } from "./peers.ts";
 import { exchange } from "./perfdhcp.ts";
 import { type BenchContext, compare, isWanted, type Trial } from "./rounds.ts";
 import type { Metric, Row } from "./rows.ts";
@@ -35,7 +35,10 @@ const enoughComplete = 0.9;
 
 export async function benchDhcp(context: BenchContext): Promise<readonly Row[]> {
   const content = writeBootFile(join(context.arena.directory, "files"));
-  return await compare(context, marcoboot(content, context.checkout), [kea()], async (trial) => {
+  const baselines =
+    context.baselines === undefined ? [] : [npmPackage("dhcp", context.baselines, content)];
+  const ours = marcoboot(content, context.checkout);
+  return await compare(context, ours, [kea(), ...baselines], async (trial) => {
     const seed = newSeed();
     // Warm-up: a program that compiles while it runs is not measured while it does.
     await exchange(context.arena, { rate: steadyRate * 2, seconds: 2, seed: seed() });

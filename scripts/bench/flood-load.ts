@@ -21,7 +21,6 @@ const socket = openBatchSocket({
   port: sourcePort,
   slots: 32,
   slotSize: 512,
-  timeoutMs: 1,
   bufferBytes: 8 * 1024 * 1024,
 });
 const packet = romMessage({

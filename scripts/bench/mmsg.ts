@@ -3,7 +3,7 @@
  * for many addresses of this machine (IP_PKTINFO tells which one a datagram was
  * sent to, and says which one an answer leaves from).
  *
- * Blocking: the whole process does nothing but this. 64-bit little-endian Linux only.
+ * Waiting blocks the whole process: it does nothing else. 64-bit little-endian Linux only.
  *
  *   struct mmsghdr (64)                             one control buffer (32)
  *   0 name*  8 namelen  16 iov*  24 iovlen          0 len = 28  8 IPPROTO_IP  12 IP_PKTINFO
@@ -17,14 +17,15 @@ const linux = {
   internet: 2, // AF_INET
   datagram: 2, // SOCK_DGRAM
   socketLevel: 1, // SOL_SOCKET
-  receiveTimeout: 20, // SO_RCVTIMEO
   forceSendBuffer: 32, // SO_SNDBUFFORCE
   forceReceiveBuffer: 33, // SO_RCVBUFFORCE
   broadcast: 6, // SO_BROADCAST
   ip: 0, // IPPROTO_IP
   packetInfo: 8, // IP_PKTINFO
-  waitForOne: 0x10000, // MSG_WAITFORONE
+  doNotWait: 0x40, // MSG_DONTWAIT
   again: 11, // EAGAIN
+  interrupted: 4, // EINTR
+  readable: 1, // POLLIN
 } as const;
 
 const headerSize = 64;
@@ -39,6 +40,7 @@ const library = {
   bind: c.func("int bind(int, const void *, uint32_t)"),
   close: c.func("int close(int)"),
   recvmmsg: c.func("int recvmmsg(int, void *, unsigned int, int, void *)"),
+  poll: c.func("int poll(void *, unsigned long, int)"),
   sendmmsg: c.func("int sendmmsg(int, void *, unsigned int, int)"),
 };
 
@@ -48,8 +50,6 @@ export interface BatchOptions {
   /** Datagrams per call, and room for each. */
   readonly slots: number;
   readonly slotSize: number;
-  /** `receive` gives up after this, 1-999. */
-  readonly timeoutMs: number;
   readonly bufferBytes: number;
 }
 
@@ -58,7 +58,8 @@ export interface BatchSocket {
   /** Datagram `index` of the last `receive` is `input[index * slotSize ...]`. */
   readonly input: Buffer;
   readonly slotSize: number;
-  /** Waits for at least one datagram; 0 after the timeout. */
+  readonly fd: number;
+  /** Takes what is there; 0: nothing. */
   receive(): number;
   lengthOf(index: number): number;
   senderOf(index: number): number;
@@ -88,6 +89,7 @@ export function openBatchSocket(options: BatchOptions): BatchSocket {
     queued = 0;
   };
   return {
+    fd,
     input: incoming.data,
     slotSize,
     receive() {
@@ -95,7 +97,7 @@ export function openBatchSocket(options: BatchOptions): BatchSocket {
         incoming.headers.writeUInt32LE(addressSize, index * headerSize + 8);
         incoming.headers.writeUInt32LE(controlSize, index * headerSize + 40);
       }
-      const count = library.recvmmsg(fd, incoming.headers, slots, linux.waitForOne, null) as number;
+      const count = library.recvmmsg(fd, incoming.headers, slots, linux.doNotWait, null) as number;
       if (count >= 0) return count;
       const errno = koffi.errno();
       if (errno === linux.again) return 0;
@@ -120,7 +122,24 @@ export function openBatchSocket(options: BatchOptions): BatchSocket {
   };
 }
 
-function open({ port, timeoutMs, bufferBytes }: BatchOptions): number {
+/** Blocks until one of `sockets` has a datagram or the time is up. Gives those that have. */
+export function waitForDatagrams(
+  sockets: readonly BatchSocket[],
+  timeoutMs: number,
+): readonly BatchSocket[] {
+  const entries = Buffer.alloc(sockets.length * 8); // struct pollfd: fd 0, events 4, revents 6
+  for (const [index, { fd }] of sockets.entries()) {
+    entries.writeInt32LE(fd, index * 8);
+    entries.writeInt16LE(linux.readable, index * 8 + 4);
+  }
+  const count = library.poll(entries, sockets.length, timeoutMs) as number;
+  if (count < 0 && koffi.errno() !== linux.interrupted) {
+    throw new Error(`poll failed with errno ${koffi.errno()}`);
+  }
+  return count > 0 ? sockets.filter((_, index) => entries.readInt16LE(index * 8 + 6) !== 0) : [];
+}
+
+function open({ port, bufferBytes }: BatchOptions): number {
   const check = (call: string, result: unknown) => {
     if (Number(result) < 0) throw new Error(`${call} failed with errno ${koffi.errno()}`);
     return Number(result);
@@ -132,9 +151,6 @@ function open({ port, timeoutMs, bufferBytes }: BatchOptions): number {
   set("SO_SNDBUFFORCE", linux.socketLevel, linux.forceSendBuffer, int32(bufferBytes));
   set("SO_BROADCAST", linux.socketLevel, linux.broadcast, int32(1));
   set("IP_PKTINFO", linux.ip, linux.packetInfo, int32(1));
-  const timeout = Buffer.alloc(16); // struct timeval
-  timeout.writeBigInt64LE(BigInt(timeoutMs * 1000), 8);
-  set("SO_RCVTIMEO", linux.socketLevel, linux.receiveTimeout, timeout);
   const any = Buffer.alloc(addressSize);
   any.writeUInt16LE(linux.internet, 0);
   any.writeUInt16BE(port, 2);

@@ -4,7 +4,7 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { serverAddress, serverInterface } from "./arena.ts";
@@ -187,6 +187,24 @@ ${temporary.join("\n")}
         ready: [{ protocol: "tcp", port: httpPort }],
       };
     },
+  };
+}
+
+/** A server made of the npm package of that name; its options are those of its own example. */
+export function npmPackage(name: "tftp" | "dhcp", directory: string, content: string): Contender {
+  const manifest = join(directory, "node_modules", name, "package.json");
+  const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
+  return {
+    name: `npm ${name} ${version}`,
+    isFragile: true,
+    command: () => ({
+      program: process.execPath,
+      args: [
+        ...[join(import.meta.dirname, "baseline.ts"), name, directory],
+        ...[serverAddress, dirname(content)],
+      ],
+      ready: [{ protocol: "udp", port: name === "tftp" ? 69 : 67 }],
+    }),
   };
 }
 

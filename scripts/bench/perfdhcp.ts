@@ -50,6 +50,7 @@ export function readReport(output: string, seconds: number): Exchanges {
   if (sent === undefined || complete === undefined) {
     throw new Error(`perfdhcp said: ${output.slice(0, 400)}`);
   }
+  if (complete === 0) throw new Error(`not one of ${sent} exchanges was completed`);
   const [offers, acks] = ["DISCOVER-OFFER", "REQUEST-ACK"].map((kind) => delays(output, kind));
   const both = (share: number) => quantile(offers ?? [], share) + quantile(acks ?? [], share);
   return {

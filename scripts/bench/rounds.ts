@@ -16,6 +16,8 @@ export interface BenchContext {
   readonly seconds: number;
   /** Of our server. */
   readonly checkout: string;
+  /** Where npm packages were installed that are compared too. */
+  readonly baselines: string | undefined;
   /** Metrics to measure by the beginning of their name; undefined: all. */
   readonly only: string | undefined;
   /** Progress. */
@@ -63,6 +65,9 @@ export async function compare(
             own?.set(metric, [...(own.get(metric) ?? []), value]);
           },
         });
+      } catch (error) {
+        if (!contender.isFragile) throw error;
+        say(`round ${round}: ${contender.name} did not survive: ${String(error).split("\n")[0]}`);
       } finally {
         await running.stop();
       }

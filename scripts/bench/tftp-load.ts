@@ -2,7 +2,8 @@
  * The TFTP load generator, a process of its own inside the clients' namespace.
  *
  * Every client has its own address and fetches the file again and again until the
- * time is up; what runs then is fetched to its end. Every block is compared with
+ * time is up, each time from another port than before (its transfer id, RFC 1350 §4);
+ * what runs then is fetched to its end. Every block is compared with
  * the file. Losses are recovered as RFC 1350 and 7440 say: an ACK of the last block
  * in order after a gap, the same datagram again after a second of silence.
  *
@@ -11,7 +12,7 @@
 
 import { readFileSync } from "node:fs";
 import { addressNumber } from "./dhcp-messages.ts";
-import { type BatchSocket, openBatchSocket } from "./mmsg.ts";
+import { type BatchSocket, openBatchSocket, waitForDatagrams } from "./mmsg.ts";
 
 export interface TftpLoad {
   readonly server: string;
@@ -47,9 +48,15 @@ const opcode = { read: 1, data: 3, ack: 4, error: 5, oack: 6 } as const;
 const serverPort = 69;
 const repeatAfterMs = 1000;
 const giveUpAfterMs = 15_000;
+/** A client's transfers take these in turn. */
+const ports = [20_000, 20_001, 20_002, 20_003];
+const waitMs = 20;
 
 interface Client {
   readonly address: number;
+  readonly turn: number;
+  /** Where this transfer is spoken from. */
+  readonly socket: BatchSocket;
   /** The server's transfer id; 0 until its first datagram. */
   peer: number;
   /** Blocks received in order. */
@@ -68,7 +75,7 @@ interface Client {
 class Load {
   readonly #options: TftpLoad;
   readonly #content: Buffer;
-  readonly #socket: BatchSocket;
+  readonly #sockets: readonly BatchSocket[];
   readonly #server: number;
   readonly #clients = new Map<number, Client>();
   readonly #begun = performance.now();
@@ -84,31 +91,31 @@ class Load {
     this.#options = options;
     this.#content = readFileSync(options.expected);
     this.#server = addressNumber(options.server);
-    this.#socket = openBatchSocket({
-      port: 20_000,
-      slots: 64,
-      slotSize: 2048,
-      timeoutMs: 20,
-      bufferBytes: 32 * 1024 * 1024,
-    });
+    this.#sockets = ports.map((port) =>
+      openBatchSocket({ port, slots: 64, slotSize: 2048, bufferBytes: 32 * 1024 * 1024 }),
+    );
   }
 
   run(): TftpLoadResult {
     const { seconds, clients, firstClient } = this.#options;
     const cpu = process.cpuUsage();
     this.#deadline = this.#begun + seconds * 1000;
-    for (let index = 0; index < clients; index++) this.#start(addressNumber(firstClient) + index);
-    this.#socket.flush();
+    for (let index = 0; index < clients; index++)
+      this.#start(addressNumber(firstClient) + index, 0);
+    this.#flush();
     for (let turn = 0; this.#active > 0; turn++) {
-      const count = this.#socket.receive();
+      const ready = waitForDatagrams(this.#sockets, waitMs);
       const now = performance.now();
-      for (let index = 0; index < count; index++) this.#receive(index, now);
-      if (count === 0 || turn % 256 === 0) this.#repeatSilent(now);
-      this.#socket.flush();
+      for (const socket of ready) {
+        const count = socket.receive();
+        for (let index = 0; index < count; index++) this.#receive(socket, index, now);
+      }
+      if (ready.length === 0 || turn % 256 === 0) this.#repeatSilent(now);
+      this.#flush();
     }
     const elapsed = (performance.now() - this.#begun) / 1000;
     const { user, system } = process.cpuUsage(cpu);
-    this.#socket.close();
+    for (const socket of this.#sockets) socket.close();
     return {
       bytesInTime: this.#bytesInTime,
       seconds,
@@ -120,13 +127,22 @@ class Load {
     };
   }
 
-  #start(address: number): void {
+  #flush(): void {
+    for (const socket of this.#sockets) socket.flush();
+  }
+
+  /** @param turn - how many transfers this client had before */
+  #start(address: number, turn: number): void {
     const { file, blksize, windowsize } = this.#options;
     const words = [file, "octet", "tsize", "0", "blksize", String(blksize)];
     if (windowsize > 1) words.push("windowsize", String(windowsize));
     const now = performance.now();
+    const socket = this.#sockets[turn % this.#sockets.length];
+    if (!socket) throw new RangeError("no sockets");
     const client: Client = {
       address,
+      socket,
+      turn,
       peer: 0,
       blocks: 0,
       inWindow: 0,
@@ -140,16 +156,17 @@ class Load {
     };
     this.#clients.set(address, client);
     this.#active += 1;
-    this.#socket.send(client.last, address, this.#server, serverPort);
+    socket.send(client.last, address, this.#server, serverPort);
   }
 
-  #receive(index: number, now: number): void {
-    const client = this.#clients.get(this.#socket.receiverOf(index));
-    if (!client?.active || this.#socket.senderOf(index) !== this.#server) return;
-    const { input, slotSize } = this.#socket;
+  #receive(socket: BatchSocket, index: number, now: number): void {
+    const client = this.#clients.get(socket.receiverOf(index));
+    if (!client?.active || client.socket !== socket) return;
+    if (socket.senderOf(index) !== this.#server) return;
+    const { input, slotSize } = socket;
     const at = index * slotSize;
-    const port = this.#socket.senderPortOf(index);
-    const length = this.#socket.lengthOf(index);
+    const port = socket.senderPortOf(index);
+    const length = socket.lengthOf(index);
     const kind = input.readUInt16BE(at);
     if (client.peer === 0 && kind !== opcode.error) client.peer = port;
     if (kind === opcode.error)
@@ -174,7 +191,7 @@ class Load {
   }
 
   #data(client: Client, at: number, length: number, now: number): void {
-    const { input } = this.#socket;
+    const { input } = client.socket;
     const ahead = (input.readUInt16BE(at + 2) - client.blocks - 1) & 0xffff;
     if (ahead !== 0) {
       // A later block: one before it was lost. An earlier one: sent twice, needs no answer.
@@ -205,7 +222,7 @@ class Load {
     client.active = false;
     this.#active -= 1;
     this.#transfers += 1;
-    if (now < this.#deadline) this.#start(client.address);
+    if (now < this.#deadline) this.#start(client.address, client.turn + 1);
   }
 
   #acknowledge(client: Client, now: number): void {
@@ -213,7 +230,7 @@ class Load {
     client.inWindow = 0;
     client.last = Uint8Array.of(0, opcode.ack, block >> 8, block & 0xff);
     client.sentAt = now;
-    this.#socket.send(client.last, client.address, this.#server, client.peer);
+    client.socket.send(client.last, client.address, this.#server, client.peer);
   }
 
   #repeatSilent(now: number): void {
@@ -223,7 +240,7 @@ class Load {
       client.sentAt = now;
       client.gap = false;
       this.#repeats += 1;
-      this.#socket.send(
+      client.socket.send(
         client.last,
         client.address,
         this.#server,

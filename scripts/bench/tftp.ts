@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { clientCount, firstClient, serverAddress } from "./arena.ts";
 import { bootFileName, writeBootFile } from "./content.ts";
 import { marcoboot } from "./ours.ts";
-import { dnsmasqTftp, tftpdHpa } from "./peers.ts";
+import { dnsmasqTftp, npmPackage, tftpdHpa } from "./peers.ts";
 import { type BenchContext, compare, isWanted, type Trial } from "./rounds.ts";
 import type { Metric, Row } from "./rows.ts";
 import type { TftpLoad, TftpLoadResult } from "./tftp-load.ts";
@@ -46,7 +46,10 @@ const cases = [
 export async function benchTftp(context: BenchContext): Promise<readonly Row[]> {
   const content = writeBootFile(join(context.arena.directory, "files"));
   const ours = marcoboot(content, context.checkout);
-  return await compare(context, ours, [tftpdHpa(content), dnsmasqTftp(content)], async (trial) => {
+  const baselines =
+    context.baselines === undefined ? [] : [npmPackage("tftp", context.baselines, content)];
+  const peers = [tftpdHpa(content), dnsmasqTftp(content), ...baselines];
+  return await compare(context, ours, peers, async (trial) => {
     if (trial.contender === ours) await takeLeases(context);
     await fetch(context, trial, content, { windowsize: 16, clients: clientCount, seconds: 0.5 });
     for (const one of cases) {
