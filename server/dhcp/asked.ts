@@ -64,7 +64,8 @@ export function readMessage(
 }
 
 /**
- * Local clients: the interface's subnet. Relayed ones: the subnet the relay agent
+ * Local clients: the interface's subnet. A client that has an address: the subnet
+ * of that, since it renews past its relay agent. Relayed ones: the subnet the relay agent
  * selects (RFC 3527), else that of its own address; and only one that the subnet
  * names: anybody can write a `giaddr`.
  */
@@ -73,8 +74,10 @@ function chooseSubnet(
   relay: RelayAgentInformation | undefined,
   subnets: HandlerContext["subnets"],
 ): Subnet | Silence {
-  const { giaddr } = packet;
-  if (giaddr === unspecified) return subnets[0];
+  const { giaddr, ciaddr } = packet;
+  if (giaddr === unspecified) {
+    return subnets.find((one) => ciaddr !== unspecified && contains(one, ciaddr)) ?? subnets[0];
+  }
   const link = relay?.linkSelection ? addressOf(relay.linkSelection) : giaddr;
   const subnet = subnets.find((one) => contains(one, link) || one.network === link);
   if (!subnet) return "foreign-subnet";

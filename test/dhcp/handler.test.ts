@@ -528,6 +528,28 @@ test("a relay's server identifier is told to its clients, and understood from th
   t.is(outcome(handlePacket(local, context)), "silence other-server");
 });
 
+const behindRelay: Subnet = {
+  ...fixed,
+  cidr: "10.88.0.0/24",
+  network: ip("10.88.0.0"),
+  broadcast: ip("10.88.0.255"),
+  reserved: { first: ip("10.88.0.10"), last: ip("10.88.0.20") },
+  router: ip("10.88.0.253"),
+};
+
+test("a client renews past its relay agent, in its own subnet", (t) => {
+  const { context, leases } = world({ subnets: [fixed, behindRelay] });
+  leases.reserve({ mac: node, subnet: behindRelay });
+  const renewing = message("request", { ciaddr: ip("10.88.0.10") });
+  const ack = answered(handlePacket(renewing, context));
+  t.is(ack.type, "ack");
+  t.deepEqual(readOption(ack.packet.options, "router"), [ip("10.88.0.253")]);
+  t.deepEqual<object, object>(ack.destination, { kind: "unicast", address: "10.88.0.10" });
+  const inform = message("inform", { ciaddr: ip("10.88.0.10") });
+  const told = answered(handlePacket(inform, context));
+  t.deepEqual(readOption(told.packet.options, "router"), [ip("10.88.0.253")]);
+});
+
 test("a NAK through a relay sets the broadcast flag, and carries no address", (t) => {
   const packet = from("request", { giaddr: ip("10.77.0.253"), options: [asks(elsewhere)] });
   const reply = answered(handlePacket(packet, known(packet).context));

@@ -1,6 +1,8 @@
 /** dnsmasq as a relay agent between a client's segment and ours; root, dnsmasq and udhcpc are needed. */
 
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import test, { type ExecutionContext } from "ava";
 import { cable, ip, type Namespace, namespace } from "../support/namespaces.ts";
 import { startDhcpServer } from "../support/segment.ts";
@@ -68,4 +70,33 @@ peer("a relay agent that nobody named is not answered", async (t) => {
   const ours = await startDhcpServer(t, server, { subnets: [local, behind] });
   t.is(udhcpc(t, client, "lan0").status, 1);
   t.deepEqual(Object.keys(await ours.end()), ["unknown-relay"]);
+});
+
+peer("a client behind the relay agent renews its lease from us directly", async (t) => {
+  const { server, relay, client } = route(t);
+  relay.run("sysctl", "net.ipv4.ip_forward=1");
+  const subnets = [local, { ...behind, relays: ["10.88.0.253"] }];
+  const ours = await startDhcpServer(t, server, { subnets });
+  const script = join(temporaryDirectory(t), "script");
+  writeFileSync(
+    script,
+    `#!/bin/sh
+if [ "$1" = bound ]; then
+  ip address replace "$ip/24" dev lan0
+  ip route replace default via "$router"
+fi
+echo "$1 $ip"
+`,
+    { mode: 0o755 },
+  );
+  const running = client.start("udhcpc", "-f", "-i", "lan0", "-t", "5", "-T", "1", "-s", script);
+  if (!running.stdout) throw new RangeError("no standard output");
+  for await (const line of createInterface({ input: running.stdout })) {
+    if (line === "bound 10.88.0.100") running.kill("SIGUSR1"); // renew now, not at T1
+    if (line.startsWith("renew")) {
+      t.is(line, "renew 10.88.0.100");
+      break;
+    }
+  }
+  t.deepEqual(await ours.end(), { offer: 1, ack: 2 });
 });
