@@ -4,6 +4,7 @@
  * leases, in the namespace of the laboratory's server.
  *
  *   marcoboot       `marcoboot serve` with a pool; every binding on disk before its OFFER
+ *   marcoboot-proxy in mode `proxy`, beside the same site's DHCP server as the next
  *   dnsmasq-proxy   as Raspberry Pi's documentation has it: `dhcp-range=…,proxy`, `pxe-service`,
  *                   beside the site's DHCP server (here another dnsmasq that does not probe addresses)
  *   dnsmasq         addresses, PXE and TFTP in one, everything else by default
@@ -21,7 +22,13 @@ import { type Cleanup, endProcess } from "./cleanup.ts";
 import { inNamespace, run } from "./command.ts";
 import type { LabNetwork } from "./namespaces.ts";
 
-export const bootServerNames = ["marcoboot", "dnsmasq-proxy", "dnsmasq", "dnsmasq-tuned"] as const;
+export const bootServerNames = [
+  "marcoboot",
+  "dnsmasq-proxy",
+  "dnsmasq",
+  "dnsmasq-tuned",
+  "marcoboot-proxy",
+] as const;
 export type BootServerName = (typeof bootServerNames)[number];
 
 export interface BootTree {
@@ -110,36 +117,32 @@ export interface BootServer {
 /** Resolves when it serves. @throws Error with the end of its log when it does not. */
 export async function startBootServer(options: BootServerOptions): Promise<BootServer> {
   mkdirSync(options.directory, { recursive: true });
-  const { serverNamespace, serverInterface } = options.network;
-  if (options.name === "marcoboot")
-    return start(options, serverNamespace, ours(options), /^ready$/);
-  const range = "10.77.0.100,10.77.0.250,12h";
-  const tftp = [
-    "--enable-tftp",
-    `--tftp-root=${options.tree.root}`,
-    `--pxe-service=0,Raspberry Pi Boot`,
-  ];
-  const serving = /started|sockets bound/;
-  if (options.name !== "dnsmasq-proxy") {
-    const tuning = options.name === "dnsmasq-tuned" ? ["--no-ping", "--tftp-max=1000"] : [];
-    const all = [`--dhcp-range=${range}`, ...tftp, ...tuning];
-    return start(
-      options,
-      serverNamespace,
-      dnsmasq(options, serverInterface, "dnsmasq", all),
-      serving,
-    );
-  }
-  const routing = dnsmasq(options, "eth0", "router", [`--dhcp-range=${range}`, "--no-ping"]);
-  const router = await start(options, options.routerNamespace, routing, serving);
-  const words = ["--dhcp-range=10.77.0.255,proxy", ...tftp];
-  const proxying = dnsmasq(options, serverInterface, "dnsmasq", words);
-  const proxy = await start(options, serverNamespace, proxying, serving);
+  const { serverNamespace } = options.network;
+  const { words, serving } = options.name.startsWith("marcoboot")
+    ? { words: ours(options), serving: /^ready$/ }
+    : { words: dnsmasqFor(options), serving: dnsmasqServes };
+  if (!options.name.endsWith("-proxy")) return start(options, serverNamespace, words, serving);
+  const routing = dnsmasq(options, "eth0", "router", [`--dhcp-range=${pool}`, "--no-ping"]);
+  const router = await start(options, options.routerNamespace, routing, dnsmasqServes);
+  const proxy = await start(options, serverNamespace, words, serving);
   return {
     async stop() {
       await Promise.all([router.stop(), proxy.stop()]);
     },
   };
+}
+
+const pool = "10.77.0.100,10.77.0.250,12h";
+const dnsmasqServes = /started|sockets bound/;
+
+function dnsmasqFor(options: BootServerOptions): readonly string[] {
+  const { name, tree, network } = options;
+  const range = name === "dnsmasq-proxy" ? "10.77.0.255,proxy" : pool;
+  return dnsmasq(options, network.serverInterface, "dnsmasq", [
+    ...[`--dhcp-range=${range}`, "--enable-tftp", `--tftp-root=${tree.root}`],
+    "--pxe-service=0,Raspberry Pi Boot",
+    ...(name === "dnsmasq-tuned" ? ["--no-ping", "--tftp-max=1000"] : []),
+  ]);
 }
 
 function dnsmasq(
@@ -158,13 +161,14 @@ function dnsmasq(
   ];
 }
 
-function ours({ directory, tree, network, checkout }: BootServerOptions): readonly string[] {
+function ours({ name, directory, tree, network, checkout }: BootServerOptions): readonly string[] {
   const config = join(directory, "marcoboot.yaml");
   const subnet = {
     cidr: "10.77.0.0/24",
     interface: network.serverInterface,
-    reserved: ["10.77.0.10", "10.77.0.49"],
-    pool: ["10.77.0.100", "10.77.0.250"],
+    ...(name === "marcoboot-proxy"
+      ? { mode: "proxy" }
+      : { reserved: ["10.77.0.10", "10.77.0.49"], pool: ["10.77.0.100", "10.77.0.250"] }),
   };
   writeFileSync(
     config,

@@ -39,6 +39,10 @@ const trials = [
   ["marcoboot", "edk2-arm64", 1],
   ["marcoboot", "bios", 2],
   ["marcoboot", "ipxe", 2],
+  ["marcoboot-proxy", "pi3", 4],
+  ["marcoboot-proxy", "pi4", 2],
+  ["marcoboot-proxy", "edk2", 2],
+  ["marcoboot-proxy", "bios", 2],
 ] as const;
 
 for (const server of bootServerNames) {
