@@ -242,6 +242,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       fetch(url + path, {
         ...rest,
         headers: {
+          // on a busy machine a connection may be older than the server keeps it
+          Connection: "close",
           ...(typeof rest.body === "string" && { "Content-Type": "application/json" }),
           ...(token !== undefined && { Authorization: `Bearer ${token}` }),
           ...(headers as Record<string, string> | undefined),
