@@ -4,7 +4,7 @@
  * nothing about a network. Root, iproute2 and dnsmasq are needed.
  */
 
-import { spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -84,6 +84,14 @@ lab("an interface that does not exist is named, with those that do", async (t) =
   const { status, said } = await sim(boards, "pi3", "--interface", "eth9");
   t.is(status, 1);
   t.regex(said, /no interface eth9/);
+});
+
+lab("an interface that is down is said to be down, and how to put it up", async (t) => {
+  const { boards } = network(t);
+  execFileSync("ip", ["-n", boards, "link", "set", "eth0", "down"]);
+  const { status, said } = await sim(boards, "pi3");
+  t.is(status, 1);
+  t.regex(said, /eth0 is down\nhint: ip link set eth0 up/);
 });
 
 interface Network {

@@ -6,7 +6,7 @@ import { systemClock } from "../../clock.ts";
 import { SystemCallError } from "../../net/device-socket.ts";
 import type { Board } from "../../sim/board.ts";
 import { firmwareNamed, firmwares } from "../../sim/firmware/registry.ts";
-import { openPacketSocket } from "../../sim/packet-socket.ts";
+import { type FrameSocket, openPacketSocket } from "../../sim/packet-socket.ts";
 import type { Step } from "../../sim/program.ts";
 import {
   type BoardResult,
@@ -65,21 +65,9 @@ export const simCommands: readonly Command[] = [
     async run({ positionals, values, output, signal }) {
       const settings = settingsOf(required(positionals[0], names), values);
       const name = required(textOf(values, "interface"), "--interface");
-      const socket = await openSocket(name);
-      try {
-        const context = {
-          socket,
-          clock: systemClock,
-          random: Math.random,
-          onStep: (board: Board, step: Step) =>
-            output.progress(`${board.station.mac} ${step.text}`),
-        };
-        const result = await simulate(settings, context, signal);
-        tell(result, output, flagOf(values, "timeline"));
-        return exitCodeOf(result);
-      } finally {
-        socket.close();
-      }
+      const result = await simulateOn(name, settings, output, signal);
+      tell(result, output, flagOf(values, "timeline"));
+      return exitCodeOf(result);
     },
   },
 ];
@@ -123,22 +111,39 @@ export function duration(name: string, text: string): number {
   return milliseconds(Number(number) * factor);
 }
 
-async function openSocket(name: string) {
+async function simulateOn(
+  name: string,
+  settings: SimulationSettings,
+  output: Output,
+  signal: AbortSignal,
+): Promise<SimulationResult> {
+  let socket: FrameSocket | undefined;
   try {
-    return await openPacketSocket(name);
+    socket = await openPacketSocket(name);
+    const context = {
+      socket,
+      clock: systemClock,
+      random: Math.random,
+      onStep: (board: Board, step: Step) => output.progress(`${board.station.mac} ${step.text}`),
+    };
+    return await simulate(settings, context, signal);
   } catch (cause) {
-    if (!(cause instanceof SystemCallError)) throw cause;
-    const isUnknown = cause.call === "if_nametoindex";
-    const known = Object.keys(networkInterfaces()).join(", ");
-    throw new CommandError(
-      isUnknown ? `no interface ${name}` : `interface ${name} cannot be used: ${cause.message}`,
-      exitCodes.failed,
-      isUnknown
-        ? `interfaces with an address: ${known}`
-        : "raw frames need root, or CAP_NET_RAW; the interface must be up",
-      { cause },
-    );
+    throw cause instanceof SystemCallError ? explain(cause, name) : cause;
+  } finally {
+    socket?.close();
   }
+}
+
+const networkDown = 100; // ENETDOWN
+
+function explain(cause: SystemCallError, name: string): CommandError {
+  const [message, hint] =
+    cause.call === "if_nametoindex"
+      ? [`no interface ${name}`, `there are ${Object.keys(networkInterfaces()).join(", ")}`]
+      : cause.errno === networkDown
+        ? [`interface ${name} is down`, `ip link set ${name} up`]
+        : [`interface ${name}: ${cause.message}`, "raw frames need root, or CAP_NET_RAW"];
+  return new CommandError(message, exitCodes.failed, hint, { cause });
 }
 
 function exitCodeOf({ booted, count }: SimulationResult): ExitCode {
