@@ -1,7 +1,13 @@
 /** DHCP as boot firmware speaks it: what every exchange of this room is put together from. */
 
 import { ipv4FromNumber, ipv4ToNumber } from "#protocol/brand.ts";
-import { type MessageType, option, readMessageType, readOption } from "../dhcp/codec/options.ts";
+import {
+  type MessageType,
+  messageTypes,
+  option,
+  readMessageType,
+  readOption,
+} from "../dhcp/codec/options.ts";
 import { type DhcpPacket, decodePacket, encodePacket } from "../dhcp/codec/packet.ts";
 import { PacketError } from "../errors.ts";
 import { type EthernetAddress, limitedBroadcast } from "./frame.ts";
@@ -61,19 +67,13 @@ export function sendMessage(station: Station, message: Message, proxy?: FileServ
     chaddr,
     sname: "",
     file: "",
-    options: new Map([option("messageType", messageType(message.type)), ...message.options]),
+    options: new Map([option("messageType", messageTypes[message.type]), ...message.options]),
   });
   station.sendUdp(
     proxy
       ? { to: proxy.address, toMac: proxy.mac, toPort: proxyPort, fromPort: clientPort, payload }
       : { to: limitedBroadcast, toPort: serverPort, fromPort: clientPort, payload },
   );
-}
-
-function messageType(type: MessageType): number {
-  return { discover: 1, offer: 2, request: 3, decline: 4, ack: 5, nak: 6, release: 7, inform: 8 }[
-    type
-  ];
 }
 
 /** Undefined: no DHCP answer with this transaction id. Another board's is given back, marked so. */
@@ -141,5 +141,10 @@ export function vendorClassOf(reply: Reply): string {
 
 export const text = (value: string): Uint8Array =>
   Uint8Array.from(value, (character) => character.charCodeAt(0));
+
+/** One character per octet. */
+export function latin1(bytes: Uint8Array | undefined): string {
+  return bytes ? Buffer.from(bytes).toString("latin1") : "";
+}
 
 export const dotted = (address: number): string => ipv4FromNumber(address);

@@ -44,6 +44,10 @@ export type Ending =
   /** An address, but not the files. */
   | { readonly outcome: "failed"; readonly reason: string };
 
+export function failed(reason: string): Ending {
+  return { outcome: "failed", reason };
+}
+
 /** Where files are fetched from. */
 export interface FileServer {
   readonly address: number;

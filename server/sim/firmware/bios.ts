@@ -7,11 +7,10 @@
 import { parseMacAddress } from "#protocol/brand.ts";
 import type { Board } from "../board.ts";
 import { dotted, text } from "../dhcp-client.ts";
-import type { Ending, Program } from "../program.ts";
+import { type Ending, failed, type Program } from "../program.ts";
 import { fetchByTftp, type TftpHabits } from "../tftp-reader.ts";
 import type { Firmware } from "./firmware.ts";
 import { configure, type PxeHabits, reach, uuidOf } from "./pxe.ts";
-import { failed } from "./raspberry-pi.ts";
 
 const tftp: TftpHabits = {
   options: [["blksize", "1456"]],

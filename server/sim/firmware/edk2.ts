@@ -7,12 +7,11 @@
 
 import { parseMacAddress } from "#protocol/brand.ts";
 import type { Board } from "../board.ts";
-import { dotted, type OptionList, text } from "../dhcp-client.ts";
-import type { Ending, Program } from "../program.ts";
+import { dotted, latin1, type OptionList, text } from "../dhcp-client.ts";
+import { type Ending, failed, type Program } from "../program.ts";
 import { fetchByTftp, type TftpHabits } from "../tftp-reader.ts";
 import type { Firmware } from "./firmware.ts";
 import { type BootSource, configure, type PxeHabits, reach, uuidOf } from "./pxe.ts";
-import { failed } from "./raspberry-pi.ts";
 
 const requestedOptions = [
   ...[1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60],
@@ -97,9 +96,6 @@ function* load(board: Board, source: BootSource): Program<Ending> {
   const file = yield* fetchByTftp(board, server, source.file, tftp);
   if (file.kind === "not-found") return failed(`no ${source.file} (PXE-E23)`);
   if (file.kind === "failed") return failed(file.reason);
-  const isProgram = file.content.length === 0 || latin(file.content, 2) === "MZ";
+  const isProgram = file.content.length === 0 || latin1(file.content.subarray(0, 2)) === "MZ";
   return isProgram ? { outcome: "booted" } : failed(`${source.file} is no EFI program`);
 }
-
-const latin = (bytes: Uint8Array, length: number) =>
-  String.fromCharCode(...bytes.subarray(0, length));

@@ -7,13 +7,12 @@
 
 import { parseMacAddress } from "#protocol/brand.ts";
 import type { Board } from "../board.ts";
-import { dotted, type Reply, text } from "../dhcp-client.ts";
+import { dotted, latin1, type Reply, text } from "../dhcp-client.ts";
 import { fetchByHttp } from "../http-reader.ts";
-import type { Ending, FileServer, Program } from "../program.ts";
+import { type Ending, type FileServer, failed, type Program } from "../program.ts";
 import { type Fetched, fetchByTftp, type TftpHabits } from "../tftp-reader.ts";
 import type { Firmware } from "./firmware.ts";
 import { type BootSource, configure, type PxeHabits, reach, uuidOf } from "./pxe.ts";
-import { failed, latin1 } from "./raspberry-pi.ts";
 
 const proxyWaitMs = 3460; // first DISCOVER to REQUEST, measured
 const noProxyCode = 176; // in option 175: do not wait for a proxy

@@ -14,18 +14,16 @@
 
 import { parseMacAddress } from "#protocol/brand.ts";
 import type { Board } from "../board.ts";
-import { dotted, type Reply, readReply, sendMessage, takeAddress } from "../dhcp-client.ts";
-import type { Ending, FileServer, Program } from "../program.ts";
+import { dotted, latin1, type Reply, readReply, sendMessage, takeAddress } from "../dhcp-client.ts";
+import { type Ending, type FileServer, failed, type Program } from "../program.ts";
 import type { TftpHabits } from "../tftp-reader.ts";
 import type { Firmware } from "./firmware.ts";
 import {
   consider,
   explainSilence,
   FetchFailed,
-  failed,
   fileSystem,
   type Get,
-  latin1,
   loadKernel,
   type Offers,
   raspberryPiOptions,

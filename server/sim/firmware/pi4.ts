@@ -12,6 +12,7 @@ import { type MacAddress, parseMacAddress } from "#protocol/brand.ts";
 import type { Board } from "../board.ts";
 import {
   dotted,
+  latin1,
   type OptionList,
   type Reply,
   readReply,
@@ -19,18 +20,16 @@ import {
   sendMessage,
   takeAddress,
 } from "../dhcp-client.ts";
-import { type Ending, type FileServer, type Program, pause } from "../program.ts";
+import { type Ending, type FileServer, failed, type Program, pause } from "../program.ts";
 import type { TftpHabits } from "../tftp-reader.ts";
 import type { Firmware } from "./firmware.ts";
 import {
   consider,
   explainSilence,
   FetchFailed,
-  failed,
   fileSystem,
   firstOf,
   type Get,
-  latin1,
   loadKernel,
   type Offers,
   raspberryPiOptions,

@@ -1,8 +1,15 @@
 /** What the mask ROM and the EEPROM of a Raspberry Pi have in common: the answer they take, and config.txt. */
 
 import type { Board } from "../board.ts";
-import { dotted, type OptionList, type Reply, text, vendorClassOf } from "../dhcp-client.ts";
-import type { Ending, FileServer, Program } from "../program.ts";
+import {
+  dotted,
+  latin1,
+  type OptionList,
+  type Reply,
+  text,
+  vendorClassOf,
+} from "../dhcp-client.ts";
+import { type Ending, type FileServer, failed, type Program } from "../program.ts";
 import { type Fetched, fetchByTftp, type TftpHabits } from "../tftp-reader.ts";
 
 /** Says "BIOS PC" in options 60, 93 and 94: every model does. */
@@ -83,10 +90,6 @@ export function readFirmwareConfig(content: string, sections: readonly string[])
   };
 }
 
-export function latin1(bytes: Uint8Array | undefined): string {
-  return bytes ? Buffer.from(bytes).toString("latin1") : "";
-}
-
 /** The part of a boot in which a file's failure ends everything. */
 export class FetchFailed extends Error {}
 
@@ -134,8 +137,4 @@ export function* firstOf(
     if (file) return file;
   }
   return undefined;
-}
-
-export function failed(reason: string): Ending {
-  return { outcome: "failed", reason };
 }
