@@ -10,12 +10,7 @@
  */
 
 import { randomBytes } from "node:crypto";
-import {
-  type Ipv4Address,
-  ipv4FromNumber,
-  type MacAddress,
-  parseMacAddress,
-} from "#protocol/brand.ts";
+import { type Ipv4Address, type MacAddress, parseMacAddress } from "#protocol/brand.ts";
 import { PacketError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { openDatagramSocket, type Sender } from "../net/udp.ts";
@@ -161,6 +156,6 @@ function invent32(): number {
 
 /** The identifier of a server whose answer we did not hear. */
 export function namedServer(serverIdentifier: Ipv4Address): HeardServer | undefined {
-  if (serverIdentifier === ipv4FromNumber(0)) return undefined;
+  if (serverIdentifier === unspecified) return undefined;
   return { kind: "dhcp", address: serverIdentifier, serverIdentifier };
 }

@@ -103,6 +103,22 @@ peer("mode auto alone serves, and gives way to a server that comes later", async
   t.is(counts["ack"], 1, "the first client's");
 });
 
+peer("of two servers in mode auto one serves in the end", async (t) => {
+  const { server, other, client } = rack(t);
+  const ours = await startDhcpServer(t, server, {
+    subnets: [{ ...base, pool, mode: "auto" }],
+  });
+  const theirs = await startDhcpServer(t, other, {
+    subnets: [{ ...base, pool: ["10.77.0.160", "10.77.0.190"], mode: "auto" }],
+  });
+  t.is(udhcpc(t, client, "lan0", "-t", "15").status, 0);
+  // one of them hears the other: by the client's choice, or by asking
+  await Promise.race([ours.says(isRogue), theirs.says(isRogue)]);
+  const servers = Array.from({ length: 3 }, () => udhcpc(t, client, "lan0").lease["serverid"]);
+  t.not(servers[0], undefined);
+  t.is(new Set(servers).size, 1);
+});
+
 /** What curl gets, or nothing. */
 function fetch(where: Namespace, url: string): string {
   const args = ["netns", "exec", where.name, "curl", "--silent", "--fail", "--max-time", "5", url];
