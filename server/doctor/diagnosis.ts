@@ -47,8 +47,8 @@ function tell({ code, severity, remedy, tell: say }: Rule, story: Story): readon
 const patience = 180_000;
 
 /** No rule knows better: it was heard a moment ago, or it was not. */
-function onItsWay({ now, lastHeard, begin }: Story): Finding {
-  const quiet = now - (lastHeard ?? begin ?? now);
+function onItsWay({ now, lastHeard, begin, node }: Story): Finding {
+  const quiet = now - Math.max(lastHeard ?? begin ?? now, node?.agent?.lastSeen ?? 0);
   if (quiet < patience) {
     return {
       code: "on-its-way",

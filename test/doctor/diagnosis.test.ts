@@ -229,15 +229,40 @@ const table: readonly Row[] = [
     /./,
   ],
   [
-    "a node that shall boot its own disk",
+    "a Raspberry Pi that shall boot its own disk",
     {
       entries: [bound(0, pi4), file(3, "a1b2c3d4/start4.elf", "not-found")],
       now: 60,
-      node: node({ state: "installed", image: "ab" as never }),
+      node: node({ state: "installed" }),
     },
     "ok",
     "own-disk",
     /its own disk/,
+  ],
+  [
+    "an iPXE that was told to boot the disk, in an image without our agent",
+    {
+      entries: [bound(0, "bios-pxe"), file(3, "undionly.kpxe"), file(9, "boot/node/x/boot.ipxe")],
+      now: 600,
+      node: node({ state: "installed" }),
+    },
+    "ok",
+    "own-disk",
+    /its own disk/,
+  ],
+  [
+    "an installed OS that does not come up",
+    {
+      entries: [bound(0, "bios-pxe"), file(3, "undionly.kpxe"), file(9, "boot/node/x/boot.ipxe")],
+      now: 609,
+      node: node({
+        state: "installed",
+        agent: { ...agentSession(-900, -60), role: "resident" },
+      }),
+    },
+    "problem",
+    "own-disk-silent",
+    /^it was sent to its own disk 10 min ago, and its OS has not called since$/,
   ],
   [
     "a file longer than the block counter",
@@ -369,6 +394,17 @@ const table: readonly Row[] = [
     "problem",
     "agent-silent",
     /called last 5 min ago/,
+  ],
+  [
+    "an agent that stopped calling a moment ago, perhaps to reboot",
+    {
+      entries: [bound(0, pi4), piFiles, agentFile],
+      now: 660,
+      node: node({ agent: agentSession(50, 600) }),
+    },
+    "ok",
+    "on-its-way",
+    /last heard 60 s ago/,
   ],
   [
     "an agent that calls: how it came there is no news",

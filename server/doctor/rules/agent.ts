@@ -7,6 +7,8 @@ import { durationText } from "../words.ts";
 
 /** The first stage loads drivers and asks by DHCP; a slow board needs a minute. */
 const firstStage = 90_000;
+/** A node that reboots is silent for so long: its firmware tests its memory. */
+const restart = 180_000;
 /** The agent is started from RAM, searches its server and makes a key. */
 const secondStage = 120_000;
 
@@ -94,7 +96,7 @@ export const agentRules: RuleGroup = {
         const { node, begin, lastHeard } = story;
         if (!node?.agent || node.connection === "online" || node.power === "off") return undefined;
         const isLast = node.agent.lastSeen >= Math.max(begin ?? 0, lastHeard ?? 0);
-        if (!isLast) return undefined;
+        if (!isLast || since(story, node.agent.lastSeen) < restart) return undefined;
         return `its agent (${node.agent.role}) called last ${durationText(since(story, node.agent.lastSeen))} ago, and nothing was heard since`;
       },
       remedy: "it lost power, network or its agent: look at it, or switch it off and on",

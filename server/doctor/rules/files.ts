@@ -1,5 +1,6 @@
 /** From the address to a running kernel: what was asked for by TFTP and HTTP, and what was not. */
 
+import { decideBootTarget } from "../../boot/target.ts";
 import { baseName, type FileStage, isProbe, stageOfFile } from "../boot-names.ts";
 import { isRaspberryPi, type RuleGroup, since } from "../rule.ts";
 import type { Story, Told } from "../story.ts";
@@ -11,6 +12,8 @@ type File = Told<"boot-file">;
 const firstFile = 40_000;
 /** After a file the next one follows at once; a kernel that unpacks itself takes longer. */
 const nextFile = 60_000;
+/** An installed OS calls within this time; a server's firmware alone takes minutes. */
+const ownBoot = 300_000;
 /** 16-bit block counter times block size: where firmware that cannot roll over stops. */
 const rollOvers = [512, 1024, 1432, 1456, 1468].map((blockSize) => 65535 * blockSize);
 const raspberryPiLimit = 65535 * 1024; // octets; EEPROMs before 2025-09 cut what is longer
@@ -33,10 +36,15 @@ function isSent({ outcome }: File): boolean {
   return outcome === "sent";
 }
 
-/** A Raspberry Pi that shall boot its own disk finds nothing here, and goes on to it. */
+/**
+ * It was sent to its own disk: a Raspberry Pi finds no file here and goes on to it,
+ * an iPXE gets a script that says so.
+ */
 function isSentToItsDisk({ node, task, files }: Story): boolean {
-  const isIdle = task === undefined || (task.state !== "queued" && task.state !== "running");
-  return node?.image !== undefined && isIdle && files.length > 0 && !files.some(isSent);
+  const unfinished = task?.state === "running" ? [task] : [];
+  if (decideBootTarget(node, unfinished) !== "local-disk" || files.length === 0) return false;
+  const stages = files.filter(isSent).map(({ name }) => stageOfFile(name));
+  return stages.length === 0 || (stages.includes("script") && !stages.includes("kernel"));
 }
 
 function lastAnswer({ dhcp }: Story) {
@@ -79,13 +87,27 @@ export const fileRules: RuleGroup = {
           : "a firewall may drop UDP port 69 or the boot HTTP port; Secure Boot may want a signed loader",
     },
     {
+      code: "own-disk-silent",
+      severity: "problem",
+      tell(story) {
+        const { node, lastHeard } = story;
+        const { role, lastSeen = 0 } = node?.agent ?? {};
+        const isExpected = role === "resident" && lastSeen < (lastHeard ?? 0); // it did before
+        if (!isExpected || !isSentToItsDisk(story) || since(story, lastHeard) < ownBoot) {
+          return undefined;
+        }
+        return `it was sent to its own disk ${durationText(since(story, lastHeard))} ago, and its OS has not called since`;
+      },
+      remedy:
+        "put the disk into its boot order, after the network (BOOT_ORDER on a Raspberry Pi); or its OS does not start: install it anew",
+    },
+    {
       code: "own-disk",
       severity: "ok",
       tell: (story) =>
         isSentToItsDisk(story)
-          ? "it finds no files here because it shall boot its own disk"
+          ? "it is sent on to its own disk: nothing is to be booted here"
           : undefined,
-      remedy: "if it does not: put the disk into its boot order (BOOT_ORDER), after the network",
     },
     {
       code: "file-missing",
