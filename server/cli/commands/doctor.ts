@@ -1,5 +1,6 @@
 /** `marcoboot doctor`: by the running server, or by this process on the server's machine. */
 
+import { existsSync } from "node:fs";
 import { milliseconds } from "#protocol/brand.ts";
 import type { Finding } from "#protocol/timeline.ts";
 import type { Examination } from "../../doctor/doctor.ts";
@@ -81,7 +82,12 @@ async function examineHere(run: Run, listenSeconds: number): Promise<Examination
     import("../../clock.ts"),
     import("../../log.ts"),
   ]);
-  const config = readConfig(textOf(run.values, "config") ?? defaultConfig);
+  const path = textOf(run.values, "config") ?? defaultConfig;
+  if (!existsSync(path)) {
+    const hint = "name the server's settings: marcoboot doctor --config FILE";
+    throw new CommandError(`no configuration ${path}`, exitCodes.failed, hint);
+  }
+  const config = readConfig(path);
   const machine = createMachine();
   const pid = runningServer(machine, config.dhcpPort);
   run.output.progress(`listening for ${listenSeconds} s`);
