@@ -47,6 +47,7 @@ const dispensable: readonly OptionName[] = [
 ];
 /** These come first whatever the client's order is: some ROMs read no further than they must. */
 const leading: readonly OptionName[] = ["messageType", "serverIdentifier", "leaseTime"];
+const trailing: readonly OptionName[] = ["bootFileName", "relayAgentInformation"];
 
 export function buildReply(
   type: "offer" | "ack",
@@ -217,12 +218,17 @@ function requestedCodes(request: DhcpPacket): ReadonlySet<number> | undefined {
   return list && new Set(list);
 }
 
-/** Ours first, then the client's wishes in its order, the others, and the relay's option. */
+/**
+ * Ours first, then the client's wishes in its order, the others, and what must stand
+ * at the end: EDK2 writes a NUL behind the boot file's name, where the next option
+ * begins, and a relay agent takes its own off the end (RFC 3046 §2.1).
+ */
 function inOrder(options: Options, asked: ReadonlySet<number> | undefined): Options {
   const codes = new Set([...leading.map(optionCode), ...(asked ?? []), ...options.keys()]);
-  const last = optionCode("relayAgentInformation");
-  codes.delete(last);
-  codes.add(last);
+  for (const code of trailing.map(optionCode)) {
+    codes.delete(code);
+    codes.add(code);
+  }
   const ordered = new Map<number, Uint8Array>();
   for (const code of codes) {
     const value = options.get(code);

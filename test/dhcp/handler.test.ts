@@ -592,6 +592,13 @@ test("options come in the order the client asks for, after those that frame the 
   t.deepEqual([...offer.options.keys()].slice(0, 6), [53, 54, 51, 6, 3, 1]);
 });
 
+// NetworkPkg/UefiPxeBcDxe/PxeBcDhcp4.c, PxeBcParseDhcp4Packet: the octet behind option 67 becomes 0.
+test("behind the boot file's name stands the end option, which EDK2 may overwrite", (t) => {
+  const packet = fixture("ovmf-x64-pxe", "DISCOVER");
+  const { packet: offer } = answered(handlePacket(packet, known(packet).context));
+  t.is([...offer.options.keys()].at(-1), 67);
+});
+
 const site: Subnet = {
   ...fixed,
   domainName: "rack.example",
