@@ -114,3 +114,14 @@ function holder(machine: Machine, pid: number): Holder {
     isMarcoboot: pid === machine.pid || (isOurs && command.includes("serve")),
   };
 }
+
+/** Effective capabilities of a process, a bit each (linux/capability.h). */
+export function capabilitiesOf(machine: Machine, pid: number | "self"): bigint | undefined {
+  const status = machine.read(`proc/${pid}/status`) ?? "";
+  const mask = /^CapEff:\s*(?<mask>[0-9a-f]+)$/m.exec(status)?.groups?.["mask"];
+  return mask === undefined ? undefined : BigInt(`0x${mask}`);
+}
+
+export function hasCapability(mask: bigint, bit: number): boolean {
+  return (mask & (1n << BigInt(bit))) !== 0n;
+}

@@ -1,6 +1,7 @@
 /** What the kernel lets the server do. */
 
 import { type Check, fine, hint, problem } from "../check.ts";
+import { capabilitiesOf, hasCapability } from "../machine.ts";
 
 /** linux/capability.h */
 const needed = [
@@ -28,16 +29,13 @@ const lowestFreePort = "proc/sys/net/ipv4/ip_unprivileged_port_start";
 export const capabilitiesCheck: Check = {
   name: "capabilities",
   async examine({ machine, server }) {
-    const pid = server.kind === "other" ? String(server.pid) : "self";
-    const text = /^CapEff:\s*(?<mask>[0-9a-f]+)$/m.exec(machine.read(`proc/${pid}/status`) ?? "")
-      ?.groups?.["mask"];
-    if (text === undefined) return [];
-    const mask = BigInt(`0x${text}`);
+    const mask = capabilitiesOf(machine, server.kind === "other" ? server.pid : "self");
+    if (mask === undefined) return [];
     const who = server.kind === "none" ? "this user" : "the server";
     const portsAreFree = Number(machine.read(lowestFreePort) ?? 1024) <= 67;
     const missing = needed.filter(
       ({ bit, name }) =>
-        (mask & (1n << BigInt(bit))) === 0n && !(name === "CAP_NET_BIND_SERVICE" && portsAreFree),
+        !hasCapability(mask, bit) && !(name === "CAP_NET_BIND_SERVICE" && portsAreFree),
     );
     if (missing.length === 0) return [fine("capabilities", `${who} has the capabilities it needs`)];
     return missing.map(({ name, without, isVital }) =>

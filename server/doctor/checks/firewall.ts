@@ -2,7 +2,10 @@
 
 import type { Finding } from "#protocol/timeline.ts";
 import { type Check, fine, hint, interfacesOf } from "../check.ts";
+import { capabilitiesOf, hasCapability } from "../machine.ts";
 import { portsOf } from "./ports.ts";
+
+const netAdmin = 12; // CAP_NET_ADMIN
 
 interface Chain {
   readonly family: string;
@@ -15,8 +18,11 @@ interface Chain {
 export const firewallCheck: Check = {
   name: "firewall",
   async examine(context) {
-    const text = await context.machine.run("nft", "-j", "list", "chains");
-    if (text === undefined) return []; // no nft, or not allowed
+    const { machine } = context;
+    // without it nft answers that there is no chain
+    if (!hasCapability(capabilitiesOf(machine, "self") ?? 0n, netAdmin)) return [];
+    const text = await machine.run("nft", "-j", "list", "chains");
+    if (text === undefined) return []; // no nft
     const closed = chainsOf(text).find(({ hook, policy }) => hook === "input" && policy === "drop");
     if (!closed) return [fine("firewall", "no nftables chain drops incoming packets by policy")];
     return [tell(closed, interfacesOf(context), portsOf(context.config))];
