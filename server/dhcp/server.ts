@@ -6,7 +6,7 @@
  * one packet is logged and does not disturb the next.
  */
 
-import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
+import { type Milliseconds, macAddressFrom, milliseconds } from "#protocol/brand.ts";
 import type { DhcpMessage } from "#protocol/events.ts";
 import type { Boot } from "../boot/profile.ts";
 import type { Clock } from "../clock.ts";
@@ -16,6 +16,7 @@ import type { EventBus } from "../events.ts";
 import type { Admission } from "../lease/admission.ts";
 import { contains, type Leases, within } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
+import { openArpProbe } from "../net/arp-probe.ts";
 import { interfaceAddress } from "../net/interfaces.ts";
 import { neighbourOf } from "../net/neighbour-table.ts";
 import type { Neighbour, Neighbours } from "../net/neighbours.ts";
@@ -32,6 +33,7 @@ import { givesAddresses, mayBeProxy } from "./mode.ts";
 import { openProxyPort } from "./proxy-port.ts";
 import { createRecent } from "./recent.ts";
 import type { Sightings } from "./sightings.ts";
+import { createVetting, type Vetting } from "./vetting.ts";
 
 /** How often neighbour entries are written anew: the kernel drops them when a link goes down. */
 const neighbourPeriod: Milliseconds = milliseconds(60_000);
@@ -112,6 +114,7 @@ interface Segment {
   /** The same, but what strangers do is not told to the other rooms. */
   readonly quietHandler: HandlerContext;
   readonly delivery: Delivery;
+  readonly vetting: Vetting;
 }
 
 async function openSegment(
@@ -166,8 +169,16 @@ async function openSegment(
   }
   const delivery = await openDelivery({ ...here, dhcpPort: config.dhcpPort, socket });
   opened.push(delivery);
+  const probe = await openArpProbe(here);
+  opened.push(probe);
+  const vetting = createVetting({
+    ...here,
+    probe,
+    subnet: () => (detector.of(local) === "dynamic" ? local : undefined),
+  });
+  opened.push({ close: async () => vetting.close() });
   const quietHandler = { ...handler, events: quiet(context.events) };
-  return { interfaceName, socket, handler, quietHandler, delivery };
+  return { interfaceName, socket, handler, quietHandler, delivery, vetting };
 }
 
 /** Alarms only. */
@@ -208,10 +219,25 @@ function receive(
   const { log } = context;
   try {
     const asked = decodePacket(bytes);
+    const before = context.leases.addressOf(macAddressFrom(asked.chaddr));
     const decision = handlePacket(asked, isTold ? segment.handler : segment.quietHandler);
     if (isTold) tell(asked, decision, segment, context);
     if (decision.kind === "silence") return decision.reason;
-    segment.delivery.send(decision);
+    const { yiaddr } = decision.packet;
+    const isNewHere =
+      decision.type === "offer" &&
+      yiaddr !== (before ?? unspecified) &&
+      asked.giaddr === unspecified;
+    const vetted = isNewHere ? segment.vetting.check(decision.mac, yiaddr) : undefined;
+    if (vetted === undefined) segment.delivery.send(decision);
+    else {
+      // somebody else has the address: the leases know now, and choose another
+      void vetted.then((mayBeOffered) =>
+        mayBeOffered
+          ? segment.delivery.send(decision)
+          : receive({ bytes, from }, segment, context, isTold),
+      );
+    }
     return decision.type;
   } catch (error) {
     if (error instanceof PacketError) {

@@ -135,6 +135,8 @@ interface Held extends LeaseRow {
   readonly clientId?: string;
   /** Who had the address until a client of the same identifier asked for it. */
   readonly takenFrom?: Held;
+  /** Declined because this one answers for it; should it ask for an address, it may have this. */
+  readonly usedBy?: MacAddress;
   /** Number of its write; 0: it needs none. */
   readonly commit: number;
 }
@@ -308,6 +310,8 @@ export function createLeases({ store, file, clock, events, excluded = [] }: Leas
     const isOffered = (one: Ipv4Address) => !isNeverGiven(one, subnet) && isFree(one);
     const own = ownLease(mac)?.address;
     if (own && within(range, own) && !isReserved(own)) return own;
+    const used = wish && rows.get(wish);
+    if (used?.usedBy === mac) free(used);
     for (const one of [formerAddresses.get(mac), wish]) {
       if (one && within(range, one) && isOffered(one)) return one;
     }
@@ -472,7 +476,12 @@ export function createLeases({ store, file, clock, events, excluded = [] }: Leas
         link(promise(back, declineHold, undefined));
         return;
       }
-      link(promise({ address, mac: seen, state: "declined", until }, declineHold, undefined));
+      const left = promise(
+        { address, mac: seen, state: "declined", until },
+        declineHold,
+        undefined,
+      );
+      link({ ...left, usedBy: seen });
       publish(row?.mac ?? seen, address, "declined");
     },
     committed: (mac) =>

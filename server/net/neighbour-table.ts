@@ -7,20 +7,39 @@
  */
 
 import { readFileSync } from "node:fs";
-import { type Ipv4Address, type MacAddress, parseMacAddress } from "#protocol/brand.ts";
+import {
+  type Ipv4Address,
+  type MacAddress,
+  parseIpv4Address,
+  parseMacAddress,
+} from "#protocol/brand.ts";
 
 const table = "/proc/self/net/arp"; // also where /proc/net is hidden from a service
 const complete = 0x2; // ATF_COM: the neighbour has answered
 
 /** `undefined` for an address nobody answered for, and where the table cannot be read. */
 export function neighbourOf(address: Ipv4Address): MacAddress | undefined {
-  let text: string;
-  try {
-    text = readFileSync(table, "ascii");
-  } catch {
-    return undefined; // no /proc: then nobody is known
+  return findNeighbour(readTable(), address);
+}
+
+/** Everybody who answered lately, on any interface. */
+export function readNeighbours(): ReadonlyMap<Ipv4Address, MacAddress> {
+  const found = new Map<Ipv4Address, MacAddress>();
+  for (const line of readTable().split("\n").slice(1)) {
+    const [address = "", , flags, mac = ""] = line.split(/ +/);
+    if ((Number(flags) & complete) !== 0) {
+      found.set(parseIpv4Address(address), parseMacAddress(mac));
+    }
   }
-  return findNeighbour(text, address);
+  return found;
+}
+
+function readTable(): string {
+  try {
+    return readFileSync(table, "ascii");
+  } catch {
+    return ""; // no /proc: then nobody is known
+  }
 }
 
 export function findNeighbour(text: string, address: Ipv4Address): MacAddress | undefined {

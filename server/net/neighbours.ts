@@ -40,6 +40,12 @@ export interface Neighbours {
    * @throws UnavailableError as `set` does
    */
   release(neighbour: Neighbour): void;
+  /**
+   * Removes whatever the kernel knows of the address; nothing is fine too.
+   *
+   * @throws UnavailableError as `set` does
+   */
+  remove(address: Ipv4Address, interfaceName: string): void;
   close(): void;
 }
 
@@ -52,6 +58,9 @@ export interface NeighbourTable {
 
 /** Linux's numbers (linux/netlink.h, linux/rtnetlink.h, linux/neighbour.h). */
 const newNeighbour = 28; // RTM_NEWNEIGH
+const deleteNeighbour = 29; // RTM_DELNEIGH
+const deleteFlags = 0x1 | 0x4; // NLM_F_REQUEST, ACK
+const noMac = "00:00:00:00:00:00" as MacAddress;
 const flags = 0x1 | 0x4 | 0x100 | 0x400; // NLM_F_REQUEST, ACK, REPLACE, CREATE
 const permanent = 0x80; // NUD_PERMANENT
 const stale = 0x04; // NUD_STALE
@@ -64,15 +73,15 @@ export async function createNeighbours(
   open: () => Promise<NeighbourTable> = openNeighbourTable,
 ): Promise<Neighbours> {
   const table = await open();
+  const refuse = (what: string, errno: number) =>
+    new UnavailableError(`${what} could not be written: ${reasonOf(errno)}`);
   const written = new Map<string, MacAddress>();
   const write = (neighbour: Neighbour, state?: number): void => {
     const { address, mac, interfaceName } = neighbour;
     const index = table.interfaceIndex(interfaceName);
     const failure = index === 0 ? noDevice : table.write(encodeEntry(neighbour, index, state));
     if (failure !== 0) {
-      throw new UnavailableError(
-        `neighbour entry ${address} ${mac} on ${interfaceName} could not be written: ${reasonOf(failure)}`,
-      );
+      throw refuse(`neighbour entry ${address} ${mac} on ${interfaceName}`, failure);
     }
   };
   const set = (neighbour: Neighbour): void => {
@@ -105,6 +114,14 @@ export async function createNeighbours(
       written.delete(key);
       write(neighbour, stale);
     },
+    remove(address, interfaceName) {
+      written.delete(`${interfaceName} ${address}`);
+      const index = table.interfaceIndex(interfaceName);
+      const failure = index === 0 ? noDevice : table.write(encodeRemoval(address, index));
+      if (failure !== 0 && failure !== noEntry) {
+        throw refuse(`removal of neighbour ${address} on ${interfaceName}`, failure);
+      }
+    },
     close: () => table.close(),
   };
 }
@@ -127,6 +144,17 @@ export function encodeEntry(
   out.writeUInt16LE(10, 36);
   out.writeUInt16LE(attributes.linkAddress, 38);
   out.set(Uint8Array.fromHex(mac.replaceAll(":", "")), 40);
+  return out;
+}
+
+/** The same without a hardware address, as RTM_DELNEIGH. */
+function encodeRemoval(address: Ipv4Address, interfaceIndex: number): Uint8Array {
+  const out = Buffer.from(
+    encodeEntry({ address, mac: noMac, interfaceName: "" }, interfaceIndex, 0).subarray(0, 36),
+  );
+  out.writeUInt32LE(out.length, 0);
+  out.writeUInt16LE(deleteNeighbour, 4);
+  out.writeUInt16LE(deleteFlags, 6);
   return out;
 }
 
@@ -156,6 +184,7 @@ async function openNeighbourTable(): Promise<NeighbourTable> {
 }
 
 const noDevice = 19; // ENODEV
+const noEntry = 2; // ENOENT
 const reasons: ReadonlyMap<number, string> = new Map([
   [1, "not permitted (CAP_NET_ADMIN)"],
   [noDevice, "no such interface"],

@@ -60,6 +60,7 @@ async function delivery(setting: Setting = {}) {
       setAll: () => undefined,
       correct: note("correct"),
       release: note("release"),
+      remove: () => undefined,
       close: () => undefined,
     },
     clock,

@@ -86,6 +86,7 @@ const delivery = await openDelivery(
       setAll: () => undefined,
       correct: () => undefined,
       release: () => undefined,
+      remove: () => undefined,
       close: () => undefined,
     },
     clock: systemClock,

@@ -223,6 +223,95 @@ test("a forgotten node's address is free", (t) => {
   t.is(leases.macOf(ip("10.77.0.10")), undefined);
 });
 
+test("the address that has been free longest is offered first, a client's former one to itself", (t) => {
+  const { leases } = network();
+  for (const mac of [a, b]) {
+    const row = leases.offer(mac, subnet);
+    leases.bind(mac, subnet, row?.address ?? ip("0.0.0.0"));
+  }
+  leases.release(b, ip("10.77.0.101"));
+  leases.release(a, ip("10.77.0.100"));
+  t.is(String(leases.offer(a, subnet)?.address), "10.77.0.100");
+  leases.withdraw(a);
+  t.is(String(leases.offer(c, subnet)?.address), "10.77.0.101");
+});
+
+test("an empty pool looks for what has run out", (t) => {
+  const { leases, clock } = network();
+  leases.offer(a, subnet);
+  leases.offer(b, subnet);
+  t.throws(() => leases.offer(c, subnet), { instanceOf: PoolExhaustedError });
+  clock.advance(60_000);
+  t.is(String(leases.offer(c, subnet)?.address), "10.77.0.100");
+});
+
+test("what would be offered next is known before", (t) => {
+  const { leases } = network();
+  t.deepEqual(leases.spare(subnet, 9).map(String), ["10.77.0.100", "10.77.0.101"]);
+  leases.offer(a, subnet);
+  t.deepEqual(leases.spare(subnet, 9).map(String), ["10.77.0.101"]);
+  t.deepEqual(leases.spare(fixed, 9), []);
+});
+
+test("an address that somebody uses is left alone for ten minutes, and its client gets another", (t) => {
+  const { leases, clock } = network();
+  leases.offer(a, subnet);
+  leases.conflict(ip("10.77.0.100"), c);
+  t.is(leases.addressOf(a), undefined);
+  t.is(String(leases.offer(a, subnet)?.address), "10.77.0.101");
+  t.throws(() => leases.offer(b, subnet), { instanceOf: PoolExhaustedError });
+  clock.advance(600_000);
+  t.is(String(leases.offer(b, subnet)?.address), "10.77.0.100");
+});
+
+test("who uses an address already gets it when it asks for it", (t) => {
+  const { leases } = network();
+  leases.conflict(ip("10.77.0.101"), a);
+  t.is(String(leases.offer(b, subnet, ip("10.77.0.101"))?.address), "10.77.0.100");
+  t.is(String(leases.offer(a, subnet, ip("10.77.0.101"))?.address), "10.77.0.101");
+});
+
+test("the holder's own answer and a reserved address are no conflict", (t) => {
+  const { leases } = network();
+  leases.offer(a, subnet);
+  leases.conflict(ip("10.77.0.100"), a);
+  t.is(String(leases.addressOf(a)), "10.77.0.100");
+  leases.reserve({ mac: b, subnet });
+  leases.conflict(ip("10.77.0.10"), c);
+  t.is(String(leases.addressOf(b)), "10.77.0.10");
+});
+
+const identity = "ff112233440001";
+
+test("a client keeps its lease by its identifier when its hardware address changes", (t) => {
+  const { leases } = network();
+  leases.offer(a, subnet, undefined, identity);
+  leases.bind(a, subnet, ip("10.77.0.100"));
+  t.is(String(leases.offer(b, subnet, undefined, identity)?.address), "10.77.0.100");
+  t.is(leases.addressOf(a), undefined);
+  t.is(leases.bind(b, subnet, ip("10.77.0.100"))?.mac, b);
+});
+
+test("two live clients of one identifier, as cloned disks are, get an address each", (t) => {
+  const { leases } = network();
+  leases.offer(a, subnet, undefined, identity);
+  leases.bind(a, subnet, ip("10.77.0.100"));
+  leases.offer(b, subnet, undefined, identity);
+  leases.conflict(ip("10.77.0.100"), a); // the probe: the first one is still there
+  t.is(String(leases.addressOf(a)), "10.77.0.100");
+  t.is(String(leases.offer(b, subnet, undefined, identity)?.address), "10.77.0.101");
+  t.is(String(leases.offer(a, subnet, undefined, identity)?.address), "10.77.0.100");
+});
+
+test("a reservation wins over an identifier, on both sides", (t) => {
+  const { leases } = network();
+  leases.offer(a, subnet, undefined, identity);
+  leases.bind(a, subnet, ip("10.77.0.100"));
+  leases.reserve({ mac: b, subnet });
+  t.is(String(leases.offer(b, subnet, undefined, identity)?.address), "10.77.0.10");
+  t.is(String(leases.addressOf(a)), "10.77.0.100");
+});
+
 const macs: readonly MacAddress[] = [a, b, c, d];
 const steps = fc.array(
   fc.record({
