@@ -206,6 +206,7 @@ function reply(
 ): Decision {
   const hostname = context.leases.reservationOf(mac)?.hostname;
   const yiaddr = address ?? unspecified;
+  context.sightings?.given(yiaddr);
   return {
     kind: "reply",
     type,

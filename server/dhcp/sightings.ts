@@ -25,6 +25,8 @@ export interface Sightings {
   answered(mac: MacAddress): void;
   /** The client uses this address, or is about to. */
   uses(mac: MacAddress, address: Ipv4Address): void;
+  /** We gave the address ourselves (mode `auto` serves again): what was seen of it counts no more. */
+  given(address: Ipv4Address): void;
   /** `undefined` for an address of nobody that was answered lately. */
   macOf(address: Ipv4Address): MacAddress | undefined;
   /** Leaves the kernel's neighbour table as it would be without us. */
@@ -104,6 +106,10 @@ export function createSightings({ clock, neighbourOf, keeper }: SightingsContext
     uses(mac, address) {
       // only of those that were answered: a REQUEST alone is anybody's word
       if (isFresh(mac)) put(mac, { at: clock.monotonic(), address, isKept: false });
+    },
+    given(address) {
+      const former = byAddress.get(address);
+      if (former) displace(former);
     },
     macOf(address) {
       if (waiting.size + placed.size === 0) return undefined;

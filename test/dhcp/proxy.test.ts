@@ -5,7 +5,7 @@ import { option, readOption } from "../../server/dhcp/codec/options.ts";
 import { type DhcpPacket, decodePacket, encodePacket } from "../../server/dhcp/codec/packet.ts";
 import type { Decision, HandlerContext } from "../../server/dhcp/decision.ts";
 import { handlePacket } from "../../server/dhcp/handler.ts";
-import type { Modes } from "../../server/dhcp/mode.ts";
+import type { Modes, ServingMode } from "../../server/dhcp/mode.ts";
 import { handleBootRequest } from "../../server/dhcp/proxy.ts";
 import { createRecent } from "../../server/dhcp/recent.ts";
 import { createSightings } from "../../server/dhcp/sightings.ts";
@@ -209,6 +209,22 @@ test("mode auto beside another server boots the known, and strangers where there
   t.is(outcome(handlePacket(pxe, closed.context)), "offer");
   const open = world({ modes, subnets: [{ ...subnet, mode: "auto" }] });
   t.is(outcome(handlePacket(pxe, open.context)), "offer");
+});
+
+test("an address that mode auto gives itself later is no longer the other server's client's", (t) => {
+  const modes: { now: ServingMode } = { now: "proxy" };
+  const auto: Subnet = { ...subnet, mode: "auto" };
+  const { context } = world({ modes: { of: () => modes.now }, subnets: [auto] });
+  handlePacket(pxe, context);
+  const address = ip("10.77.0.100");
+  handlePacket(
+    request([option("serverIdentifier", other), option("requestedAddress", address)]),
+    context,
+  );
+  t.is(String(context.sightings?.macOf(address)), String(macOf(pxe)));
+  modes.now = "dynamic";
+  t.like(handlePacket(message("discover"), context), { packet: { yiaddr: address } });
+  t.is(context.sightings?.macOf(address), undefined);
 });
 
 test("a relay agent that was named gets the boot part for its client", (t) => {
