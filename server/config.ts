@@ -196,6 +196,14 @@ const configSchema = Type.Object(
     redisUrl: Type.Optional(Type.String()),
     /** Minutes during which a powered-on or rebooted node may use its enrolment token, 1-60. */
     enrolmentMinutes: Type.Integer({ minimum: 1, maximum: 60, default: 10 }),
+    /** In-rush: at most so many nodes are switched on within so many seconds. */
+    power: Type.Object(
+      {
+        onAtOnce: Type.Integer({ minimum: 1, maximum: 512, default: 4 }),
+        onEverySeconds: Type.Number({ minimum: 0, maximum: 60, default: 1 }),
+      },
+      { ...strict, default: {} },
+    ),
     /** Seconds a DHCP answer is held back, by firmware (`raspberry-pi-3: 2`); default: what the firmware is known to need. */
     replyDelaySeconds: Type.Unsafe<Partial<Record<FirmwareName, number>>>(
       Type.Object(

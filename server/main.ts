@@ -110,7 +110,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       const client = clientOf(heard);
       if (client) nodes.heard(client);
     });
-    const power = createPower({ store, events, clock, log });
+    const power = createPower({ store, events, clock, log, inrush: config.power });
     const learning = createLearning({
       store,
       nodes,

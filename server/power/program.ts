@@ -12,8 +12,8 @@ const maxOutput = 64 * 1024; // octets kept of each stream; the rest is read and
 export interface Outcome {
   readonly exitCode: number;
   readonly output: string;
-  /** What it said on standard error, first line only: for messages. */
-  readonly complaint: string;
+  /** What it said on standard error, for messages: the first lines. */
+  readonly complaints: readonly string[];
 }
 
 export interface ProgramOptions {
@@ -60,8 +60,10 @@ export function runProgram(
       if (exitCode === null) {
         reject(new PowerUnreachableError(`${program} was ended by ${signalName}`));
       } else {
-        const [first = ""] = complaint().trim().split("\n");
-        resolve({ exitCode, output: output(), complaint: first.slice(0, 200) });
+        const lines = complaint()
+          .split("\n")
+          .map((line) => line.trim().slice(0, 200));
+        resolve({ exitCode, output: output(), complaints: lines.filter(Boolean).slice(0, 5) });
       }
     });
   });

@@ -40,6 +40,7 @@ const table: Readonly<
   "get-task-log": ["viewer", "/api/v1/tasks/task_1/log"],
   "set-power": ["operator", "/api/v1/power", { selector: "all", state: "on" }],
   "get-power": ["viewer", "/api/v1/power?selector=all"],
+  "list-power-drivers": ["viewer", "/api/v1/power-drivers"],
   "start-learning": ["operator", "/api/v1/learnings", { rack: "lab" }],
   "get-learning": ["viewer", "/api/v1/learnings/current"],
   "cancel-learning": ["operator", "/api/v1/learnings/current"],

@@ -2,6 +2,7 @@
 
 import {
   type Command,
+  CommandError,
   confirm,
   type ExitCode,
   exitCodes,
@@ -53,7 +54,65 @@ function switching(verb: "on" | "off" | "cycle", about: string): Command {
   };
 }
 
+interface Setting {
+  readonly description?: string;
+  readonly type?: string;
+  readonly enum?: readonly string[];
+  readonly default?: unknown;
+  readonly writeOnly?: boolean;
+}
+
+interface Driver {
+  readonly kind: string;
+  readonly about: string;
+  readonly settings: {
+    readonly properties: Readonly<Record<string, Setting>>;
+    readonly required?: readonly string[];
+  };
+}
+
+/** What may be written there: `text, secret`, `apc-rpdu | custom`, `integer = 161`. */
+function wanted({ type, enum: words, default: usual, writeOnly }: Setting): string {
+  const kind = words?.join(" | ") ?? (type === "string" ? "text" : (type ?? "one of a few"));
+  return `${kind}${writeOnly ? ", secret" : ""}${usual === undefined ? "" : ` = ${usual}`}`;
+}
+
+const drivers: Command = {
+  noun: "power",
+  verb: "drivers",
+  about: "kinds of outlets, and the settings of one",
+  positionals: ["[KIND]"],
+  options: {},
+  examples: ["marcoboot power drivers", "marcoboot power drivers snmp-pdu"],
+  async run({ client, output, positionals: [kind] }) {
+    const { items } = (await client.get("/api/v1/power-drivers")) as { items: readonly Driver[] };
+    if (kind === undefined) {
+      const rows = items.map((one) => [one.kind, one.about]);
+      output.table(["driver", "for"], rows, items);
+      return exitCodes.done;
+    }
+    const found = items.find((one) => one.kind === kind);
+    if (!found) {
+      const known = items.map((one) => one.kind).join(", ");
+      throw new CommandError(`no power driver ${kind}`, exitCodes.notFound, `there are: ${known}`);
+    }
+    const { properties, required: needed = [] } = found.settings;
+    output.table(
+      ["setting", "needed", "value", "is"],
+      Object.entries(properties).map(([name, setting]) => [
+        name,
+        needed.includes(name) && setting.default === undefined ? "yes" : "",
+        wanted(setting),
+        setting.description,
+      ]),
+      found,
+    );
+    return exitCodes.done;
+  },
+};
+
 export const powerCommands: readonly Command[] = [
+  drivers,
   switching("on", "switch outlets on"),
   switching("off", "switch outlets off, without warning"),
   switching("cycle", "switch outlets off and on again"),

@@ -4,8 +4,9 @@ import { Type } from "typebox";
 import type { SlotRef } from "#protocol/node.ts";
 import { InvalidInputError, NotFoundError, ProvisionError } from "../../errors.ts";
 import { resolveSelector } from "../../job/selector.ts";
+import { powerDrivers } from "../../power/registry.ts";
 import { type Route, route } from "../route.ts";
-import { oneOf, selectorSchema, slotSchema } from "../schemas.ts";
+import { oneOf, pageOf, selectorSchema, slotSchema } from "../schemas.ts";
 import type { Admin } from "../services.ts";
 
 const resultSchema = Type.Object({
@@ -64,18 +65,53 @@ function sameStack(a: SlotRef, b: SlotRef): boolean {
   return a.rack === b.rack && a.stack === b.stack;
 }
 
-function switchPower(
-  place: Place,
+interface Switching {
+  readonly places: readonly Place[];
+  /** Common outlets that were told already: by one of their slots for all of them. */
+  readonly stacks: Map<string, Promise<void>>;
+  readonly who: string;
+  readonly admin: Admin;
+}
+
+function switchOnce(
+  { slot, ...rest }: Place,
   state: "on" | "off" | "cycle",
-  context: { whole: boolean; who: string; admin: Admin },
+  { places, stacks, who, admin }: Switching,
 ): Promise<void> {
-  const { whole, who, admin } = context;
-  if (state === "cycle") return admin.power.cycle(place.slot, who);
-  if (whole) return admin.power.setStack(place.slot, state, who);
-  return admin.power.set(place.slot, state, who);
+  if (state === "cycle") return admin.power.cycle(slot, who);
+  if (!isWholeStack({ slot, ...rest }, places, admin)) return admin.power.set(slot, state, who);
+  const key = `${slot.rack}/${slot.stack}`;
+  const told = stacks.get(key) ?? admin.power.setStack(slot, state, who);
+  stacks.set(key, told);
+  return told;
 }
 
 export const powerRoutes: readonly Route[] = [
+  route({
+    method: "get",
+    path: "/api/v1/power-drivers",
+    role: "viewer",
+    name: "list-power-drivers",
+    summary: "Kinds of outlets, and the settings each wants, as JSON schema",
+    response: pageOf(
+      Type.Object({
+        kind: Type.String(),
+        about: Type.String(),
+        canQuery: Type.Boolean(),
+        minimumOffSeconds: Type.Number(),
+        settings: Type.Unknown(),
+      }),
+    ),
+    handler: () => ({
+      items: powerDrivers.map(({ kind, about, canQuery, minimumOffTime, schema }) => ({
+        kind,
+        about,
+        canQuery,
+        minimumOffSeconds: minimumOffTime / 1000,
+        settings: schema,
+      })),
+    }),
+  }),
   route({
     method: "post",
     path: "/api/v1/power",
@@ -94,16 +130,16 @@ export const powerRoutes: readonly Route[] = [
     response: Type.Object({ items: Type.Array(resultSchema) }),
     handler: async ({ body, who }, admin) => {
       const places = placesOf(body, admin);
-      const items: Result[] = [];
-      for (const place of places) {
-        const whole = isWholeStack(place, places, admin);
-        items.push(
-          await attempt(place, async () => {
-            await switchPower(place, body.state, { whole, who, admin });
+      const stacks = new Map<string, Promise<void>>();
+      // Side by side: an outlet that hangs keeps nobody waiting; in-rush is the room's business.
+      const items = await Promise.all(
+        places.map((place) =>
+          attempt(place, async () => {
+            await switchOnce(place, body.state, { places, stacks, who, admin });
             return {};
           }),
-        );
-      }
+        ),
+      );
       return { items };
     },
   }),

@@ -52,7 +52,7 @@ export function createCommandDriver(directory: string): PowerDriver<CommandSetti
     );
     const outcome = await runProgram(join(directory, name), filled, {}, signal);
     if (outcome.exitCode === 0) return outcome;
-    const reason = `${name} ${outlet} ${state}: exit status ${outcome.exitCode} ${outcome.complaint}`;
+    const reason = `${name} ${outlet} ${state}: exit status ${outcome.exitCode} ${outcome.complaints[0] ?? ""}`;
     if (outcome.exitCode === refused) throw new PowerRefusedError(reason.trim());
     throw new PowerUnreachableError(reason.trim());
   };

@@ -119,7 +119,7 @@ function stateOf(text: string, { chip, line }: GpioRelaySettings): PowerState {
 }
 
 function refuseUnlessDone(
-  { exitCode, complaint }: Outcome,
+  { exitCode, complaints: [complaint] }: Outcome,
   { chip, line }: GpioRelaySettings,
 ): void {
   if (exitCode !== 0) throw new PowerRefusedError(`line ${line} of ${chip}: ${complaint}`);

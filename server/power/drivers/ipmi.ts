@@ -39,9 +39,13 @@ const members = {
 };
 export type IpmiSettings = SettingsOf<typeof members>;
 
+/** Said on the way, and not what failed. */
+const noise = /HPM\.x Capabilities|Channel Cipher Suites|IANA PEN registry/;
 /** What the BMC itself said no to; everything else is a matter of the network. */
 const refusals =
-  /unauthorized|insufficient privilege|privilege level|password|invalid user|RAKP 2|invalid data|not supported|command response/i;
+  /unauthorized|insufficient privilege|privilege level|invalid authentication|RAKP 2|invalid data|not supported/i;
+/** All that ipmitool says of a wrong password, and of a BMC that is not there. */
+const noSession = /Unable to establish/;
 
 async function ask(
   settings: IpmiSettings,
@@ -63,11 +67,11 @@ async function ask(
   );
 }
 
-function failure({ host }: IpmiSettings, { complaint }: Outcome): Error {
-  const reason = `BMC ${host}: ${complaint || "no reason given"}`;
-  return refusals.test(complaint)
-    ? new PowerRefusedError(reason)
-    : new PowerUnreachableError(reason);
+function failure({ host }: IpmiSettings, { complaints }: Outcome): Error {
+  const said = complaints.filter((line) => !noise.test(line)).join("; ");
+  if (refusals.test(said)) return new PowerRefusedError(`BMC ${host}: ${said}`);
+  const remedy = noSession.test(said) ? ": address, user, password or privilege?" : "";
+  return new PowerUnreachableError(`BMC ${host}: ${said || "no reason given"}${remedy}`);
 }
 
 async function query(settings: IpmiSettings, signal: AbortSignal): Promise<PowerState> {
