@@ -192,7 +192,7 @@ async function connected(t: ExecutionContext, port: number, localAddress: string
   const socket = connect({ port, host: "127.0.0.1", localAddress });
   t.teardown(() => socket.destroy());
   socket.on("error", () => undefined); // a reset is one way to be ended
-  const closed = once(socket, "close");
+  const closed = new Promise((resolve) => socket.once("close", resolve)); // `once` would reject for a reset
   await once(socket, "connect");
   return { socket, closed };
 }
