@@ -19,7 +19,7 @@ test("a machine that refuses iPXE gets the signed chain as its next boot entry, 
     /URI: http:\/\/10\.77\.0\.1:8080\/boot\/loaders\/shimx64\.efi/,
     /marcoboot: 52:54:00:77:0a:03 boots netinst \(amd64\), signed/,
     ...securely,
-    /marcoboot: checked in at/,
+    /marcoboot: enrolled as/,
   ];
   t.deepEqual(missing(story, lines), []);
 });
@@ -32,7 +32,7 @@ test("secureBoot: always, the signed chain by TFTP from the first packet on", as
     /Fetching Netboot Image grubx64\.efi/,
     /marcoboot: 52:54:00:77:0a:03 boots netinst \(amd64\), signed/,
     ...securely,
-    /marcoboot: checked in at/,
+    /marcoboot: enrolled as/,
   ];
   t.deepEqual(missing(story, lines), []);
   t.false(

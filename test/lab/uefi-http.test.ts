@@ -15,6 +15,6 @@ for (const [title, firmware, loader] of rows) {
     const said = (text: string) => lines.some((line) => line.includes(text));
     t.true(said(`URI: http://10.77.0.1:8080/boot/loaders/${loader}`));
     t.false(said("Start PXE"), "nothing came by TFTP");
-    t.true(said("marcoboot: checked in at"));
+    t.true(said("marcoboot: enrolled as"));
   });
 }
