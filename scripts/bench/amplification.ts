@@ -17,7 +17,7 @@ import { clientCount, firstClient, serverAddress } from "./arena.ts";
 import { bootFileName, writeBootFile } from "./content.ts";
 import { marcoboot } from "./ours.ts";
 import { dnsmasqTftp, tftpdHpa } from "./peers.ts";
-import { type BenchContext, compare, isWanted } from "./rounds.ts";
+import { admitClients, type BenchContext, compare, isWanted } from "./rounds.ts";
 import type { Metric, Row } from "./rows.ts";
 
 const listenSeconds = 20;
@@ -43,6 +43,7 @@ export async function benchAmplification(context: BenchContext): Promise<readonl
   const content = writeBootFile(join(arena.directory, "files"));
   const peers = [tftpdHpa(content), dnsmasqTftp(content)];
   return await compare(context, marcoboot(content, checkout), peers, async (trial) => {
+    await admitClients(context, 0);
     for (const { metric, words } of cases) {
       if (!isWanted(context, metric.name)) continue;
       const load: AmplificationLoad = {

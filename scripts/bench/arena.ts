@@ -7,9 +7,9 @@
  *   |                              |         |  lo   10.64.1.1 ... 48 clients |
  *   +------------------------------+         +--------------------------------+
  *
- * The clients' addresses have MAC addresses of their own: the server's namespace
- * holds permanent neighbour entries for them (as our server writes them itself),
- * and the clients' side takes frames to any of them. So no contender needs ARP.
+ * The clients' side takes frames to any MAC address: a server may send to the one a
+ * client told by DHCP. It answers ARP for the clients' addresses only once they are
+ * leased, so that no server takes them for addresses that are in use.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -29,6 +29,8 @@ export interface Arena {
   readonly clientNamespace: string;
   /** For configurations, databases and files; removed at the end. */
   readonly directory: string;
+  /** Whether the clients' addresses are anybody's, for whoever asks by ARP. */
+  answerArp(yes: boolean): void;
   /** Runs a program on the clients' side to its end and gives its standard output. @throws Error when it fails. */
   load(command: string, args: readonly string[], accept?: readonly number[]): Promise<string>;
   /** Starts a program on the clients' side. */
@@ -52,20 +54,14 @@ export function openArena(cleanup: Cleanup): Arena {
     `link add ${serverInterface} type veth peer name eth0 netns ${client}`,
     `addr add ${serverAddress}/12 brd + dev ${serverInterface}`,
     `link set ${serverInterface} up`,
-    ...clients().map(
-      ({ address, mac }) =>
-        `neigh replace ${address} lladdr ${mac} dev ${serverInterface} nud permanent`,
-    ),
   ]);
   batch(client, [
     `addr add ${loaderAddress}/12 brd + dev eth0`,
     "link set eth0 up",
     "route add 255.255.255.255 dev eth0",
-    ...clients().map(({ address }) => `addr add ${address}/32 dev lo`),
+    ...clientAddresses().map((address) => `addr add ${address}/32 dev lo`),
   ]);
-  // Frames to the clients' MAC addresses are ours; nobody but the loader's own address answers ARP.
   run("ip", ["netns", "exec", client, nft, "-f", "-"], takeAllFrames);
-  run("ip", ["netns", "exec", client, "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1"]);
 
   const children = new Set<ChildProcess>();
   cleanup.add("load generators", () => {
@@ -82,6 +78,11 @@ export function openArena(cleanup: Cleanup): Arena {
     serverNamespace: server,
     clientNamespace: client,
     directory,
+    answerArp(yes) {
+      // 1: only for an address of the interface itself, and theirs are on `lo` (ip-sysctl).
+      const setting = `net.ipv4.conf.all.arp_ignore=${yes ? 0 : 1}`;
+      run("ip", ["netns", "exec", client, "sysctl", "-qw", setting]);
+    },
     spawnLoad,
     async load(command, args, accept = [0]) {
       const { output, status, said } = await outcome(spawnLoad(command, args));
@@ -102,13 +103,9 @@ table netdev bench {
 }
 `;
 
-function clients(): readonly { readonly address: string; readonly mac: string }[] {
+function clientAddresses(): readonly string[] {
   const [a, b, c, d] = firstClient.split(".").map(Number);
-  return Array.from({ length: clientCount }, (_, index) => {
-    const octets = [a, b, c, Number(d) + index];
-    const mac = [2, 0, ...octets].map((octet) => Number(octet).toString(16).padStart(2, "0"));
-    return { address: octets.join("."), mac: mac.join(":") };
-  });
+  return Array.from({ length: clientCount }, (_, index) => [a, b, c, Number(d) + index].join("."));
 }
 
 export function outcome(

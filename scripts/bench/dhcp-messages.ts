@@ -78,7 +78,7 @@ function optionOf(packet: Buffer, wanted: number): Uint8Array | undefined {
   return undefined;
 }
 
-/** The clients' MAC addresses, as the arena writes their neighbour entries: 02:00, then the address. */
+/** The clients' MAC addresses: 02:00, then the address. */
 export function macOf(address: Uint8Array): Uint8Array {
   return Uint8Array.of(2, 0, ...address);
 }

@@ -19,7 +19,7 @@ import { firstClient, loaderAddress, serverAddress } from "./arena.ts";
 import { bootFileBytes, bootFileName, writeBootFile } from "./content.ts";
 import { marcoboot } from "./ours.ts";
 import { dnsmasqBoot } from "./peers.ts";
-import { type BenchContext, compare, isWanted } from "./rounds.ts";
+import { admitClients, type BenchContext, compare, isWanted } from "./rounds.ts";
 import { type Metric, median, type Row } from "./rows.ts";
 
 const quietBoot: Metric = { name: "boot time quiet", unit: "ms", better: "less" };
@@ -42,6 +42,7 @@ export async function benchFlood(context: BenchContext): Promise<readonly Row[]>
     ours,
     [dnsmasqBoot(content, [romNode, edk2Node])],
     async (trial) => {
+      await admitClients(context, 1);
       if (isWanted(context, quietBoot.name)) {
         await romBoots(context, 2); // known from now on, and warm
         const quiet = (await romBoots(context, seconds)).slice(0, -1);

@@ -26,7 +26,7 @@ import {
 import type { HttpLoad, HttpLoadResult } from "./http-load.ts";
 import { bootPort, marcoboot } from "./ours.ts";
 import { nginx } from "./peers.ts";
-import { type BenchContext, compare, isWanted, type Trial } from "./rounds.ts";
+import { admitClients, type BenchContext, compare, isWanted, type Trial } from "./rounds.ts";
 import type { Metric, Row } from "./rows.ts";
 
 const metrics = {
@@ -50,6 +50,7 @@ export async function benchHttp(context: BenchContext): Promise<readonly Row[]> 
   const ours = marcoboot(large, context.checkout);
   return await compare(context, ours, [nginx(large)], async (trial) => {
     const { seconds } = context;
+    await admitClients(context, trial.contender === ours ? clientCount : 0);
     const wants = (...some: readonly Metric[]) => some.some(({ name }) => isWanted(context, name));
     await fetch(context, trial, small, { clients: clientCount, seconds: 1 });
     await fetch(context, trial, large, { clients: 4, seconds: 0.5 });

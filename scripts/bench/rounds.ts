@@ -3,8 +3,9 @@
  * so that what the machine does meanwhile hits all alike. Medians over the rounds.
  */
 
+import { join } from "node:path";
 import type { Cleanup } from "../lab/cleanup.ts";
-import type { Arena } from "./arena.ts";
+import { type Arena, firstClient } from "./arena.ts";
 import { type Contender, type RunningContender, startContender } from "./contender.ts";
 import { type Metric, type Row, rowsOf, significant } from "./rows.ts";
 
@@ -31,6 +32,18 @@ export interface Trial {
   record(metric: Metric, value: number): void;
 }
 
+/**
+ * Gives the first `count` clients their leases where the server asks for that (ours serves
+ * boot files to nobody else), and makes all of them answer ARP.
+ */
+export async function admitClients({ arena }: BenchContext, count: number): Promise<void> {
+  if (count > 0) {
+    const program = join(import.meta.dirname, "leases.ts");
+    await arena.load(process.execPath, [program, firstClient, String(count)]);
+  }
+  arena.answerArp(true);
+}
+
 export function isWanted({ only }: BenchContext, name: string): boolean {
   return only === undefined || name.startsWith(only);
 }
@@ -51,6 +64,7 @@ export async function compare(
   for (let round = 1; round <= rounds; round++) {
     // A-B-A-B, and B-A in every other round: nobody is always first.
     for (const contender of round % 2 === 1 ? contenders : contenders.toReversed()) {
+      arena.answerArp(false);
       const running = await startContender(contender, arena, cleanup);
       const own = samples.get(contender.name);
       say(`round ${round}: ${contender.name} started`);

@@ -17,7 +17,7 @@ import { clientCount, firstClient, serverAddress } from "./arena.ts";
 import { bootFileName, writeBootFile } from "./content.ts";
 import { marcoboot } from "./ours.ts";
 import { dnsmasqTftp, npmPackage, tftpdHpa } from "./peers.ts";
-import { type BenchContext, compare, isWanted, type Trial } from "./rounds.ts";
+import { admitClients, type BenchContext, compare, isWanted, type Trial } from "./rounds.ts";
 import type { Metric, Row } from "./rows.ts";
 import type { TftpLoad, TftpLoadResult } from "./tftp-load.ts";
 
@@ -50,7 +50,7 @@ export async function benchTftp(context: BenchContext): Promise<readonly Row[]> 
     context.baselines === undefined ? [] : [npmPackage("tftp", context.baselines, content)];
   const peers = [tftpdHpa(content), dnsmasqTftp(content), ...baselines];
   return await compare(context, ours, peers, async (trial) => {
-    if (trial.contender === ours) await takeLeases(context);
+    await admitClients(context, trial.contender === ours ? clientCount : 0);
     await fetch(context, trial, content, { windowsize: 16, clients: clientCount, seconds: 0.5 });
     for (const one of cases) {
       if (!isWanted(context, one.throughput.name) && !isWanted(context, one.cpu.name)) continue;
@@ -67,12 +67,6 @@ export async function benchTftp(context: BenchContext): Promise<readonly Row[]> 
       );
     }
   });
-}
-
-/** Our server serves files to nodes that have an address of it, nobody else. */
-async function takeLeases({ arena }: BenchContext): Promise<void> {
-  const program = join(import.meta.dirname, "leases.ts");
-  await arena.load(process.execPath, [program, firstClient, String(clientCount)]);
 }
 
 async function fetch(
