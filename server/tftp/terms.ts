@@ -17,6 +17,8 @@ const datagramHeaders = 32; // 20 (IPv4) + 8 (UDP) + 4 (TFTP DATA)
 const maxWindowBlocks = 65535; // RFC 7440
 /** Octets of one window: less than a socket's default send buffer (212,992). */
 const maxWindowBytes = 128 * 1024;
+/** More datagrams at once are a flood, however small. */
+const maxWindowGranted = 512;
 /** Seconds. RFC 2349 allows 255; a silent peer would then hold its place for 20 minutes. */
 const maxTimeoutSeconds = 8;
 
@@ -28,7 +30,7 @@ export interface TransferPlan {
   readonly windowBlocks: number;
   /** Options granted; empty: no OACK, DATA 1 is the first answer. */
   readonly granted: TftpOptions;
-  /** Asked for by the client, and then never adapted (RFC 2349). */
+  /** Asked for by the client (RFC 2349), and then not adapted to its round trips. */
   readonly timeout?: Milliseconds;
 }
 
@@ -53,7 +55,7 @@ export function planTransfer(
   const fitting = Math.max(minBlockBytes, largestDatagram - datagramHeaders);
   const blockBytes = grant("blksize", minBlockBytes, maxBlockBytes, fitting) ?? defaultBlockBytes;
   const timeoutSeconds = grant("timeout", 1, maxTimeoutSeconds, maxTimeoutSeconds);
-  const room = Math.max(1, Math.floor(maxWindowBytes / blockBytes));
+  const room = Math.min(maxWindowGranted, Math.max(1, Math.floor(maxWindowBytes / blockBytes)));
   const windowBlocks = grant("windowsize", 1, maxWindowBlocks, room) ?? 1;
   if (wholeNumber(asked.get("tsize")) !== undefined) granted.push(["tsize", String(sizeBytes)]);
   return {

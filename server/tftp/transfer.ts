@@ -23,15 +23,16 @@ import { lastBlock, type TransferPlan } from "./terms.ts";
 const firstTimeout = milliseconds(1000);
 /** A boot ROM pauses between blocks to write or to draw; sending earlier only doubles its work. */
 const minTimeout = milliseconds(250);
-/** Of a client that has never answered: 1 + 2 + 4 + 8 + 8 s. */
+/**
+ * Longer than clients' own timers (5 s is usual): some start theirs anew with every
+ * datagram, old ones too, and say their lost ACK again only when we keep still. A
+ * timeout the client asked for is stretched for the same reason.
+ */
 const maxTimeout = milliseconds(8000);
-/** Of one that has: a lost datagram is worth no more, even five times in a row. */
-const maxKnownTimeout = milliseconds(1000);
+/** Of a client that has never answered: 1 + 2 + 4 + 8 + 8 s. */
 const maxUnheardRepeats = 4;
 /** As long as a Raspberry Pi waits for a file. */
 const giveUpAfter = milliseconds(30_000);
-/** When all was sent, the client may have everything, and its last ACK alone was lost. */
-const giveUpTailAfter = milliseconds(10_000);
 /** An early resend needs as many windows without one before it, so that repeated ACKs cannot feed on each other. */
 const windowsBetweenRestarts = 8;
 
@@ -169,10 +170,11 @@ function timed(transfer: Transfer, at: number): Transfer {
 /**
  * An ACK said twice. In a window it can mean that its first block was lost
  * (RFC 7440 §4); one that came sooner than the window can have arrived is only
- * a duplicate.
+ * a duplicate. While our timer backs off it is the client's timer that speaks.
  */
 function restart(transfer: Transfer, at: number): Step {
-  const { sent, acknowledged, windowsSinceRestart, roundTrip, sentAt } = transfer;
+  const { sent, acknowledged, windowsSinceRestart, roundTrip, sentAt, repeats } = transfer;
+  if (repeats > 0 && at - sentAt >= minTimeout) return sendWindow(transfer, at);
   const tooEarly = roundTrip === 0 || at - sentAt < roundTrip / 2;
   const allowed = windowsSinceRestart >= windowsBetweenRestarts && !tooEarly;
   if (sent - acknowledged < 2 || !allowed) return { transfer, send: nothing };
@@ -189,7 +191,7 @@ function repeat(transfer: Transfer, at: number): Step {
 function isHopeless(transfer: Transfer, at: number): boolean {
   if (transfer.repeats < maxUnheardRepeats) return false;
   if (!transfer.heard) return true;
-  return at - transfer.progressAt >= (isInTail(transfer) ? giveUpTailAfter : giveUpAfter);
+  return at - transfer.progressAt >= giveUpAfter;
 }
 
 function sendWindow(transfer: Transfer, at: number): Step {
@@ -207,9 +209,8 @@ function finish(transfer: Transfer, outcome: "sent" | "aborted"): Step {
   return { transfer: { ...transfer, phase: "finished", outcome }, send: nothing };
 }
 
-function patience({ plan, heard, repeats, roundTrip, variation }: Transfer): number {
-  if (plan.timeout !== undefined) return plan.timeout;
-  const one = roundTrip === 0 ? firstTimeout : Math.max(minTimeout, roundTrip + 4 * variation);
-  const most = heard ? Math.max(one, maxKnownTimeout) : maxTimeout;
-  return Math.min(one * 2 ** repeats, most);
+function patience({ plan, repeats, roundTrip, variation }: Transfer): number {
+  const adapted = roundTrip === 0 ? firstTimeout : Math.max(minTimeout, roundTrip + 4 * variation);
+  const one = plan.timeout ?? adapted;
+  return Math.min(one * 2 ** repeats, Math.max(one, maxTimeout));
 }

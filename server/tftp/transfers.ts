@@ -115,6 +115,13 @@ interface Running {
   due: number;
 }
 
+interface End {
+  readonly via: Via;
+  readonly at: number;
+  /** We gave the client up: should it come back, it is told. */
+  readonly givenUp: boolean;
+}
+
 interface Asked {
   readonly key: number;
   readonly address: number;
@@ -138,7 +145,7 @@ export class Transfers {
   /** Keys of `#questions`. */
   readonly #asking = new Map<number, number>();
   /** Transfers that ended lately, and the port they had. */
-  readonly #ended = new Map<number, { readonly via: Via; readonly at: number }>();
+  readonly #ended = new Map<number, End>();
   /** Addresses that were known lately. */
   readonly #known = new Map<number, number>();
   readonly #requestsOfOne = createTokenBuckets(requestsOfOne);
@@ -335,7 +342,8 @@ export class Transfers {
     const left = (this.#perPeer.get(channel.address) ?? 1) - 1;
     if (left > 0) this.#perPeer.set(channel.address, left);
     else this.#perPeer.delete(channel.address);
-    remember(this.#ended, key, { via: channel.via, at });
+    const givenUp = transfer.outcome === "aborted" && transfer.repeats > 0;
+    remember(this.#ended, key, { via: channel.via, at, givenUp });
     this.#context.ended({
       address: channel.address,
       name: request.name,
@@ -366,7 +374,7 @@ export class Transfers {
   /** RFC 1350 §4: a stranger's datagram does not disturb the transfer. It is told so if it is known. */
   #refuseStranger(from: Channel, at: number): void {
     const key = keyOf(from);
-    if (this.#ended.has(key) || !this.#isKnown(from.address, at)) return;
+    if (this.#ended.get(key)?.givenUp === false || !this.#isKnown(from.address, at)) return;
     this.#refuse(from, errorCode.unknownTransfer, "unknown transfer id", at);
   }
 

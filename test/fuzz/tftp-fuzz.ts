@@ -43,6 +43,7 @@ export interface TftpFuzzOptions {
 const maximumFaults = 10;
 const mtu = 1500;
 const headers = 28; // IPv4, UDP
+const maxWindow = 512;
 const limits = { transfers: 64, transfersPerPeer: 4 } as const;
 /** 10.77.0.0: those below 128 boot here. */
 const network = 0x0a4d0000;
@@ -123,7 +124,7 @@ function createWorld() {
       if (!isKnown(from.address)) strangers.received += bytes.length;
       try {
         transfers.receive(bytes, 0, bytes.length, from, now);
-        if (answered > 256) fault(`${answered} datagrams for one`);
+        if (answered > maxWindow) fault(`${answered} datagrams for one`);
         transfers.expire(now);
         if (transfers.size > limits.transfers) fault(`${transfers.size} transfers`);
       } catch (error) {

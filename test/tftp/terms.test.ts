@@ -23,6 +23,7 @@ const negotiations: readonly (readonly [
   ["a window as EDK2 asks it", [["windowsize", "4"]], 1500, [["windowsize", "4"]]],
   ["a window of 0 is ignored", [["windowsize", "0"]], 1500, []],
   ["a window is cut to 128 KiB", [["windowsize", "65535"]], 1500, [["windowsize", "256"]]],
+  ["a window of small blocks is cut to 512", [["blksize", "8"], ["windowsize", "2000"]], 1500, [["blksize", "8"], ["windowsize", "512"]]], // biome-ignore format: a row
   ["an unknown option is left out", [["multicast", ""]], 1500, []],
   ["an option without a value is ignored", [["blksize", ""]], 1500, []],
   ["a value with a sign is ignored", [["blksize", "+512"]], 1500, []],

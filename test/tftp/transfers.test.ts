@@ -109,6 +109,8 @@ interface Faults {
   readonly doubled: number;
   readonly late: number;
   readonly seed: number;
+  /** The client's timer starts anew with every datagram, as atftp's; otherwise with those that bring something. */
+  readonly restless?: boolean;
 }
 
 interface Flight {
@@ -145,7 +147,7 @@ function fetch(file: Uint8Array, options: TftpOptions, faults: Faults) {
         begun = true;
         const before = reader.progress;
         for (const answer of reader.receive(decodePacket(bytes))) say(answer);
-        if (reader.progress > before) heardAt = server.now;
+        if (faults.restless || reader.progress > before) heardAt = server.now;
       });
     }
   };
@@ -173,15 +175,19 @@ function fetch(file: Uint8Array, options: TftpOptions, faults: Faults) {
 for (const lost of [0, 10, 50, 200, 400]) {
   for (const blksize of [8, 512, 1428, 1468, 65464]) {
     for (const windowsize of [1, 4, 64]) {
+      const file = content(blksize === 8 ? 1500 : Math.min(blksize * 90 + 17, 400_000));
+      const seed = lost + blksize + windowsize;
+      const faults: Faults = { lost, doubled: 100, late: 100, seed };
+      const asked: TftpOptions = [
+        ["blksize", String(blksize)],
+        ["windowsize", String(windowsize)],
+      ];
       test(`blocks of ${blksize}, window ${windowsize}, ${lost / 10} % lost, 10 % doubled, 10 % late: the file arrives`, (t) => {
-        const file = content(blksize === 8 ? 1500 : Math.min(blksize * 90 + 17, 400_000));
-        const options: TftpOptions = [
-          ["blksize", String(blksize)],
-          ["windowsize", String(windowsize)],
-        ];
-        const fetched = fetch(file, options, { lost, doubled: 100, late: 100, seed: lost + blksize + windowsize }); // biome-ignore format: one line
-        t.truthy(fetched.file);
-        t.is(Buffer.compare(fetched.file ?? Buffer.alloc(0), file), 0);
+        const plain = fetch(file, asked, faults).file;
+        t.is(Buffer.compare(plain ?? Buffer.alloc(0), file), 0);
+        const timeout: TftpOptions = [...asked, ["timeout", "1"]];
+        const restless = fetch(file, timeout, { ...faults, restless: true }).file;
+        t.is(Buffer.compare(restless ?? Buffer.alloc(0), file), 0);
       });
     }
   }
@@ -310,6 +316,18 @@ test("a late ACK of a transfer that is over is no stranger's", (t) => {
   server.take();
   server.hear({ kind: "ack", block: 1 });
   t.deepEqual(server.take(), []);
+});
+
+test("a client that was given up and comes back is told so", (t) => {
+  const server = world();
+  server.hear(read(), requests);
+  server.hear({ kind: "ack", block: 1 });
+  server.until(50_000);
+  t.is(server.ended[0]?.outcome, "aborted");
+  server.take();
+  server.hear({ kind: "ack", block: 1 });
+  const [packet] = server.take();
+  t.is(packet?.kind === "error" && packet.code, 5);
 });
 
 test("when all places are taken, one that never answered gives way, one that did stays", (t) => {
