@@ -11,6 +11,8 @@ test("defaults fill what a minimal file leaves out", (t) => {
   t.is(String(config.subnets[0]?.netmask), "255.255.255.0");
   t.is(String(config.subnets[0]?.broadcast), "10.77.0.255");
   t.is(config.subnets[0]?.pool, undefined);
+  t.is(config.subnets[0]?.secureBoot, "auto");
+  t.deepEqual(config.bootHttp, { connections: 1024, connectionsPerClient: 16, idleSeconds: 120 });
 });
 
 test("relative directories are relative to the file", (t) => {
@@ -131,6 +133,16 @@ const refused: readonly (readonly [title: string, text: string, message: RegExp]
     "a board prefix of another firmware",
     `{subnets: [{${subnet}}], raspberryPiPrefixes: {"2c:cf:67": ipxe-x64}}`,
     /raspberryPiPrefixes/,
+  ],
+  [
+    "a word for Secure Boot that is none",
+    `{subnets: [{${subnet}, secureBoot: sometimes}]}`,
+    /\/subnets\/0\/secureBoot/,
+  ],
+  [
+    "fewer connections per client than a node needs",
+    `{subnets: [{${subnet}}], bootHttp: {connectionsPerClient: 1}}`,
+    /\/bootHttp\/connectionsPerClient/,
   ],
   [
     "a kernel argument with a space",
