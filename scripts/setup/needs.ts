@@ -20,7 +20,7 @@ const rackArm64 = ["qemu-system-arm", "qemu-efi-aarch64"];
 /** Independent DHCP and TFTP clients, servers and relay agents, packet tools, and a browser for the page. */
 const peers = [
   ...["busybox-static", "udhcpc", "isc-dhcp-client", "dnsmasq-base", "kea-admin"],
-  ...["tftp-hpa", "nftables", "tcpdump", "chromium"],
+  ...["tftp-hpa", "atftp", "ethtool", "nftables", "tcpdump", "chromium"],
 ];
 
 /** The servers `npm run bench` compares ours with, and what measures them. */

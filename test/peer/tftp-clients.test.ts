@@ -1,4 +1,4 @@
-/** Real TFTP clients against our server, on loopback. */
+/** Real TFTP clients against our server and each of its engines, on loopback. */
 
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -22,11 +22,13 @@ const content = Buffer.from(
 );
 const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-async function serve(t: ExecutionContext): Promise<string> {
+const engines = ["batched", "unsegmented", "portable"] as const;
+
+async function serve(t: ExecutionContext, engine: (typeof engines)[number]): Promise<string> {
   const server = await startTftp({
     config: {
       tftpPort: 0,
-      tftp: { transfers: 64, transfersPerPeer: 4, allowFragments: false, engine: "batched" },
+      tftp: { transfers: 64, transfersPerPeer: 4, allowFragments: false, engine },
     },
     interfaceName: "lo",
     address: loopback,
@@ -66,6 +68,17 @@ const peers: readonly Peer[] = [
     put: (port, from) => ["curl", "-sS", "-T", from, `tftp://127.0.0.1:${port}/kernel`],
   },
   {
+    name: "atftp with windows of 16",
+    get: (port, to) => [
+      ...(["atftp", "--get", "--remote-file", "kernel", "--local-file", to] as const),
+      ...["--option", "blksize 1428", "--option", "windowsize 16", "127.0.0.1", port],
+    ],
+    put: (port, from) => [
+      ...(["atftp", "--put", "--local-file", from, "--remote-file", "kernel"] as const),
+      ...["127.0.0.1", port],
+    ],
+  },
+  {
     name: "busybox tftp",
     get: (port, to) => [
       ...(["busybox", "tftp", "-b", "1468", "-g", "-r", "kernel", "-l", to] as const),
@@ -75,20 +88,25 @@ const peers: readonly Peer[] = [
   },
 ];
 
-for (const { name, get, put } of peers) {
-  test(`${name} fetches a file whole`, async (t) => {
-    const to = join(temporaryDirectory(t), "kernel");
-    const [command, ...args] = get(await serve(t), to);
-    await run(command, args);
-    t.is(digest(readFileSync(to)), digest(content));
-  });
+for (const engine of engines) {
+  for (const { name, get, put } of peers) {
+    test(`${engine}: ${name} fetches a file whole`, async (t) => {
+      const to = join(temporaryDirectory(t), "kernel");
+      const [command, ...args] = get(await serve(t, engine), to);
+      await run(command, args);
+      t.is(digest(readFileSync(to)), digest(content));
+    });
 
-  test(`${name} is not allowed to write`, async (t) => {
-    const [command, ...args] = put(await serve(t), import.meta.filename);
-    const said = await run(command, args).then(
-      ({ stdout, stderr }) => stdout + stderr, // tftp-hpa's exit code does not tell
-      (error: { stdout: string; stderr: string }) => error.stdout + error.stderr, // curl: (69), access violation
-    );
-    t.regex(said, /takes no files|access violation|\(69\)/i);
-  });
+    test(`${engine}: ${name} is not allowed to write`, async (t) => {
+      const path = import.meta.filename;
+      const before = digest(readFileSync(path));
+      const [command, ...args] = put(await serve(t, engine), path);
+      const said = await run(command, args).then(
+        ({ stdout, stderr }) => stdout + stderr, // tftp-hpa's exit code does not tell
+        (error: { stdout: string; stderr: string }) => error.stdout + error.stderr, // curl: (69), access violation
+      );
+      t.regex(said, /takes no files|access violation|\(69\)/i);
+      t.is(digest(readFileSync(path)), before);
+    });
+  }
 }
