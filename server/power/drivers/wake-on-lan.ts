@@ -11,6 +11,7 @@
 
 import { Type } from "typebox";
 import { milliseconds } from "#protocol/brand.ts";
+import { systemClock } from "../../clock.ts";
 import { PowerRefusedError, PowerUnreachableError } from "../../errors.ts";
 import { silentLog } from "../../log.ts";
 import { openDatagramSocket } from "../../net/udp.ts";
@@ -33,6 +34,7 @@ const members = {
 export type WakeOnLanSettings = SettingsOf<typeof members>;
 
 const port = 9;
+const pause = milliseconds(50);
 const copies = 3; // a packet may be lost, and waking twice does no harm
 
 const octetsOf = (text: string) => Uint8Array.fromHex(text.replaceAll(/[:-]/g, ""));
@@ -59,7 +61,7 @@ export const wakeOnLanDriver = definePowerDriver({
     throw new RangeError("password is not six octets in hexadecimal with colons");
   },
 
-  async set({ mac, interface: name, password }, state) {
+  async set({ mac, interface: name, password }, state, signal) {
     if (state === "off") {
       throw new PowerRefusedError(
         `${mac} can be woken by network but not switched off: use a shutdown job, or give its slot another outlet`,
@@ -71,6 +73,7 @@ export const wakeOnLanDriver = definePowerDriver({
     });
     for (let copy = 0; copy < copies; copy++) {
       socket.send(magicPacket(mac, password), port, "255.255.255.255");
+      await systemClock.sleep(pause, signal); // also lets it leave before the socket closes
     }
     await socket.close();
   },

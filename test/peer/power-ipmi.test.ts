@@ -1,0 +1,169 @@
+/** The driver `ipmi` with Debian's ipmitool against OpenIPMI's ipmi_sim, on 127.0.0.1. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { createSocket } from "node:dgram";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { milliseconds } from "#protocol/brand.ts";
+import { systemClock } from "../../server/clock.ts";
+import { PowerRefusedError, PowerUnreachableError } from "../../server/errors.ts";
+import { ipmiDriver } from "../../server/power/drivers/ipmi.ts";
+import { erase } from "../../server/power/registry.ts";
+import { type Bench, powerDriverContract } from "../power/contract.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+
+const { signal } = new AbortController();
+const password = "canary-ipmi";
+
+/** What ipmi_sim runs to ask and switch the chassis (ipmi_lan(5), chassis_control). */
+const chassis = (directory: string) => `#!/bin/sh
+cd ${directory}
+echo "$*" >> calls
+shift; verb=$1; shift
+if [ "$verb" = get ]; then
+  for one; do [ "$one" = power ] && echo "power:$(cat power)"; done
+else
+  while [ $# -gt 1 ]; do [ "$1" = power ] && echo "$2" > power; shift 2; done
+fi
+exit 0
+`;
+
+const lan = (directory: string, port: number) => `name "lab"
+set_working_mc 0x20
+  startlan 1
+    addr 127.0.0.1 ${port}
+    priv_limit admin
+    allowed_auths_callback none md2 md5 straight
+    allowed_auths_user none md2 md5 straight
+    allowed_auths_operator none md2 md5 straight
+    allowed_auths_admin none md2 md5 straight
+    guid a123456789abcdefa123456789abcdef
+  endlan
+  chassis_control "${directory}/chassis 0x20"
+  user 2 true "ada" "${password}" admin 10 none md2 md5 straight
+`;
+
+const emulation = `mc_setbmc 0x20
+mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
+mc_enable 0x20
+`;
+
+async function startBmc(t: ExecutionContext) {
+  const directory = temporaryDirectory(t);
+  const port = await freePort();
+  mkdirSync(join(directory, "state"));
+  writeFileSync(join(directory, "chassis"), chassis(directory));
+  chmodSync(join(directory, "chassis"), 0o755);
+  writeFileSync(join(directory, "power"), "0\n");
+  writeFileSync(join(directory, "lan.conf"), lan(directory, port));
+  writeFileSync(join(directory, "lab.emu"), emulation);
+  const files = ["-c", join(directory, "lan.conf"), "-f", join(directory, "lab.emu")];
+  const bmc = spawn("ipmi_sim", ["-n", ...files, "-s", join(directory, "state")], {
+    stdio: "ignore",
+  });
+  t.teardown(() => end(bmc));
+  const settings = { host: "127.0.0.1", port, user: "ada", password, cipherSuite: 3 };
+  const parsed = ipmiDriver.parse(settings);
+  for (let round = 0; ; round++) {
+    const state = await ipmiDriver.query(parsed, signal).catch((error: unknown) => error);
+    if (state === "off") break;
+    if (round === 20) throw state;
+    await systemClock.sleep(milliseconds(100));
+  }
+  const calls = () =>
+    existsSync(join(directory, "calls"))
+      ? readFileSync(join(directory, "calls"), "utf8").split("\n").filter(Boolean)
+      : [];
+  const before = calls().length;
+  return {
+    settings,
+    state: () => (readFileSync(join(directory, "power"), "utf8").trim() === "1" ? "on" : "off"),
+    contacts: () => calls().length - before,
+  } as const;
+}
+
+function end(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    child.once("exit", () => resolve());
+    child.kill("SIGKILL");
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const socket = createSocket("udp4");
+    socket.bind(0, "127.0.0.1", () => {
+      const { port } = socket.address();
+      socket.close(() => resolve(port));
+    });
+  });
+}
+
+powerDriverContract("ipmi", async (t): Promise<Bench> => {
+  const { settings, state, contacts } = await startBmc(t);
+  return {
+    driver: erase(ipmiDriver),
+    settings,
+    silent: { ...settings, port: 9 },
+    refusing: { ...settings, cipherSuite: 17 }, // ipmi_sim 2.0.33 has none with SHA-256
+    state,
+    contacts,
+  };
+});
+
+test("the best cipher suite is found without a setting", async (t) => {
+  const { settings, state } = await startBmc(t);
+  const { cipherSuite: _, ...rest } = settings;
+  await ipmiDriver.set(ipmiDriver.parse(rest), "on", signal);
+  t.is(state(), "on");
+});
+
+test("a wrong password and an unknown user do not switch, and the message says where to look", async (t) => {
+  const { settings, state } = await startBmc(t);
+  for (const wrong of [{ password: "canary-wrong" }, { user: "nobody" }]) {
+    const error = await t.throwsAsync(
+      ipmiDriver.set(ipmiDriver.parse({ ...settings, ...wrong }), "on", signal),
+    );
+    t.true(error instanceof PowerUnreachableError || error instanceof PowerRefusedError);
+    t.regex(error?.message ?? "", /^BMC 127\.0\.0\.1: .*(?:password|privilege)/i);
+    t.false(error?.message.includes("canary"), error?.message);
+  }
+  t.is(state(), "off");
+});
+
+test("the password is in no argument list", async (t) => {
+  const { settings } = await startBmc(t);
+  const asked = ipmiDriver.query(ipmiDriver.parse({ ...settings, port: 9 }), signal);
+  const seen = new Set<string>();
+  for (let round = 0; round < 20; round++) {
+    for (const line of argumentLists()) seen.add(line);
+    await systemClock.sleep(milliseconds(20));
+  }
+  await t.throwsAsync(asked, { instanceOf: PowerUnreachableError });
+  const lists = [...seen].filter((line) => line.includes("ipmitool"));
+  t.true(lists.length > 0, "ipmitool was seen");
+  t.deepEqual(
+    lists.filter((line) => line.includes(password)),
+    [],
+  );
+});
+
+function argumentLists(): readonly string[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => {
+      try {
+        return readFileSync(`/proc/${name}/cmdline`, "utf8");
+      } catch {
+        return ""; // it has ended
+      }
+    });
+}
