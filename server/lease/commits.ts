@@ -34,12 +34,7 @@ export interface Commits {
    * @throws UnavailableError when the disk refuses; everything stays staged.
    */
   committed(commit?: number): Promise<void>;
-  /** The last write failed, and none has been tried since. */
-  isFailing(): boolean;
-  /**
-   * Writes what nobody waits for, once this turn of the event loop is over. Never fails: whoever
-   * waits next is told.
-   */
+  /** Writes what nobody waits for. Never fails: whoever waits next is told. */
   flush(): void;
 }
 
@@ -53,12 +48,9 @@ interface Filed {
 export function createCommits({
   file,
   clock,
-  later = setImmediate,
 }: {
   readonly file: LeaseFile | undefined;
   readonly clock: Clock;
-  /** Runs `work` when the turn is over. */
-  readonly later?: (work: () => void) => unknown;
 }): Commits {
   const filed = new Map<Ipv4Address, Filed>();
   let staged: readonly LeaseRecord[] = [];
@@ -69,7 +61,6 @@ export function createCommits({
   let written = 0;
   let running: Promise<void> | undefined;
   let following: Promise<void> | undefined;
-  let isFlushing = false;
   let waiting: { readonly commit: number; readonly work: () => void }[] = [];
 
   function* live(): Iterable<LeaseRecord> {
@@ -140,14 +131,8 @@ export function createCommits({
       if (!file || commit <= written) return Promise.resolve();
       return running !== undefined && commit <= underWay ? running : writeNext(file);
     },
-    isFailing: () => staged.length > 0 && running === undefined,
     flush() {
-      if (!file || isFlushing || written === last) return;
-      isFlushing = true;
-      later(() => {
-        isFlushing = false;
-        if (written < last) writeNext(file).catch(() => undefined); // tried again
-      });
+      if (file && written < last) writeNext(file).catch(() => undefined); // tried again
     },
   };
 }

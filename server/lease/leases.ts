@@ -6,11 +6,10 @@
  *                 or of one from the dynamic pool
  *
  * Leases live in memory. Those of the pool are kept in the lease file too, where an
- * OFFER is written as the promise that it may become: until its hold ends and a
- * whole lease after that. That is done while the client asks for it, so the ACK,
- * which waits for it, waits for little; and a client costs one write. What ends is
- * written when somebody else's promise is. The lease of a reserved address needs no
- * write: the reservation says it all.
+ * OFFER is written as the promise it is: until its hold ends and a whole lease
+ * after that. So the ACK that follows rests on what is on stable storage already,
+ * and a client costs one write; what ends is written when somebody else's promise
+ * is. The lease of a reserved address needs no write: the reservation says it all.
  *
  * Changes are made at once and are durable when {@link Leases.committed} says so.
  * The pool skips every reserved address, and the two ranges never overlap (config.ts).
@@ -112,9 +111,8 @@ export interface Leases {
   conflict(address: Ipv4Address, seen: MacAddress): void;
 
   /**
-   * Resolves when the binding of `mac`, or every change so far, is on stable storage: nothing that
-   * rests on it may be told before. At once when there is nothing to write. An OFFER is no binding
-   * (RFC 2131 §3.1) but for a client that is bound by it; its record is written meanwhile.
+   * Resolves when the changes made so far for `mac`, or for everybody, are on stable storage:
+   * nothing that rests on one may be told before. At once when there is none.
    *
    * @throws UnavailableError when the disk refuses. The changes stay, and are tried again with
    *   the next call: what was not durable for one answer is not for the next either.
@@ -486,15 +484,8 @@ export function createLeases({ store, file, clock, events, excluded = [] }: Leas
       link({ ...left, usedBy: seen });
       publish(row?.mac ?? seen, address, "declined");
     },
-    committed(mac) {
-      if (mac === undefined) return commits.committed();
-      const row = byMac.get(mac);
-      if (!row) return Promise.resolve();
-      // what is offered has yet to be asked for: written meanwhile, and waited for then
-      if (row.state === "bound" || commits.isFailing()) return commits.committed(row.commit);
-      commits.flush();
-      return Promise.resolve();
-    },
+    committed: (mac) =>
+      commits.committed(mac === undefined ? undefined : (byMac.get(mac)?.commit ?? 0)),
   };
 }
 

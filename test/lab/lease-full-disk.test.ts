@@ -35,10 +35,7 @@ lab(
 
     // more than what is left of the block the file ends in
     const clients = Array.from({ length: 90 }, (_, index) => mac(`52:54:00:00:01:${10 + index}`));
-    for (const client of clients) {
-      const row = leases.offer(client, wide);
-      if (row) leases.bind(client, wide, row.address);
-    }
+    for (const client of clients) leases.offer(client, wide);
     const node = mac("52:54:00:00:00:0b");
     leases.reserve({ mac: node, subnet: wide });
     leases.offer(node, wide);

@@ -53,7 +53,7 @@ function subnetOf(text: unknown): Subnet {
 
 export interface KillCounts {
   kills: number;
-  /** ACKs that clients have read. */
+  /** OFFERs and ACKs that clients have read. */
   acknowledged: number;
   /** Of these, what the file did not have afterwards. */
   lost: number;
@@ -152,16 +152,16 @@ async function killOnce(one: {
   ended.abort();
 }
 
-/** What an ACK said was so a moment ago. An OFFER is no promise yet: the client has to ask for it. */
+/** An OFFER names no end yet; an ACK read now was made a moment ago. */
 function note(reply: DhcpPacket, told: Told, counts: KillCounts): void {
-  if (readMessageType(reply.options) !== "ack") return;
   const mac = String(macOf(reply));
   const address = String(reply.yiaddr);
   counts.acknowledged += 1;
   const before = told.get(address);
   if (before && before.mac !== mac) counts.twice += 1;
   const lease = Number(readOption(reply.options, "leaseTime")) * 1000;
-  told.set(address, { mac, until: Date.now() - momentMs + lease });
+  const isAck = readMessageType(reply.options) === "ack";
+  told.set(address, { mac, until: isAck ? Date.now() - momentMs + lease : 0 });
 }
 
 /** Looks up in the file what clients were told. */

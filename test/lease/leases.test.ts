@@ -203,7 +203,7 @@ test("what was promised is there after a restart", async (t) => {
   const leases = createLeases({ store, file, clock, events });
   leases.reserve({ mac: a, subnet });
   leases.offer(b, subnet);
-  await leases.committed();
+  await leases.committed(b);
   await file.close();
   const again = createLeases({
     store,
