@@ -28,6 +28,8 @@ export interface BatchedContext extends EngineContext {
   readonly segmentation: boolean;
   readonly clock: Clock;
   readonly log: Log;
+  /** The thread's program, in place of thread.ts: for tests of its death. */
+  readonly program?: URL;
 }
 
 /** A thread that dies is replaced, but not in a tight circle. */
@@ -88,7 +90,7 @@ class Threads {
 
   /** Resolves when the thread listens. */
   start(): Promise<void> {
-    const worker = new Worker(new URL("./thread.ts", import.meta.url), {
+    const worker = new Worker(this.#context.program ?? new URL("./thread.ts", import.meta.url), {
       workerData: this.#data,
       name: "tftp",
     });
