@@ -116,7 +116,7 @@ function mismatch(pinned: string, { fingerprint256 }: PeerCertificate): string |
 
 function connectFailure(url: URL, cause: Error): Error {
   const { code = "" } = cause as NodeJS.ErrnoException;
-  if (!/CERT|SELF_SIGNED|ISSUER|ALTNAME/.test(code)) {
+  if (!/CERT|SELF_SIGNED|ISSUER|ALTNAME|VERIFY/.test(code)) {
     return new PowerUnreachableError(`${url.host} did not answer: ${reasonOf(cause)}`, { cause });
   }
   const remedy = "give certificateAuthority or certificateFingerprint";
