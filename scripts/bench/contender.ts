@@ -63,6 +63,7 @@ export async function startContender(
   });
   const forget = cleanup.add(name, () => {
     for (const pid of processesOf(group.procs)) endProcess(pid);
+    for (let left = 40; !group.close() && left > 0; left--) waitBlocking(50);
   });
   let said = "";
   const listen = (chunk: Buffer) => {
@@ -96,6 +97,11 @@ export async function startContender(
       processesOf(group.procs).reduce((sum, pid) => sum + proportionalBytes(pid), 0),
     stop,
   };
+}
+
+/** For the clean-up, which may run while the process exits. */
+function waitBlocking(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 /** What a daemon leaves behind (a transfer's process, our Redis) has a moment to end by itself. */
