@@ -25,6 +25,7 @@ import { NotFoundError, ProvisionError, UnauthorisedError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import { listenOn } from "../net/listen.ts";
+import { limitSendBuffers } from "../net/send-buffer.ts";
 import { type Connection, createConnections } from "./connections.ts";
 import { createFileSlices, type FileSlices } from "./file-slices.ts";
 import { type Sendable, sendFile } from "./send-file.ts";
@@ -33,6 +34,11 @@ import { type Sendable, sendFile } from "./send-file.ts";
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 15_000;
 const checkingIntervalMs = 1000;
+/**
+ * Of each connection, doubled by the kernel. At a LAN's 0.2 ms this is more than 10 Gbit/s;
+ * 200 readers that stop cost 100 MB and not 800, and no one's turn is long.
+ */
+const sendBufferOctets = 256 * 1024;
 const keepAliveTimeoutMs = 15_000;
 const maxRequestsPerConnection = 1000;
 const maxHeaderOctets = 8 * 1024;
@@ -123,6 +129,7 @@ export async function startBootListener(context: BootListenerContext): Promise<B
   const { config, address, interfaceName, log } = context;
   const where = { interface: interfaceName, address, port: config.bootPort };
   const port = await listenOn(server, where, log);
+  await limitSendBuffers(server, sendBufferOctets);
   server.on("error", (error) => log.warn({ err: error }, "boot listener failed"));
   return {
     port,
