@@ -1,168 +1,32 @@
-/**
- * `npm run -s lab -- pi3`: a rack of simulated boards (`marcoboot sim`) boots again
- * and again from our server and from dnsmasq in turn, powered on together and one
- * after the other, in namespaces of its own.
- *
- * A board counts as booted when its verdict says so and its kernel came whole.
- * Each trial has a server without leases and boards nobody has seen.
- */
+/** `npm run -s lab -- <what>`: what is measured with simulated nodes, in namespaces of its own. */
 
-import { join, resolve } from "node:path";
-import { type BootServerName, bootServerNames } from "./lab/boot-servers.ts";
-import { cleanUpOnSignals, createCleanup } from "./lab/cleanup.ts";
-import {
-  models,
-  type Powered,
-  prepareStage,
-  type Trial,
-  type TrialOptions,
-  tryOnce,
-} from "./lab/rack-trial.ts";
-import { readArguments, refuse } from "./usage.ts";
+import { type Cleanup, cleanUpOnSignals, createCleanup } from "./lab/cleanup.ts";
+import { runLoad } from "./lab/load.ts";
+import { runPiRack } from "./lab/pi-rack.ts";
+import { models } from "./lab/rack-trial.ts";
+import { refuse } from "./usage.ts";
+
+/** Each reads the rest of the command line, prints its result, and gives the exit code. */
+const experiments: Readonly<Record<string, (cleanup: Cleanup) => Promise<number>>> = {
+  ...Object.fromEntries(models.map((model) => [model, runPiRack])),
+  load: runLoad,
+};
 
 const usage = `
-npm run -s lab -- ${models.join("|")}: a rack of simulated boards boots from our server and from dnsmasq
+npm run -s lab -- <what> [-- options]; each has its own --help
 
-  --runs 20       trials of each server and each way to power on
-  --boards 48     at once
-  --stagger 0.5   seconds between two boards of the staggered trials
-  --servers marcoboot,dnsmasq-proxy    also ${bootServerNames.slice(2).join(", ")}
-  --powered together,staggered
-  --kernel 8      its size in MiB
-  --always-arp    the boards answer ARP where their firmware would not
-  --open-once     and open no file twice at once
-  --timeout 300   seconds each board gets
-  --checkout DIR  our server from another checkout, to compare versions
-  --json          rows as a JSON array on standard output
-
-Progress is on standard error. Root and dnsmasq are needed.
+  ${models.join("|")}   a rack of simulated boards boots from our server and from dnsmasq
+  load          thousands of agents are online: memory, processor time, time to an order
 `;
 
-interface Options extends TrialOptions {
-  readonly runs: number;
-  readonly servers: readonly BootServerName[];
-  readonly powered: readonly Powered[];
-  readonly kernelMiB: number;
-  readonly json: boolean;
-}
-
-const root = join(import.meta.dirname, "..");
-
-function readOptions(): Options {
-  const { values, positionals } = readArguments(usage, {
-    allowPositionals: true,
-    options: {
-      runs: { type: "string", default: "20" },
-      boards: { type: "string", default: "48" },
-      stagger: { type: "string", default: "0.5" },
-      servers: { type: "string", default: "marcoboot,dnsmasq-proxy" },
-      powered: { type: "string", default: "together,staggered" },
-      kernel: { type: "string", default: "8" },
-      "always-arp": { type: "boolean", default: false },
-      "open-once": { type: "boolean", default: false },
-      timeout: { type: "string", default: "300" },
-      checkout: { type: "string", default: root },
-      json: { type: "boolean", default: false },
-    },
-  });
-  const model = models.find((one) => one === positionals[0]);
-  if (!model || positionals.length > 1) refuse(`which boards? ${models.join(", ")}`);
-  return {
-    model,
-    runs: count("runs", values.runs),
-    boards: count("boards", values.boards),
-    staggerSeconds: count("stagger", values.stagger),
-    servers: chosen("servers", values.servers, bootServerNames),
-    powered: chosen("powered", values.powered, ["together", "staggered"] as const),
-    kernelMiB: count("kernel", values.kernel),
-    alwaysArp: values["always-arp"],
-    openOnce: values["open-once"],
-    timeoutSeconds: count("timeout", values.timeout),
-    checkout: resolve(values.checkout),
-    json: values.json,
-  };
-}
-
-function count(name: string, text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) refuse(`--${name} ${text} is not more than 0`);
-  return value;
-}
-
-function chosen<Name extends string>(
-  option: string,
-  text: string,
-  known: readonly Name[],
-): readonly Name[] {
-  return text.split(",").map((word) => {
-    const found = known.find((one) => one === word.trim());
-    return found ?? refuse(`--${option} ${word}: there are ${known.join(", ")}`);
-  });
-}
-
-interface Row {
-  readonly server: BootServerName;
-  readonly powered: Powered;
-  readonly boards: number;
-  readonly runs: number;
-  /** Trials in which every board booted. */
-  readonly complete: number;
-  /** Fewest and most boards of one trial. */
-  readonly worst: number;
-  readonly best: number;
-  /** Over all trials. */
-  readonly bootedShare: number;
-  /** From the first power-on to the last ending, median of the trials. */
-  readonly seconds: number;
-  /** Median over the boards that booted, from power-on to kernel. */
-  readonly boardSeconds: number;
-  readonly reasons: Readonly<Record<string, number>>;
-}
-
-function rowOf(trials: readonly Trial[], options: Options): Row | undefined {
-  const [first] = trials;
-  if (!first) return undefined;
-  const booted = trials.map((trial) => trial.booted);
-  const total = booted.reduce((sum, one) => sum + one, 0);
-  const reasons: Record<string, number> = {};
-  for (const reason of trials.flatMap((trial) => trial.reasons)) {
-    reasons[reason] = (reasons[reason] ?? 0) + 1;
-  }
-  return {
-    server: first.server,
-    powered: first.powered,
-    boards: options.boards,
-    runs: trials.length,
-    complete: booted.filter((one) => one === options.boards).length,
-    worst: Math.min(...booted),
-    best: Math.max(...booted),
-    bootedShare: total / (trials.length * options.boards),
-    seconds: median(trials.map((trial) => trial.seconds)),
-    boardSeconds: median(trials.flatMap((trial) => trial.boardSeconds)),
-    reasons,
-  };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return Math.round((sorted[Math.floor(sorted.length / 2)] ?? 0) * 10) / 10;
-}
-
-function print(rows: readonly Row[]): void {
-  for (const row of rows) {
-    process.stdout.write(
-      `${row.server.padEnd(14)} ${row.powered.padEnd(10)} complete ${row.complete}/${row.runs}  ` +
-        `booted ${row.worst}-${row.best} of ${row.boards} (${(row.bootedShare * 100).toFixed(1)} %)  ` +
-        `rack ${row.seconds} s  board ${row.boardSeconds} s\n`,
-    );
-    for (const [reason, times] of Object.entries(row.reasons).slice(0, 5)) {
-      process.stdout.write(`${" ".repeat(15)}${times} x ${reason}\n`);
-    }
-  }
-}
-
 async function main(): Promise<number> {
-  const options = readOptions();
+  const [what = ""] = process.argv.slice(2);
+  const experiment = Object.hasOwn(experiments, what) ? experiments[what] : undefined;
+  if (!experiment) {
+    if (what !== "--help" && what !== "-h") refuse(`no experiment ${JSON.stringify(what)}`);
+    process.stdout.write(`${usage.trim()}\n`);
+    return 0;
+  }
   if (process.getuid?.() !== 0) {
     process.stderr.write("error: network namespaces need root\nhint: sudo npm run -s lab\n");
     return 1;
@@ -170,30 +34,7 @@ async function main(): Promise<number> {
   const cleanup = createCleanup();
   cleanUpOnSignals(cleanup);
   try {
-    const stage = prepareStage(options.kernelMiB, cleanup);
-    const trials: Trial[] = [];
-    let serial = 0;
-    for (let run = 1; run <= options.runs; run++) {
-      for (const powered of options.powered) {
-        for (const server of options.servers) {
-          serial += 1;
-          const trial = await tryOnce(stage, options, server, powered, serial);
-          trials.push(trial);
-          process.stderr.write(
-            `run ${run} ${server} ${powered}: ${trial.booted} of ${options.boards} in ${trial.seconds.toFixed(1)} s\n`,
-          );
-        }
-      }
-    }
-    const rows = options.powered.flatMap((powered) =>
-      options.servers.flatMap((server) => {
-        const own = trials.filter((one) => one.server === server && one.powered === powered);
-        return rowOf(own, options) ?? [];
-      }),
-    );
-    if (options.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
-    else print(rows);
-    return rows.some((row) => row.server === "marcoboot" && row.complete < row.runs) ? 1 : 0;
+    return await experiment(cleanup);
   } catch (error) {
     process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     return 1;

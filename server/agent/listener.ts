@@ -59,7 +59,8 @@ const checkInSeconds = 15;
 /** A stranger's request, and a node's: a report may carry 500 lines of log. */
 const maxStrangerOctets = 64 * 1024;
 const maxNodeOctets = 1024 * 1024;
-const maxConnections = 1024;
+/** Ten thousand nodes with one connection each, and what firmware and admins need besides. */
+const maxConnections = 16_384;
 const headersTimeout = milliseconds(10_000);
 const requestTimeout = milliseconds(60_000);
 /** Longer than an agent's check-in period, so that one connection serves it all the time. */
