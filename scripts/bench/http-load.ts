@@ -4,13 +4,15 @@
  * Every client has its own address and one connection, on which it asks for the file
  * again and again (HTTP/1.1 keep-alive) until the time is up; the answer under way is
  * read to its end. Every octet is compared with the file. Slow readers ask once and
- * take 1 KiB a second.
+ * take 1 KiB a second, and so does the kernel for them: its receive buffers, left alone,
+ * grow to megabytes with the first reads, and 200 readers take 800 MB at once.
  *
  *   node http-load.ts '<HttpLoad as JSON>'     prints one HttpLoadResult as JSON
  */
 
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { linux, loadCLibrary } from "../../server/net/c-library.ts";
 
 export interface HttpLoad {
   readonly server: string;
@@ -47,6 +49,7 @@ export interface HttpLoadResult {
 
 const slowReadBytes = 1024;
 const slowReadEveryMs = 1000;
+const slowReceiveBuffer = new Uint8Array(Int32Array.of(64 * 1024).buffer);
 const headerEnd = Buffer.from("\r\n\r\n");
 
 const [argument] = process.argv.slice(2);
@@ -142,14 +145,17 @@ function runConnection(index: number): Promise<void> {
   });
 }
 
-/** Takes a little once a second; the kernel's small receive buffer holds the server back. */
+/** Takes a little once a second, by a receive buffer of a size that stays. */
 function startSlowReader(index: number): Socket {
   const socket = connect({
     host: load.server,
     port: load.port,
     localAddress: addressOf(index),
   });
-  socket.on("connect", () => socket.write(request));
+  socket.on("connect", () => {
+    keepReceiveBufferSmall(socket);
+    socket.write(request);
+  });
   socket.on("error", () => socket.destroy());
   socket.pause();
   const timer = setInterval(() => socket.read(slowReadBytes), slowReadEveryMs);
@@ -157,10 +163,21 @@ function startSlowReader(index: number): Socket {
   return socket;
 }
 
+function keepReceiveBufferSmall(socket: Socket): void {
+  // no public name: the handle is how Node itself keeps the descriptor
+  const descriptor = (socket as unknown as { _handle: { fd: number } })._handle.fd;
+  const { socketLevel, receiveBuffer } = linux;
+  const value = slowReceiveBuffer;
+  if (c.setsockopt(descriptor, socketLevel, receiveBuffer, value, value.length) !== 0) {
+    throw new Error(`a slow reader's buffer cannot be set: errno ${c.errno()}`);
+  }
+}
+
 function pause(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
+const c = await loadCLibrary();
 const slow = Array.from({ length: load.slowReaders }, (_, index) => startSlowReader(index));
 await pause(load.delay);
 const cpu = process.cpuUsage();
