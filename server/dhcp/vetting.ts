@@ -36,7 +36,7 @@ export interface VettingContext {
   readonly interfaceName: string;
   /** Whose clients are on the interface itself; undefined while none of the pool is given. */
   readonly subnet: () => Subnet | undefined;
-  readonly leases: Pick<Leases, "spare" | "conflict">;
+  readonly leases: Pick<Leases, "spare" | "conflict" | "macOf">;
   readonly probe: ArpProbe;
   readonly events: EventBus;
   readonly clock: Clock;
@@ -60,6 +60,7 @@ export function createVetting(context: VettingContext): Vetting {
       probed.set(address, clock.monotonic());
       return true;
     }
+    if (seen === leases.macOf(address)) return true; // its own since it was asked for
     leases.conflict(address, seen);
     log.warn({ interface: interfaceName, address, mac: seen }, "address of the pool is in use");
     events.publish({

@@ -10,7 +10,11 @@ const client = mac("52:54:00:00:00:0a");
 const other = mac("52:54:00:00:00:0b");
 
 /** @param users - who answers ARP for which address */
-function vetting(users: Readonly<Record<string, MacAddress>> = {}, spare = ["10.77.0.100"]) {
+function vetting(
+  users: Readonly<Record<string, MacAddress>> = {},
+  spare = ["10.77.0.100"],
+  holders: Readonly<Record<string, MacAddress>> = {},
+) {
   const clock = manualClock();
   const events = createEventBus(silentLog);
   const alarms: string[] = [];
@@ -23,6 +27,7 @@ function vetting(users: Readonly<Record<string, MacAddress>> = {}, spare = ["10.
     leases: {
       spare: () => spare.map(ip),
       conflict: (address, seen) => void conflicts.push(`${address} ${seen}`),
+      macOf: (address) => holders[address],
     },
     probe: {
       ask: async (address: Ipv4Address) => {
@@ -50,6 +55,14 @@ test("an address in use is taken from the pool before anybody asks", async (t) =
   await settle();
   t.deepEqual(conflicts, [`10.77.0.100 ${other}`]);
   t.deepEqual(alarms, [`10.77.0.100 of the pool is used by ${other}, which has no lease for it`]);
+});
+
+test("who is given an address while it is probed ahead, and answers, is no conflict", async (t) => {
+  const users = { "10.77.0.100": client };
+  const { made, conflicts, alarms } = vetting(users, ["10.77.0.100"], users);
+  await settle();
+  t.deepEqual([conflicts, alarms], [[], []]);
+  t.not(made.check(other, ip("10.77.0.100")), undefined, "asked for again when it is free again");
 });
 
 test("an address that was not probed is held until it is", async (t) => {
