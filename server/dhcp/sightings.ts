@@ -29,6 +29,8 @@ export interface Sightings {
   given(address: Ipv4Address): void;
   /** `undefined` for an address of nobody that was answered lately. */
   macOf(address: Ipv4Address): MacAddress | undefined;
+  /** Whose the address is as far as it was seen; the kernel is not asked, and nothing noted. */
+  userOf(address: Ipv4Address): MacAddress | undefined;
   /** Leaves the kernel's neighbour table as it would be without us. */
   close(): void;
 }
@@ -119,6 +121,10 @@ export function createSightings({ clock, neighbourOf, keeper }: SightingsContext
       if (mac === undefined || !isFresh(mac)) return undefined;
       put(mac, { at: clock.monotonic(), address, isKept: true });
       return mac;
+    },
+    userOf(address) {
+      const known = byAddress.get(address);
+      return known !== undefined && isFresh(known) ? known : undefined;
     },
     close() {
       for (const mac of [...placed.keys()]) forget(mac);

@@ -14,6 +14,7 @@ import type { EventBus } from "../events.ts";
 import type { Leases } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
 import type { ArpProbe } from "../net/arp-probe.ts";
+import type { Sightings } from "./sightings.ts";
 
 /** Addresses probed ahead, and at most so many probes a second: the kernel asks three times for each. */
 const ahead = 16;
@@ -38,13 +39,15 @@ export interface VettingContext {
   readonly subnet: () => Subnet | undefined;
   readonly leases: Pick<Leases, "spare" | "conflict" | "macOf">;
   readonly probe: ArpProbe;
+  /** Of clients that boot with another server's address: they may answer no ARP, and must not be lost. */
+  readonly sightings?: Pick<Sightings, "userOf">;
   readonly events: EventBus;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 export function createVetting(context: VettingContext): Vetting {
-  const { leases, probe, clock, events, log, interfaceName } = context;
+  const { leases, probe, sightings, clock, events, log, interfaceName } = context;
   const probed = new Map<Ipv4Address, Milliseconds>();
   let wanted = 0;
   let wantedBefore = 0;
@@ -55,7 +58,7 @@ export function createVetting(context: VettingContext): Vetting {
   };
   /** @param mac - whose answer is no conflict */
   const vet = async (address: Ipv4Address, mac?: MacAddress): Promise<boolean> => {
-    const seen = await probe.ask(address);
+    const seen = sightings?.userOf(address) ?? (await probe.ask(address));
     if (seen === undefined || seen === mac) {
       probed.set(address, clock.monotonic());
       return true;

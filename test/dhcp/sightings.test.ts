@@ -127,3 +127,15 @@ test("a client whose address is known outlasts a flood of DISCOVERs", (t) => {
   for (const one of invent(10_000)) answered(one);
   t.is(macOf(address), a);
 });
+
+test("the user of an address is told without a look at the kernel, for as long as it counts", (t) => {
+  const { clock, answered, uses, userOf, kept } = sightings(b);
+  answered(a);
+  answered(b);
+  t.is(userOf(address), undefined);
+  uses(a, address);
+  t.is(userOf(address), a);
+  t.deepEqual(kept, []);
+  clock.advance(1_800_000);
+  t.is(userOf(address), undefined);
+});

@@ -14,6 +14,7 @@ function vetting(
   users: Readonly<Record<string, MacAddress>> = {},
   spare = ["10.77.0.100"],
   holders: Readonly<Record<string, MacAddress>> = {},
+  sighted: Readonly<Record<string, MacAddress>> = {},
 ) {
   const clock = manualClock();
   const events = createEventBus(silentLog);
@@ -36,6 +37,7 @@ function vetting(
       },
       close: async () => undefined,
     },
+    sightings: { userOf: (address) => sighted[address] },
     events,
     clock,
     log: silentLog,
@@ -63,6 +65,15 @@ test("who is given an address while it is probed ahead, and answers, is no confl
   await settle();
   t.deepEqual([conflicts, alarms], [[], []]);
   t.not(made.check(other, ip("10.77.0.100")), undefined, "asked for again when it is free again");
+});
+
+test("who boots with another server's address is not probed, and keeps it", async (t) => {
+  const sighted = { "10.77.0.100": other };
+  const { asked, conflicts, made } = vetting({}, ["10.77.0.100"], {}, sighted);
+  await settle();
+  t.deepEqual(asked, [], "a probe removes its neighbour entry, and it may answer no ARP");
+  t.deepEqual(conflicts, [`10.77.0.100 ${other}`]);
+  t.true(await made.check(other, ip("10.77.0.100")), "from us it may have it");
 });
 
 test("an address that was not probed is held until it is", async (t) => {
