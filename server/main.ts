@@ -90,7 +90,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     closers.push(() => metrics.close());
     const leaseFile = await openLeaseFile(
       join(config.stateDirectory, "leases"),
-      clock,
+      { clock, log },
       store.leases.list().map(recordOf),
     );
     closers.push(() => leaseFile.close());

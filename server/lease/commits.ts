@@ -12,7 +12,8 @@ import {
   toMilliseconds,
 } from "#protocol/brand.ts";
 import type { Clock } from "../clock.ts";
-import type { LeaseFile, LeaseRecord } from "./lease-file.ts";
+import type { LeaseFile } from "./lease-file.ts";
+import type { LeaseRecord } from "./lease-format.ts";
 
 type Promised = Extract<LeaseRecord, { state: "promised" }>;
 

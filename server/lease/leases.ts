@@ -34,7 +34,8 @@ import type { EventBus } from "../events.ts";
 import type { LeaseRow, Reservation, Store } from "../store/store.ts";
 import { createCommits } from "./commits.ts";
 import { type Lease, type LeaseEvent, next } from "./lease.ts";
-import type { LeaseFile, LeaseRecord } from "./lease-file.ts";
+import type { LeaseFile } from "./lease-file.ts";
+import type { LeaseRecord } from "./lease-format.ts";
 import { createPool, type Pool } from "./pool.ts";
 
 /** How long an OFFER holds its address; EDK2's last retry comes after 41 s. */

@@ -9,6 +9,7 @@ import { systemClock } from "../../server/clock.ts";
 import { UnavailableError } from "../../server/errors.ts";
 import { openLeaseFile } from "../../server/lease/lease-file.ts";
 import { createLeases } from "../../server/lease/leases.ts";
+import { silentLog } from "../../server/log.ts";
 import { ip, mac, network, subnet } from "../support/network.ts";
 
 const lab = process.getuid?.() === 0 ? test : test.skip;
@@ -27,7 +28,7 @@ lab(
       rmSync(directory, { recursive: true });
     });
     const path = join(directory, "leases");
-    const file = await openLeaseFile(path, systemClock);
+    const file = await openLeaseFile(path, { clock: systemClock, log: silentLog });
     const { store, events } = network();
     const leases = createLeases({ store, file, clock: systemClock, events });
     const ballast = join(directory, "ballast");
@@ -50,7 +51,7 @@ lab(
     rmSync(ballast);
     await Promise.all(clients.map((client) => leases.committed(client)));
     await file.close();
-    const again = await openLeaseFile(path, systemClock);
+    const again = await openLeaseFile(path, { clock: systemClock, log: silentLog });
     t.deepEqual(
       again.found.map((record) => record.state === "promised" && record.mac),
       clients,

@@ -29,7 +29,7 @@ const at = (here: Point): void => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); // the signal ends this wait
 };
 
-const real = await openLeaseFile(path, systemClock);
+const real = await openLeaseFile(path, { clock: systemClock, log: silentLog });
 const file: LeaseFile = {
   ...real,
   async append(records, live) {

@@ -174,7 +174,7 @@ function check(path: string, told: Told, counts: KillCounts): void {
   }
 }
 
-/** Lines of a checksum and a list; the last for an address counts (server/lease/lease-file.ts has the format). */
+/** Lines of a checksum and a list; the last for an address counts (server/lease/lease-format.ts). */
 function readLeases(path: string): ReadonlyMap<string, { mac: string; until: number }> {
   const holders = new Map<string, { mac: string; until: number }>();
   for (const line of readFileSync(path, "latin1").split("\n").slice(1)) {

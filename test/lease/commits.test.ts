@@ -1,7 +1,8 @@
 import test from "ava";
 import type { Instant } from "#protocol/brand.ts";
 import { UnavailableError } from "../../server/errors.ts";
-import type { LeaseFile, LeaseRecord } from "../../server/lease/lease-file.ts";
+import type { LeaseFile } from "../../server/lease/lease-file.ts";
+import type { LeaseRecord } from "../../server/lease/lease-format.ts";
 import { createLeases } from "../../server/lease/leases.ts";
 import { ip, mac, network, subnet } from "../support/network.ts";
 

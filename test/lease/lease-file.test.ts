@@ -1,16 +1,14 @@
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import { fc, testProp } from "@fast-check/ava";
 import test, { type ExecutionContext } from "ava";
 import { type Instant, ipv4FromNumber } from "#protocol/brand.ts";
 import { systemClock } from "../../server/clock.ts";
 import { ConfigurationError, UnavailableError } from "../../server/errors.ts";
-import {
-  decodeLeaseFile,
-  encodeLine,
-  type LeaseRecord,
-  openLeaseFile,
-} from "../../server/lease/lease-file.ts";
+import { openLeaseFile } from "../../server/lease/lease-file.ts";
+import { decodeLeaseFile, encodeLine, type LeaseRecord } from "../../server/lease/lease-format.ts";
+import { silentLog } from "../../server/log.ts";
 import { ip, mac } from "../support/network.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
@@ -27,6 +25,7 @@ const identified: LeaseRecord = {
 };
 const declined: LeaseRecord = { state: "declined", address: ip("10.77.0.102"), mac: a, until };
 const nothing = () => [];
+const context = { clock: systemClock, log: silentLog };
 
 function pathIn(t: ExecutionContext): string {
   return join(temporaryDirectory(t), "leases");
@@ -37,14 +36,14 @@ async function written(
   ...commits: readonly (readonly LeaseRecord[])[]
 ): Promise<string> {
   const path = pathIn(t);
-  const file = await openLeaseFile(path, systemClock);
+  const file = await openLeaseFile(path, context);
   for (const records of commits) await file.append(records, nothing);
   await file.close();
   return path;
 }
 
 async function found(path: string): Promise<readonly LeaseRecord[]> {
-  const file = await openLeaseFile(path, systemClock);
+  const file = await openLeaseFile(path, context);
   await file.close();
   return file.found;
 }
@@ -67,41 +66,71 @@ test("the last record of an address counts, and a free one is gone", async (t) =
 
 test("a file that is not there takes over what was kept elsewhere, and only then", async (t) => {
   const path = pathIn(t);
-  const first = await openLeaseFile(path, systemClock, [promised]);
+  const first = await openLeaseFile(path, context, [promised]);
   await first.close();
-  const second = await openLeaseFile(path, systemClock, [declined]);
+  const second = await openLeaseFile(path, context, [declined]);
   await second.close();
   t.deepEqual([first.found, second.found], [[promised], [promised]]);
 });
 
-test("the line is a checksum and a list: other programs can read it", (t) => {
-  t.is(
-    encodeLine([promised, { state: "free", address: ip("10.77.0.9") }]),
-    '7545b0b6 [["10.77.0.100","p","52:54:00:00:00:0a",1800000000000],["10.77.0.9","f"]]\n',
+test("the line is a checksum and a list, filled to whole blocks: other programs can read it", (t) => {
+  const line = encodeLine([promised, { state: "free", address: ip("10.77.0.9") }]);
+  const list = '[["10.77.0.100","p","52:54:00:00:00:0a",1800000000000],["10.77.0.9","f"]]';
+  t.is(line.slice(8), ` ${list.padEnd(4086)}\n`);
+  t.is(line.slice(0, 8), "cf45dc81");
+});
+
+test("each commit begins a block of its own", async (t) => {
+  const path = await written(t, [promised], manyRecords(0, 100), [declined]);
+  const bytes = readFileSync(path);
+  const starts = [0];
+  for (let end = bytes.indexOf("\n", 4000); end >= 0; end = bytes.indexOf("\n", end + 1)) {
+    starts.push(end + 1);
+  }
+  t.deepEqual(starts, [0, 4096, 8192, 16384, 20480]);
+});
+
+test("a file of many records is read as it was written", async (t) => {
+  const all = manyRecords(0, 1234);
+  const path = pathIn(t);
+  const first = await openLeaseFile(path, context, all);
+  await first.close();
+  t.deepEqual(await found(path), all);
+});
+
+// As the first version wrote them: no blanks, the next line in the same block.
+test("lines that fill no block are read too", (t) => {
+  const bytes = Buffer.from(
+    'marcoboot-leases 1\n7545b0b6 [["10.77.0.100","p","52:54:00:00:00:0a",1800000000000],["10.77.0.9","f"]]\n\0\0',
   );
+  t.deepEqual(decodeLeaseFile(bytes, "x"), { records: [promised] });
 });
 
 test("a file is written anew when it has grown, and loses nothing of what comes meanwhile", async (t) => {
   const path = pathIn(t);
-  const file = await openLeaseFile(path, systemClock);
+  const file = await openLeaseFile(path, context);
   const live = new Map<string, LeaseRecord>();
-  let largest = 0;
-  for (let round = 0; round < 400; round++) {
-    const records = Array.from({ length: 500 }, (_, index): LeaseRecord => {
-      const address = ipv4FromNumber(0x0a000000 + ((round * 7 + index) % 2000));
-      return { ...promised, address, until: (until + round) as Instant };
-    });
+  const inodes = new Set<number>();
+  for (let round = 0; round < 600; round++) {
+    const records = manyRecords(round, 500);
     for (const record of records) live.set(record.address, record);
     await file.append(records, () => live.values());
-    largest = Math.max(largest, statSync(path).size);
+    inodes.add(statSync(path).ino);
+    await turn(); // as a server does, whose sockets are read meanwhile
   }
   await file.close();
-  t.true(largest > 8 << 20, `${largest}`);
-  t.true(statSync(path).size < largest);
+  t.true(inodes.size > 1);
   const sorted = (records: Iterable<LeaseRecord>) =>
     [...records].map((one) => JSON.stringify(one)).toSorted();
   t.deepEqual(sorted(await found(path)), sorted(live.values()));
 });
+
+function manyRecords(round: number, count: number): readonly LeaseRecord[] {
+  return Array.from({ length: count }, (_, index) => {
+    const address = ipv4FromNumber(0x0a000000 + ((round * 7 + index) % 2000));
+    return { ...promised, address, until: (until + round) as Instant };
+  });
+}
 
 const commits: readonly (readonly LeaseRecord[])[] = [
   [promised],
@@ -112,8 +141,10 @@ const commits: readonly (readonly LeaseRecord[])[] = [
 function example() {
   const lines = commits.map(encodeLine);
   const text = `marcoboot-leases 1\n${lines.join("")}`;
-  const states = [0, 1, 2, 3].map((count) =>
-    decodeLeaseFile(Buffer.from(`marcoboot-leases 1\n${lines.slice(0, count).join("")}`), "x"),
+  const states = [0, 1, 2, 3].map(
+    (count) =>
+      decodeLeaseFile(Buffer.from(`marcoboot-leases 1\n${lines.slice(0, count).join("")}`), "x")
+        .records,
   );
   return { bytes: Buffer.from(text), states: states.map((state) => JSON.stringify(state)) };
 }
@@ -122,7 +153,7 @@ test("cut at any length, the file opens with the commits that are whole", (t) =>
   const { bytes, states } = example();
   const start = bytes.indexOf("\n") + 1;
   for (let length = start; length <= bytes.length; length++) {
-    const state = JSON.stringify(decodeLeaseFile(bytes.subarray(0, length), "x"));
+    const state = JSON.stringify(decodeLeaseFile(bytes.subarray(0, length), "x").records);
     t.true(states.includes(state), `${length}`);
   }
 });
@@ -130,7 +161,9 @@ test("cut at any length, the file opens with the commits that are whole", (t) =>
 test("a torn last line may have left anything behind it", (t) => {
   const { bytes, states } = example();
   const torn = Buffer.concat([bytes, Buffer.from('deadbeef [["10.77.0.9","p'), Buffer.alloc(999)]);
-  t.is(JSON.stringify(decodeLeaseFile(torn, "x")), String(states[3]));
+  const { records, torn: from } = decodeLeaseFile(torn, "x");
+  t.is(JSON.stringify(records), String(states[3]));
+  t.is(from, bytes.length);
 });
 
 testProp(
@@ -142,26 +175,45 @@ testProp(
     bytes[offset] = (bytes[offset] ?? 0) ^ bits;
     const last = bytes.length - encodeLine(commits[2] ?? []).length;
     if (offset >= last) {
-      t.true(states.includes(JSON.stringify(decodeLeaseFile(bytes, "x"))));
+      t.true(states.includes(JSON.stringify(decodeLeaseFile(bytes, "x").records)));
     } else if (offset === last - 1) {
       // the end of the last line but one: it and the last are one torn line then
-      t.is(JSON.stringify(decodeLeaseFile(bytes, "x")), String(states[1]));
+      t.is(JSON.stringify(decodeLeaseFile(bytes, "x").records), String(states[1]));
     } else {
       t.throws(() => decodeLeaseFile(bytes, "x"), { instanceOf: ConfigurationError });
     }
   },
 );
 
+test("a line that was cut is told once, and an end of NULs is none", async (t) => {
+  const path = await written(t, [promised]);
+  const warnings: object[] = [];
+  const told = {
+    clock: systemClock,
+    log: { warn: (fields: object) => void warnings.push(fields) },
+  };
+  const open = async () => await (await openLeaseFile(path, told)).close();
+  await open();
+  t.deepEqual(warnings, []);
+  const bytes = readFileSync(path);
+  bytes.write('deadbeef [["10.77.0.9","p', 8192); // of two blocks the second came first
+  writeFileSync(path, bytes);
+  await open();
+  await open();
+  t.deepEqual(warnings, [{ path, octet: 4096 }]);
+  t.deepEqual(await found(path), [promised]);
+});
+
 test("damage is told with its place, and the file is left alone", async (t) => {
   const path = await written(t, [promised], [declined]);
   const bytes = readFileSync(path);
   bytes[30] = 0;
   writeFileSync(path, bytes);
-  await t.throwsAsync(openLeaseFile(path, systemClock), {
+  await t.throwsAsync(openLeaseFile(path, context), {
     instanceOf: ConfigurationError,
     message: /leases: damaged from octet 19 on: restore a backup/,
   });
-  t.deepEqual(readFileSync(path), bytes);
+  t.true(readFileSync(path).equals(bytes));
 });
 
 for (const [title, text, message] of [
@@ -176,7 +228,7 @@ for (const [title, text, message] of [
   test(`${title} is refused and left alone`, async (t) => {
     const path = pathIn(t);
     writeFileSync(path, text);
-    await t.throwsAsync(openLeaseFile(path, systemClock), {
+    await t.throwsAsync(openLeaseFile(path, context), {
       instanceOf: ConfigurationError,
       message,
     });
@@ -185,13 +237,13 @@ for (const [title, text, message] of [
 }
 
 test("a directory that is not there is told when it is opened", async (t) => {
-  await t.throwsAsync(openLeaseFile(join(temporaryDirectory(t), "none", "leases"), systemClock), {
+  await t.throwsAsync(openLeaseFile(join(temporaryDirectory(t), "none", "leases"), context), {
     instanceOf: ConfigurationError,
   });
 });
 
 test("nothing can be appended after the end", async (t) => {
-  const file = await openLeaseFile(pathIn(t), systemClock);
+  const file = await openLeaseFile(pathIn(t), context);
   await file.close();
   await t.throwsAsync(file.append([promised], nothing), { instanceOf: UnavailableError });
 });

@@ -6,6 +6,7 @@ import { systemClock } from "../../server/clock.ts";
 import { ConflictError, PoolExhaustedError } from "../../server/errors.ts";
 import { openLeaseFile } from "../../server/lease/lease-file.ts";
 import { createLeases } from "../../server/lease/leases.ts";
+import { silentLog } from "../../server/log.ts";
 import { ip, network, subnet, withoutPool } from "../support/network.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
@@ -199,7 +200,7 @@ test("a withdrawn offer is free, a bound lease is not withdrawn", (t) => {
 test("what was promised is there after a restart", async (t) => {
   const { store, clock, events } = network();
   const path = join(temporaryDirectory(t), "leases");
-  const file = await openLeaseFile(path, systemClock);
+  const file = await openLeaseFile(path, { clock: systemClock, log: silentLog });
   const leases = createLeases({ store, file, clock, events });
   leases.reserve({ mac: a, subnet });
   leases.offer(b, subnet);
@@ -207,7 +208,7 @@ test("what was promised is there after a restart", async (t) => {
   await file.close();
   const again = createLeases({
     store,
-    file: await openLeaseFile(path, systemClock),
+    file: await openLeaseFile(path, { clock: systemClock, log: silentLog }),
     clock,
     events,
   });
