@@ -1,9 +1,12 @@
 /**
- * `npm test`: sets up what is missing, then runs both levels and prints
+ * `npm test`: sets up what is missing, then runs all levels and prints
  * `N passed, N failed` as its last line.
  *
  *   quick   units, vectors, captures, properties (ava.config.js)
- *   lab     real peers, namespaces, QEMU, a browser (ava.lab.config.js): needs root and Linux namespaces
+ *   peer    real clients and servers, several at a time (ava.peer.config.js)
+ *   lab     namespaces, QEMU, a browser, one after the other (ava.lab.config.js)
+ *
+ * The last two need root and Linux namespaces.
  *
  *   npm test [-- --quick] [-- <files…>]
  */
@@ -22,7 +25,23 @@ interface Outcome {
   readonly failed: number;
 }
 
-/** Why the lab cannot run here, in words; `undefined` when it can. */
+const levels = [
+  { name: "quick", path: /^/, args: [] },
+  { name: "peer", path: /(^|\/)test\/peer\//, args: ["--config", "ava.peer.config.js"] },
+  {
+    name: "lab",
+    path: /(^|\/)test\/(lab|e2e)\//,
+    args: ["--config", "ava.lab.config.js", "--serial", "--concurrency", "1"],
+  },
+] as const;
+type Level = (typeof levels)[number];
+
+/** The last that fits: the first one takes what no other names. */
+function levelOf(file: string): Level["name"] {
+  return (levels.findLast(({ path }) => path.test(file)) ?? levels[0]).name;
+}
+
+/** Why peers and laboratory cannot run here, in words; `undefined` when it can. */
 function labObstacle(): string | undefined {
   if (process.getuid?.() !== 0)
     return "not root: run as root for namespaces, ports below 1024 and QEMU taps";
@@ -56,7 +75,7 @@ function runLevel(name: string, args: readonly string[]): Promise<Outcome> {
       if (showing) failed += 1;
       else passed += 1;
       const seconds = ((performance.now() - started) / 1000).toFixed(0);
-      if (showing || name === "lab") process.stdout.write(`${seconds.padStart(5)} s  ${line}\n`);
+      if (showing || name !== "quick") process.stdout.write(`${seconds.padStart(5)} s  ${line}\n`);
     });
     child.on("close", (code) => {
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
@@ -77,29 +96,17 @@ const { values, positionals } = readArguments(usage, {
   options: { quick: { type: "boolean", default: false } },
   allowPositionals: true,
 });
-const quickFiles = positionals.filter((file) => !isLab(file));
-const labFiles = positionals.filter(isLab);
-const everything = positionals.length === 0;
 const outcomes: Outcome[] = [];
 
 const obstacle = labObstacle();
-// Some quick tests compare with Debian's sfdisk, busybox and xz: set up before both levels.
+// Some quick tests compare with Debian's sfdisk, busybox and xz: set up before all levels.
 if (!obstacle) await setup({ purpose: "test", architectures: ["amd64"] });
-if (everything || quickFiles.length > 0) outcomes.push(await runLevel("quick", quickFiles));
-if (!values.quick && (everything || labFiles.length > 0)) {
-  if (obstacle) process.stdout.write(`lab: skipped, ${obstacle}\n`);
-  else {
-    outcomes.push(
-      await runLevel("lab", [
-        "--config",
-        "ava.lab.config.js",
-        "--serial",
-        "--concurrency",
-        "1",
-        ...labFiles,
-      ]),
-    );
-  }
+for (const { name, args } of levels) {
+  const files = positionals.filter((file) => levelOf(file) === name);
+  if (positionals.length > 0 && files.length === 0) continue;
+  if (name !== "quick" && values.quick) continue;
+  if (name !== "quick" && obstacle) process.stdout.write(`${name}: skipped, ${obstacle}\n`);
+  else outcomes.push(await runLevel(name, [...args, ...files]));
 }
 
 const total = outcomes.reduce(
@@ -108,7 +115,3 @@ const total = outcomes.reduce(
 );
 process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
-
-function isLab(file: string): boolean {
-  return /(^|\/)test\/(lab|peer|e2e)\//.test(file);
-}

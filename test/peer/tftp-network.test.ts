@@ -36,6 +36,7 @@ async function lay(
   t: ExecutionContext,
   tftp: Readonly<Record<string, unknown>>,
   mtu = 1500,
+  served = content,
 ): Promise<Laid> {
   const server = namespace(t, "ts");
   const client = namespace(t, "tc");
@@ -53,7 +54,7 @@ async function lay(
   ip("-n", server.name, "route", "add", "10.99.0.0/24", "dev", "lan0");
   const directory = temporaryDirectory(t);
   const path = join(directory, "content");
-  writeFileSync(path, content);
+  writeFileSync(path, served);
   const started = server.start(
     process.execPath,
     ...[child, "lan0", serverAddress, path, JSON.stringify(tftp)],
@@ -101,10 +102,11 @@ function lose({ server, client }: Laid, percent: number): void {
 
 for (const engine of engines) {
   test.serial(`${engine}: a file arrives whole while 5 % of the datagrams are lost`, async (t) => {
-    const laid = await lay(t, { engine });
+    const part = content.subarray(0, 300_003); // atftp waits 5 s after a loss it cannot tell
+    const laid = await lay(t, { engine }, 1500, part);
     lose(laid, 5);
-    t.is(fetch(laid, 1428, 16), digest(content));
-    t.is(fetch(laid, 1428, 4), digest(content));
+    t.is(fetch(laid, 1428, 16), digest(part));
+    t.is(fetch(laid, 1428, 4), digest(part));
     t.true(((await laid.counts())["repeated"] ?? 0) > 0);
   });
 
