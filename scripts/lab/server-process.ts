@@ -20,6 +20,8 @@ export interface ServerProcess {
   kill(): Promise<void>;
 }
 
+export type SubnetSettings = Partial<Pick<Subnet, "mode" | "secureBoot">>;
+
 export interface ServerOptions {
   readonly network: LabNetwork;
   /** State goes to `<directory>/server`, the log to `<directory>/server.log`. Keep the path short. */
@@ -27,8 +29,8 @@ export interface ServerOptions {
   readonly netinstDirectory: string;
   readonly loadersDirectory: string;
   readonly adminPort: number;
-  /** The subnet's setting; default: the server's own. */
-  readonly secureBoot?: Subnet["secureBoot"];
+  /** Settings of the subnet other than the usual ones. */
+  readonly subnet?: SubnetSettings;
   readonly logLevel?: string;
   readonly cleanup: Cleanup;
 }
@@ -55,7 +57,7 @@ export async function startServerProcess(options: ServerOptions): Promise<Server
           cidr: "10.77.0.0/24",
           interface: network.serverInterface,
           reserved: ["10.77.0.10", "10.77.0.99"],
-          ...(options.secureBoot && { secureBoot: options.secureBoot }),
+          ...options.subnet,
         },
       ],
       adminPort: options.adminPort,

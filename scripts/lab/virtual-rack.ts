@@ -6,14 +6,13 @@
 import { randomBytes } from "node:crypto";
 import { copyFileSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Subnet } from "../../server/config.ts";
 import { type Api, createApi } from "./api.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Accelerator } from "./kvm.ts";
 import { createNetwork, type LabNetwork } from "./namespaces.ts";
 import { type Guest, type GuestFirmware, variableTemplates } from "./qemu.ts";
 import { type QemuRack, startQemuRack } from "./qemu-rack.ts";
-import { type ServerProcess, startServerProcess } from "./server-process.ts";
+import { type ServerProcess, type SubnetSettings, startServerProcess } from "./server-process.ts";
 
 /** A node as the laboratory knows it: the truth that the server has to find out. */
 export interface LabNode {
@@ -51,8 +50,8 @@ export interface VirtualRackOptions {
   readonly netinstDirectory: string;
   readonly loadersDirectory: string;
   readonly adminPort: number;
-  /** The subnet's setting; default: the server's own. */
-  readonly secureBoot?: Subnet["secureBoot"];
+  /** Settings of the subnet other than the usual ones. */
+  readonly subnet?: SubnetSettings;
   readonly logLevel?: string;
   readonly cleanup: Cleanup;
   readonly onLine?: (outlet: string, line: string) => void;

@@ -22,16 +22,33 @@ export interface Laboratory {
   readonly lines: readonly string[];
 }
 
-/** One node with an empty disk, powered on and learned, its netinst agent waiting for work; image in the library. */
+/** One node with an empty disk, powered on and learned, its netinst agent waiting for work; image in the library, if any. */
 export async function oneReadyNode(
   t: ExecutionContext,
   firmware: GuestFirmware,
-  format: ImageFormat = "raw",
-  options: Pick<VirtualRackOptions, "networkBoot" | "secureBoot"> = {},
+  image: ImageFormat | "none" = "raw",
+  options: Settings = {},
+): Promise<Laboratory> {
+  const laboratory = await oneNode(t, firmware, image, options);
+  const { scenario, node } = laboratory;
+  await learnRack(scenario);
+  await untilReady(scenario, node);
+  return laboratory;
+}
+
+type Settings = Pick<VirtualRackOptions, "networkBoot" | "subnet">;
+
+/** One node without power, and the server that shall boot it. */
+export async function oneNode(
+  t: ExecutionContext,
+  firmware: GuestFirmware,
+  image: ImageFormat | "none",
+  options: Settings,
 ): Promise<Laboratory> {
   const cleanup = createCleanup((line) => t.log(line));
   t.teardown(() => cleanup.run());
   const say = (line: string) => t.log(line);
+  const format = image === "none" ? "raw" : image;
   const { images, ...prepared } = await prepare([firmware], say, format);
   removeStaleNamespaces();
   const directory = mkdtempSync("/var/tmp/marcoboot-test-");
@@ -55,8 +72,6 @@ export async function oneReadyNode(
   const [node] = rack.nodes;
   if (!node) throw new Error("a rack without nodes");
   const scenario: Scenario = { rack, world, say, atOnce: 1 };
-  await addImages(scenario, images);
-  await learnRack(scenario);
-  await untilReady(scenario, node);
+  if (image !== "none") await addImages(scenario, images);
   return { scenario, node, lines };
 }

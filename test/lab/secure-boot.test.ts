@@ -12,7 +12,7 @@ const securely = [
 
 test("a machine that refuses iPXE gets the signed chain as its next boot entry, and netinst runs", async (t) => {
   t.timeout(20 * minute);
-  const { lines } = await oneReadyNode(t, "uefi-x64-secure");
+  const { lines } = await oneReadyNode(t, "uefi-x64-secure", "none");
   const story = [
     /NBP filename is ipxe-x64\.efi/,
     /BdsDxe: failed to load Boot\d+ "UEFI PXEv4/,
@@ -26,7 +26,9 @@ test("a machine that refuses iPXE gets the signed chain as its next boot entry, 
 
 test("secureBoot: always, the signed chain by TFTP from the first packet on", async (t) => {
   t.timeout(20 * minute);
-  const { lines } = await oneReadyNode(t, "uefi-x64-secure", "raw", { secureBoot: "always" });
+  const { lines } = await oneReadyNode(t, "uefi-x64-secure", "none", {
+    subnet: { secureBoot: "always" },
+  });
   const story = [
     /NBP filename is shimx64\.efi/,
     /Fetching Netboot Image grubx64\.efi/,
