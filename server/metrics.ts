@@ -1,6 +1,6 @@
 /**
  * The server's metrics, in one registry that the admin listener serves at
- * `/metrics` (Prometheus' text format). README lists each with its labels.
+ * `/metrics` (Prometheus' text format). server/README.md lists each with its labels.
  *
  * What is counted comes from the domain events and from the two packet loops;
  * what is measured is read from the rooms when somebody scrapes. Labels take
