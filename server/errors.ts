@@ -7,7 +7,10 @@
  * went wrong, with the value that was wrong, and no full stop at the end.
  */
 
-/** Stable names; the API's `type` URIs and the metrics labels are made from them. server/README.md lists each with its remedy. */
+/**
+ * Stable names; the API's `type` URIs and the metrics labels are made from them.
+ * server/README.md lists each with its remedy.
+ */
 export type ErrorCode =
   | "packet-malformed"
   | "lease-pool-exhausted"
