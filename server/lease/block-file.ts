@@ -1,7 +1,6 @@
 /**
  * A file that is appended to in whole blocks, each of them on stable storage when
- * its write returns (O_DSYNC). Past the kernel's cache where the file system lets
- * us (O_DIRECT): one copy less, and no other program's unwritten files in the way.
+ * its write returns (O_DSYNC).
  */
 
 import { write, writeSync } from "node:fs";
@@ -10,28 +9,17 @@ import type { Clock } from "../clock.ts";
 
 /** Below this a write is quicker than to hand it to another thread and wait to be woken. */
 const quickMs = 1;
-const pageOctets = 65_536;
-
-/** The one part of WebAssembly that is used; its types come with `lib dom` only. */
-interface PageMemory {
-  readonly buffer: ArrayBuffer;
-}
-const { Memory } = (
-  globalThis as unknown as {
-    WebAssembly: { Memory: new (size: { initial: number }) => PageMemory };
-  }
-).WebAssembly;
 
 export interface BlockFile {
   /** Where the next block goes. */
   readonly end: number;
   /**
-   * Called again only when it has resolved. Rejects with the system's error: the text may be
-   * there in part then, and the next one takes its place.
+   * Called again only when it has resolved. Rejects with the system's error: the octets may be
+   * there in part then, and the next ones take their place.
    *
-   * @param text - ASCII, as many octets as fill blocks
+   * @param octets - as many as fill blocks
    */
-  append(text: string): Promise<void>;
+  append(octets: Buffer): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -41,8 +29,7 @@ export async function openBlockFile(
   end: number,
   clock: Pick<Clock, "monotonic">,
 ): Promise<BlockFile> {
-  let memory = alignedMemory(pageOctets);
-  const handle = (await openDirect(path, memory)) ?? (await open(path, flags));
+  const handle = await open(path, constants.O_WRONLY | constants.O_DSYNC);
   let position = end;
   /** How long writes take lately. */
   let usualMs = 0;
@@ -50,38 +37,15 @@ export async function openBlockFile(
     get end() {
       return position;
     },
-    async append(text) {
-      if (text.length > memory.length) memory = alignedMemory(text.length);
-      const bytes = memory.subarray(0, text.length);
-      bytes.write(text, "latin1");
+    async append(octets) {
       const start = clock.monotonic();
-      if (usualMs < quickMs) writeAtOnce(handle, bytes, position);
-      else await writeBeside(handle, bytes, position);
-      position += bytes.length;
+      if (usualMs < quickMs) writeAtOnce(handle, octets, position);
+      else await writeBeside(handle, octets, position);
+      position += octets.length;
       usualMs += (clock.monotonic() - start - usualMs) / 8;
     },
     close: () => handle.close(),
   };
-}
-
-const flags = constants.O_RDWR | constants.O_DSYNC;
-
-/** Undefined where the file system has no direct access, or wants larger blocks. */
-async function openDirect(path: string, memory: Buffer): Promise<FileHandle | undefined> {
-  const handle = await open(path, flags | constants.O_DIRECT).catch(() => undefined);
-  if (handle === undefined) return undefined;
-  try {
-    await handle.read(memory, 0, 4096, 0);
-    return handle;
-  } catch {
-    await handle.close();
-    return undefined;
-  }
-}
-
-/** Memory that O_DIRECT accepts: that of WebAssembly begins at a page, a Buffer's anywhere. */
-function alignedMemory(length: number): Buffer {
-  return Buffer.from(new Memory({ initial: Math.ceil(length / pageOctets) }).buffer);
 }
 
 /** Holds everything up for the time the disk takes, and spares two threads a wake-up each. */

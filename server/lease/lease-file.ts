@@ -36,9 +36,9 @@ export interface LeaseFile {
 
 const mebibyte = 1 << 20;
 /** Octets of NULs behind the records of a new file, at least; three times the records if that is more. */
-const leastFill = 6 * mebibyte;
+const leastFill = 12 * mebibyte;
 /** And for the commits that come while the next file is written. */
-const reserve = 2 * mebibyte;
+const reserve = 4 * mebibyte;
 
 export interface LeaseFileContext {
   readonly clock: Pick<Clock, "monotonic">;
@@ -99,7 +99,7 @@ class AppendedFile {
   /** Written beside commits; the next one of them appends `#since` and takes it. */
   #successor: Opened | undefined;
   /** Lines since the successor was begun. */
-  #since: string[] = [];
+  #since: Buffer[] = [];
   /** After any failure but "no space" the file is not trusted: the next commit starts a new one. */
   #isSuspect = false;
 
@@ -110,7 +110,7 @@ class AppendedFile {
 
   async start(found: readonly LeaseRecord[]): Promise<void> {
     try {
-      await this.#take(await writeNew(this.#temporary, found, this.#clock), "");
+      await this.#take(await writeNew(this.#temporary, found, this.#clock));
     } catch (cause) {
       throw new ConfigurationError(`lease file ${this.#path} cannot be written`, { cause });
     }
@@ -134,10 +134,11 @@ class AppendedFile {
     return `${this.#path}.new`;
   }
 
-  async #append(line: string, live: Live): Promise<void> {
+  async #append(line: Buffer, live: Live): Promise<void> {
     try {
       if (this.#isSuspect) await this.#startAnew(line, live());
-      else if (this.#successor) await this.#take(this.#successor, this.#since.join("") + line);
+      else if (this.#successor)
+        await this.#take(this.#successor, Buffer.concat([...this.#since, line]));
       else {
         if (!this.#file) throw new RangeError("it is closed");
         await this.#file.blocks.append(line);
@@ -164,7 +165,7 @@ class AppendedFile {
     }
   }
 
-  async #startAnew(line: string, records: Iterable<LeaseRecord>): Promise<void> {
+  async #startAnew(line: Buffer, records: Iterable<LeaseRecord>): Promise<void> {
     await this.#rewriting;
     await this.#drop(this.#successor);
     await this.#take(await writeNew(this.#temporary, records, this.#clock), line);
@@ -172,8 +173,8 @@ class AppendedFile {
   }
 
   /** Makes `next` the file. */
-  async #take(next: Opened, lines: string): Promise<void> {
-    if (lines !== "") await next.blocks.append(lines);
+  async #take(next: Opened, lines?: Buffer): Promise<void> {
+    if (lines) await next.blocks.append(lines);
     await rename(this.#temporary, this.#path);
     await syncDirectory(dirname(this.#path));
     await this.#file?.blocks.close();
@@ -217,7 +218,10 @@ async function writeNew(
 async function fill(handle: FileHandle, from: number, to: number): Promise<void> {
   const nothing = Buffer.alloc(mebibyte);
   try {
-    for (let at = from; at < to; at += mebibyte) await handle.writeFile(nothing);
+    for (let at = from; at < to; at += mebibyte) {
+      await handle.writeFile(nothing);
+      await handle.datasync(); // a commit of the former file does not wait for all of it
+    }
   } catch {
     await handle.truncate(from); // a full disk: a commit may still fit, and tells when it does not
   }

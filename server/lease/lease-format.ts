@@ -50,6 +50,8 @@ export type LeaseRecord =
 export const block = 4096;
 const header = "marcoboot-leases ";
 const version = 1;
+/** Where the list of a line begins: behind the checksum and a blank. */
+const listAt = 9;
 /** Records per line of a new file. */
 const slice = 500;
 const letters = { promised: "p", declined: "d", free: "f" } as const;
@@ -101,9 +103,10 @@ export function decodeLeaseFile(bytes: Uint8Array, path: string): Found {
 }
 
 /** What a new file begins with. Its records are some lines, for one that has many is slow to make. */
-export function* encodeLeaseFile(records: readonly LeaseRecord[]): Iterable<string> {
+export function* encodeLeaseFile(records: readonly LeaseRecord[]): Iterable<Buffer> {
   const title = `${header}${version}\n`;
-  yield title + encodeLine(records.slice(0, slice), title.length);
+  yield Buffer.from(title);
+  yield encodeLine(records.slice(0, slice), title.length);
   for (let start = slice; start < records.length; start += slice) {
     yield encodeLine(records.slice(start, start + slice));
   }
@@ -114,12 +117,14 @@ export function* encodeLeaseFile(records: readonly LeaseRecord[]): Iterable<stri
  *
  * @param taken - octets of its first block that are taken
  */
-export function encodeLine(records: readonly LeaseRecord[], taken = 0): string {
+export function encodeLine(records: readonly LeaseRecord[], taken = 0): Buffer {
   const list = JSON.stringify(records.map(toRow)); // all of it ASCII
-  const around = taken + 10; // the checksum and its blank, the line's end
-  const blocks = Math.ceil((around + list.length) / block);
-  const body = list.padEnd(blocks * block - around);
-  return `${checksum(body)} ${body}\n`;
+  const blocks = Math.ceil((taken + listAt + list.length + 1) / block);
+  const line = Buffer.alloc(blocks * block - taken, " ");
+  line.write(list, listAt, "latin1");
+  line.write(checksum(line.subarray(listAt, -1)), "latin1");
+  line.write("\n", line.length - 1, "latin1");
+  return line;
 }
 
 function toRow(record: LeaseRecord): readonly (string | number)[] {
@@ -139,8 +144,8 @@ function toRow(record: LeaseRecord): readonly (string | number)[] {
 
 /** `undefined`: torn or damaged. */
 function decodeLine(line: Buffer): readonly LeaseRecord[] | undefined {
-  const body = line.subarray(9);
-  if (line.subarray(0, 9).toString("latin1") !== `${checksum(body)} `) return undefined;
+  const body = line.subarray(listAt);
+  if (line.subarray(0, listAt).toString("latin1") !== `${checksum(body)} `) return undefined;
   return (JSON.parse(body.toString("utf8")) as readonly unknown[][]).map(fromRow);
 }
 
@@ -161,6 +166,6 @@ function fromRow([address, letter, mac, until, clientId]: readonly unknown[]): L
   };
 }
 
-function checksum(body: string | Uint8Array): string {
+function checksum(body: Uint8Array): string {
   return crc32(body).toString(16).padStart(8, "0");
 }

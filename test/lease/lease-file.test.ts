@@ -74,7 +74,7 @@ test("a file that is not there takes over what was kept elsewhere, and only then
 });
 
 test("the line is a checksum and a list, filled to whole blocks: other programs can read it", (t) => {
-  const line = encodeLine([promised, { state: "free", address: ip("10.77.0.9") }]);
+  const line = encodeLine([promised, { state: "free", address: ip("10.77.0.9") }]).toString();
   const list = '[["10.77.0.100","p","52:54:00:00:00:0a",1800000000000],["10.77.0.9","f"]]';
   t.is(line.slice(8), ` ${list.padEnd(4086)}\n`);
   t.is(line.slice(0, 8), "cf45dc81");
@@ -139,7 +139,7 @@ const commits: readonly (readonly LeaseRecord[])[] = [
 ];
 /** The octets up to the fill of NULs, and what each prefix of the commits leaves. */
 function example() {
-  const lines = commits.map(encodeLine);
+  const lines = commits.map((records) => encodeLine(records));
   const text = `marcoboot-leases 1\n${lines.join("")}`;
   const states = [0, 1, 2, 3].map(
     (count) =>
