@@ -10,7 +10,7 @@
  *   DORA p99 200/s        less    the same, 99th percentile
  *   cpu per DORA 200/s    less    CPU microseconds of the server's control group for one exchange at that rate
  *
- * Nearly every exchange makes a new lease. Ours is on stable storage (fsync) before the
+ * Every exchange makes a new lease. Ours is on stable storage (fsync) before the
  * client is told; Kea writes its file without waiting for the disk. perfdhcp acts as a
  * relay agent, so our configuration names that one; Kea takes any.
  */
@@ -40,19 +40,19 @@ export async function benchDhcp(context: BenchContext): Promise<readonly Row[]> 
   const ours = marcoboot(content, context.checkout);
   const peers = [kea("recommended"), kea("long queue"), ...baselines];
   return await compare(context, ours, peers, async (trial) => {
-    const seed = newSeed();
+    const run = newRun();
     // Warm-up: a program that compiles while it runs is not measured while it does.
-    await exchange(context.arena, { rate: steadyRate * 2, seconds: 2, seed: seed() });
+    await exchange(context.arena, { rate: steadyRate * 2, seconds: 2, run: run() });
     if ([latency, p99, cpu].some(({ name }) => isWanted(context, name))) {
-      await steady(context, trial, seed());
+      await steady(context, trial, run());
     }
-    if (isWanted(context, saturated.name)) await saturate(context, trial, seed);
+    if (isWanted(context, saturated.name)) await saturate(context, trial, run);
   });
 }
 
-async function steady({ arena, seconds }: BenchContext, trial: Trial, seed: number): Promise<void> {
+async function steady({ arena, seconds }: BenchContext, trial: Trial, run: number): Promise<void> {
   const before = trial.running.cpuSeconds();
-  const seen = await exchange(arena, { rate: steadyRate, seconds, seed });
+  const seen = await exchange(arena, { rate: steadyRate, seconds, run });
   const used = trial.running.cpuSeconds() - before;
   trial.record(latency, seen.medianMs);
   trial.record(p99, seen.p99Ms);
@@ -62,12 +62,12 @@ async function steady({ arena, seconds }: BenchContext, trial: Trial, seed: numb
 async function saturate(
   { arena, seconds, say }: BenchContext,
   trial: Trial,
-  seed: () => number,
+  run: () => number,
 ): Promise<void> {
   let best = 0;
   for (const rate of saturatingRates) {
     const duration = Math.min(seconds, saturatingSeconds);
-    const seen = await exchange(arena, { rate, seconds: duration, seed: seed() });
+    const seen = await exchange(arena, { rate, seconds: duration, run: run() });
     best = Math.max(best, seen.completePerSecond);
     say(`    at ${rate}/s: ${Math.round(seen.completePerSecond)} complete exchanges a second`);
   }
@@ -75,7 +75,7 @@ async function saturate(
 }
 
 /** Other clients in each run, and the same for every contender. */
-function newSeed(): () => number {
+function newRun(): () => number {
   let last = 0;
   return () => {
     last += 1;

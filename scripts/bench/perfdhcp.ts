@@ -14,31 +14,31 @@ export interface Exchanges {
   readonly p99Ms: number;
 }
 
-/** Clients differ by MAC address; so many that nearly all exchanges make a new lease. */
+/** Clients differ by MAC address, counted up from the run's first: every exchange makes a new lease. */
 const differentClients = 150_000;
 /** Late answers are waited for after the last DISCOVER, and count. */
 const waitMicroseconds = 500_000;
 const exitCodes = { done: 0, someUnanswered: 3 } as const;
 
-/** @param seed - same seed, same clients in the same order */
+/** @param run - 0-255: same number, same clients in the same order; perfdhcp's own seed changes nothing in them */
 export async function exchange(
   arena: Arena,
-  {
-    rate,
-    seconds,
-    seed,
-  }: { readonly rate: number; readonly seconds: number; readonly seed: number },
+  { rate, seconds, run }: { readonly rate: number; readonly seconds: number; readonly run: number },
 ): Promise<Exchanges> {
   const output = await arena.load(
     "perfdhcp",
     [
       ...["-4", "-l", "eth0", "-r", String(rate), "-p", String(seconds)],
-      ...["-R", String(differentClients), "-s", String(seed)],
+      ...["-R", String(differentClients), "-b", `mac=02:${hexadecimal(run)}:00:00:00:00`],
       ...["-W", String(waitMicroseconds), "-x", "t", serverAddress],
     ],
     Object.values(exitCodes),
   );
   return readReport(output, seconds);
+}
+
+function hexadecimal(octet: number): string {
+  return octet.toString(16).padStart(2, "0");
 }
 
 /** @throws Error when the report is not one */
