@@ -16,6 +16,8 @@ const maximumSegment = 1460; // 1500 (Ethernet) - 20 (IPv4) - 20 (TCP)
 const window = 65_535;
 const retryMs = 1000;
 const attempts = 8;
+/** Silent seconds before the server counts as gone: iPXE waits for what TCP repeats, after many losses for long. */
+const patience = 30;
 const maximumHead = 16_384;
 const closingMs = 200;
 const nothing = new Uint8Array(0);
@@ -154,7 +156,7 @@ class Connection {
 
   /** Hands on what comes, in order, until `take` is content (true) or the connection ends or dies (false). */
   *read(take: (bytes: Uint8Array) => boolean): Program<boolean> {
-    let left = attempts;
+    let left = patience;
     let deadline: Moment = this.#now + retryMs;
     while (left > 0) {
       const segment = mine(yield deadline, this.#port);
@@ -165,7 +167,7 @@ class Connection {
         this.#repeat();
         continue;
       }
-      left = attempts;
+      left = patience;
       if (segment.flags & tcpFlags.reset) {
         this.#reset = true;
         return false;
