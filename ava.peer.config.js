@@ -4,5 +4,5 @@ export default {
   files: ["test/peer/**/*.test.ts"],
   extensions: ["ts"],
   timeout: "12m",
-  concurrency: 4,
+  concurrency: 3,
 };
