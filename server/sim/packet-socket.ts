@@ -79,7 +79,17 @@ export interface FrameSocket {
 
 /** @throws SystemCallError: `if_nametoindex` for an unknown interface, `socket` without CAP_NET_RAW. */
 export async function openPacketSocket(interfaceName: string): Promise<FrameSocket> {
+  const open = await packetSocketOpener();
+  return open(interfaceName);
+}
+
+/** {@link openPacketSocket} in one go: for a thread that is in the interface's namespace for that moment only. */
+export async function packetSocketOpener(): Promise<(interfaceName: string) => FrameSocket> {
   const c = await loadCLibrary();
+  return (interfaceName) => openOn(c, interfaceName);
+}
+
+function openOn(c: CLibrary, interfaceName: string): FrameSocket {
   const check = (call: string, result: number) => {
     if (result < 0) throw new SystemCallError(call, c.errno());
     return result;

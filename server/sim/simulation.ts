@@ -16,6 +16,8 @@ import type { Ending, Moment, Step } from "./program.ts";
 export interface SimulationSettings {
   readonly firmware: Firmware;
   readonly count: number;
+  /** Number of the first board, which serials are made from. Default 0. */
+  readonly firstIndex?: number;
   /** Between the power-ons of two boards; 0: all together. */
   readonly staggerMs: number;
   /** Of the first board; the others count up. Default: the firmware's. */
@@ -128,7 +130,7 @@ function makeBoards(
   const first = macNumber(settings.firstMac ?? firmware.firstMac);
   return Array.from({ length: count }, (_, index) => {
     const board: BoardSettings = {
-      index,
+      index: (settings.firstIndex ?? 0) + index,
       mac: macFromNumber(first + index),
       firmware,
       poweredAt: begun + index * staggerMs,

@@ -39,6 +39,7 @@ const trials = [
   ["marcoboot", "edk2-arm64", 1],
   ["marcoboot", "bios", 2],
   ["marcoboot", "ipxe", 2],
+  ["marcoboot", "ipxe-x64", 1],
   ["marcoboot-proxy", "pi3", 4],
   ["marcoboot-proxy", "pi4", 2],
   ["marcoboot-proxy", "edk2", 2],

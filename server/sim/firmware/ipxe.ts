@@ -1,6 +1,6 @@
 /**
- * iPXE on a PC with BIOS, as captured from the build of 2019: its own options and
- * user class, `secs` that are no seconds, a second DISCOVER while it waits for a
+ * iPXE on a PC with BIOS, as captured from the build of 2019, or started by UEFI
+ * firmware, which differs in how it names its machine: its own options and user class, `secs` that are no seconds, a second DISCOVER while it waits for a
  * proxy unless option 175.176 says that there is none; then the file named by a
  * URL, and what a script's `kernel` and `initrd` lines name.
  */
@@ -33,19 +33,47 @@ const requestedOptions = [
 const features =
   "b105011af41000eb03010000170101220101130101110101270101190101290101100102210101150101180101120101";
 
-export const ipxe: Firmware = {
+interface Machine {
+  readonly name: "ipxe" | "ipxe-x64";
+  readonly about: string;
+  readonly firstMac: string;
+  /** Of options 60 and 93. */
+  readonly architecture: 0 | 7;
+  /** Version of its UNDI, as option 60 and option 94 write it. */
+  readonly undi: readonly [text: string, major: number, minor: number];
+}
+
+export const ipxe = firmwareOf({
   name: "ipxe",
   about: "iPXE on a PC with BIOS: script by HTTP or TFTP",
-  firstMac: parseMacAddress("52:54:00:5d:00:01"),
-  station: { ttl: 64, udpChecksum: true, answersArp: "always" },
-  *boot(board): Program<Ending> {
-    const configured = yield* configure(board, habitsOf(board));
-    if (configured.kind === "ended") return configured.ending;
-    return yield* load(board, configured.source);
-  },
-};
+  firstMac: "52:54:00:5d:00:01",
+  architecture: 0,
+  undi: ["002001", 2, 1],
+});
 
-function habitsOf(board: Board): PxeHabits {
+export const ipxeX64 = firmwareOf({
+  name: "ipxe-x64",
+  about: "the same started by UEFI, x64",
+  firstMac: "52:54:00:5e:00:01",
+  architecture: 7,
+  undi: ["003010", 3, 10],
+});
+
+function firmwareOf(machine: Machine): Firmware {
+  return {
+    name: machine.name,
+    about: machine.about,
+    firstMac: parseMacAddress(machine.firstMac),
+    station: { ttl: 64, udpChecksum: true, answersArp: "always" },
+    *boot(board): Program<Ending> {
+      const configured = yield* configure(board, habitsOf(board, machine));
+      if (configured.kind === "ended") return configured.ending;
+      return yield* load(board, configured.source);
+    },
+  };
+}
+
+function habitsOf(board: Board, { architecture, undi: [undi, major, minor] }: Machine): PxeHabits {
   const begun = board.station.now;
   return {
     discovers: [
@@ -57,9 +85,9 @@ function habitsOf(board: Board): PxeHabits {
     flags: 0,
     options: () => [
       [57, Uint8Array.of(0x05, 0xc0)],
-      [93, Uint8Array.of(0, 0)],
-      [94, Uint8Array.of(1, 2, 1)],
-      [60, text("PXEClient:Arch:00000:UNDI:002001")],
+      [93, Uint8Array.of(0, architecture)],
+      [94, Uint8Array.of(1, major, minor)],
+      [60, text(`PXEClient:Arch:0000${architecture}:UNDI:${undi}`)],
       [77, text("iPXE")], // raw, not RFC 3004
       [55, Uint8Array.from(requestedOptions)],
       [175, Uint8Array.fromHex(features)],
