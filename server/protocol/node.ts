@@ -1,6 +1,6 @@
 /** A node: a computer we install. Its life cycle, its power and its connection are three separate axes. */
 
-import type { ImageDigest, Instant, Ipv4Address, MacAddress, NodeId } from "./brand.ts";
+import type { ImageDigest, Instant, Ipv4Address, JobId, MacAddress, NodeId } from "./brand.ts";
 import type { Architecture, FirmwareName } from "./firmware.ts";
 
 export const nodeStates = [
@@ -9,7 +9,7 @@ export const nodeStates = [
   "ready", // enrolled, in a slot, waiting for a job
   "installing",
   "installed", // the resident agent of the installed OS has called
-  "failed", // the last install ended without a bootable OS; the reason is in `reason`
+  "failed", // the last install ended without a bootable OS, or the burn-in found a fault; why is in `reason`
   "retired",
 ] as const;
 export type NodeState = (typeof nodeStates)[number];
@@ -36,15 +36,56 @@ export interface AgentSession {
   readonly lastSeen: Instant;
 }
 
-/** Found by the netinst agent; shown, and used to choose the target disk. */
+/**
+ * Found by the agent; shown, compared from boot to boot, and used to choose the target disk.
+ * What a machine does not tell is left out.
+ */
 export interface Hardware {
   readonly model: string;
   readonly serial?: string;
   readonly uuid?: string;
+  readonly cpuModel?: string;
+  /** Physical cores. */
+  readonly cores?: number;
+  /** Threads the agent may use. */
   readonly cpus: number;
+  /** What the kernel has for use. */
   readonly memoryMiB: number;
+  readonly memoryModules?: readonly MemoryModule[];
   readonly disks: readonly Disk[];
-  readonly interfaces: readonly { readonly name: string; readonly mac: string }[];
+  readonly interfaces: readonly NetworkInterface[];
+  readonly firmware?: readonly FirmwareVersion[];
+  /** Of the hottest sensor. */
+  readonly temperatureCelsius?: number;
+}
+
+/** A module of memory, as SMBIOS tells (type 17). Empty sockets are left out. */
+export interface MemoryModule {
+  /** Socket: `DIMM_A1`. */
+  readonly socket: string;
+  readonly sizeMiB: number;
+  readonly type?: string;
+  /** Million transfers per second. */
+  readonly speedMTs?: number;
+  readonly manufacturer?: string;
+  readonly part?: string;
+  readonly serial?: string;
+}
+
+export interface NetworkInterface {
+  readonly name: string;
+  readonly mac: string;
+  readonly driver?: string;
+  /** While it has a carrier. */
+  readonly speedMbps?: number;
+}
+
+/** Something that is flashed: `BIOS`, `bootloader`. */
+export interface FirmwareVersion {
+  readonly name: string;
+  readonly version: string;
+  /** As it is written there. */
+  readonly date?: string;
 }
 
 export interface Disk {
@@ -54,6 +95,71 @@ export interface Disk {
   readonly model?: string;
   readonly serial?: string;
   readonly removable: boolean;
+  readonly rotational?: boolean;
+  readonly health?: DiskHealth;
+  readonly contents?: DiskContents;
+  /** Said by the server, never by an agent: no job may write it. */
+  readonly protection?: Protection;
+}
+
+export interface DiskHealth {
+  /** The disk's own word: `false` means that it expects to fail. */
+  readonly passed?: boolean;
+  /** Of its rated life; may pass 100. */
+  readonly wearPercent?: number;
+  readonly powerOnHours?: number;
+  readonly temperatureCelsius?: number;
+  /** Plain words: `8 sectors reallocated`. */
+  readonly faults?: readonly string[];
+}
+
+/** What is on a disk before anything is written. */
+export interface DiskContents {
+  /** `blank`: its first and last MiB hold nothing. `unknown`: data of no known kind, perhaps encrypted. */
+  readonly kind: "blank" | "known" | "unknown";
+  /** For people: `GPT with 3 partitions: FAT, ext, NTFS`. */
+  readonly text: string;
+  /** `gpt:<disk GUID>` or `mbr:<disk id>`. */
+  readonly id?: string;
+}
+
+/** The disk of the last install, as it was when the install ended. */
+export interface InstalledDisk {
+  readonly name: string;
+  readonly serial?: string;
+  readonly contentsId?: string;
+}
+
+/** Somebody's word that this is not to be written. */
+export interface Protection {
+  readonly reason: string;
+  readonly by: string;
+  readonly at: Instant;
+}
+
+/** What the rules said when the node was trusted. */
+export interface RuleOutcome {
+  /** The rule that matched. */
+  readonly name?: string;
+  /** What came of it, for people. */
+  readonly text: string;
+  readonly at: Instant;
+  readonly jobId?: JobId;
+}
+
+/** The last test of the hardware. */
+export interface BurnIn {
+  readonly state: "pending" | "passed" | "failed" | "cancelled";
+  readonly at: Instant;
+  readonly seconds: number;
+  readonly results: readonly BurnInResult[];
+}
+export interface BurnInResult {
+  /** `memory`, `cpu`, `disk vda`. */
+  readonly part: string;
+  readonly passed: boolean;
+  /** What was done, or what was wrong. */
+  readonly text: string;
 }
 
 export interface Node {
@@ -83,6 +189,14 @@ export interface Node {
   readonly sshHostKeys?: readonly string[];
   /** sha-256 fingerprint of the node's certificate, in hex; a new enrolment replaces it. */
   readonly certificate?: string;
+  readonly installedDisk?: InstalledDisk;
+  /** Names given by people, for selectors and rules; sorted. */
+  readonly tags?: readonly string[];
+  /** No job may write its disks. */
+  readonly protection?: Protection;
+  /** Set once, when the node is trusted; gone when it is retired. */
+  readonly rule?: RuleOutcome;
+  readonly burnIn?: BurnIn;
   readonly createdAt: Instant;
   readonly updatedAt: Instant;
 }

@@ -24,6 +24,8 @@ export interface Database {
   prepare(sql: string): Statement;
   /** Nested calls are part of the outer change; each undoes its own part when it throws. */
   transaction<T>(work: () => T): T;
+  /** Runs `work` after the outermost commit, at once outside of a transaction, never when that part is undone. */
+  afterCommit(work: () => void): void;
   /** Called when a change or a part of one was undone: what was remembered of it is wrong. */
   onUndo(listener: () => void): void;
   close(): void;
@@ -51,6 +53,7 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
   }
   let depth = 0;
   const undoListeners: (() => void)[] = [];
+  const waiting: (() => void)[] = [];
   return {
     prepare(sql) {
       const statement = connection.prepare(sql);
@@ -78,11 +81,13 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
             ];
       execute(connection, begin);
       depth += 1;
+      const before = waiting.length;
+      let value: ReturnType<typeof work>;
       try {
-        const value = work();
+        value = work();
         execute(connection, commit);
-        return value;
       } catch (error) {
+        waiting.length = before;
         // A full disk may have ended the transaction already: then there is nothing left to undo.
         if (connection.isTransaction) connection.exec(undo);
         for (const listener of undoListeners) listener();
@@ -90,6 +95,12 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
       } finally {
         depth -= 1;
       }
+      if (depth === 0) for (const work of waiting.splice(0)) work();
+      return value;
+    },
+    afterCommit(work) {
+      if (depth === 0) work();
+      else waiting.push(work);
     },
     onUndo: (listener) => void undoListeners.push(listener),
     close: () => connection.close(),

@@ -95,4 +95,14 @@ export const migrations: readonly Migration[] = [
       .map((table) => `UPDATE ${table} SET body = seal(body);`)
       .join("\n"),
   },
+  {
+    version: 5,
+    name: "rules, and disks that are not to be written",
+    sql: `
+      CREATE TABLE rules (
+        position INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, body TEXT NOT NULL
+      ) STRICT;
+      CREATE TABLE protected_disks (serial TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+    `,
+  },
 ];

@@ -8,6 +8,7 @@ import { type DomainEvent, type StoredEvent, subjectOf } from "#protocol/events.
 import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
+import type { Rule } from "#protocol/rule.ts";
 import type { Rack } from "#protocol/rack.ts";
 import { ConfigurationError, ConflictError } from "../errors.ts";
 import { type Database, openDatabase, type Row } from "./database.ts";
@@ -17,6 +18,7 @@ import type {
   AuditEntry,
   EnrolmentToken,
   LeaseRow,
+  ProtectedDisk,
   Reservation,
   Store,
   User,
@@ -51,9 +53,12 @@ export function openSqliteStore(path: string): Store {
 function storeOf(database: Database): Store {
   const store: Store = {
     transaction: (work) => database.transaction(work),
+    afterCommit: (work) => database.afterCommit(work),
     close: () => database.close(),
     nodes: nodesOf(database),
     racks: racksOf(database),
+    rules: rulesOf(database),
+    protectedDisks: protectedDisksOf(database),
     reservations: reservationsOf(database),
     leases: leasesOf(database),
     images: imagesOf(database),
@@ -68,7 +73,8 @@ function storeOf(database: Database): Store {
     settings: settingsOf(database),
     audit: auditOf(database),
   };
-  for (const table of [store.nodes, store.racks, store.reservations, store.images, store.users]) {
+  const { nodes, racks, rules, protectedDisks, reservations, images, users } = store;
+  for (const table of [nodes, racks, rules, protectedDisks, reservations, images, users]) {
     table.list();
   }
   store.tasks.unfinished();
@@ -129,6 +135,38 @@ function reservationsOf(database: Database): Store["reservations"] {
   const put = database.prepare(
     `INSERT INTO reservations (mac, address, body) VALUES (?, ?, ?)
      ON CONFLICT (mac) DO UPDATE SET address = excluded.address, body = excluded.body`,
+function rulesOf(database: Database): Store["rules"] {
+  const list = database.prepare("SELECT body FROM rules ORDER BY position");
+  const add = database.prepare("INSERT INTO rules (position, name, body) VALUES (?, ?, ?)");
+  const clear = database.prepare("DELETE FROM rules");
+  return {
+    list: () => readAll<Rule>(list.all()),
+    replace: (rules) =>
+      database.transaction(() => {
+        clear.run();
+        for (const [position, rule] of rules.entries()) {
+          add.run(position, rule.name, seal(JSON.stringify(rule)));
+        }
+      }),
+  };
+}
+
+function protectedDisksOf(database: Database): Store["protectedDisks"] {
+  const get = database.prepare("SELECT body FROM protected_disks WHERE serial = ?");
+  const list = database.prepare("SELECT body FROM protected_disks ORDER BY serial");
+  const put = database.prepare(
+    `INSERT INTO protected_disks (serial, body) VALUES (?, ?)
+     ON CONFLICT (serial) DO UPDATE SET body = excluded.body`,
+  );
+  const remove = database.prepare("DELETE FROM protected_disks WHERE serial = ?");
+  return {
+    get: (serial) => read<ProtectedDisk>(get.get(serial)),
+    list: () => readAll<ProtectedDisk>(list.all()),
+    put: (disk) => void put.run(disk.serial, seal(JSON.stringify(disk))),
+    delete: (serial) => void remove.run(serial),
+  };
+}
+
   );
   const remove = database.prepare("DELETE FROM reservations WHERE mac = ?");
   const readTable = () => {

@@ -19,8 +19,9 @@ import type {
 import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
-import type { Node, SlotRef } from "#protocol/node.ts";
+import type { Node, Protection, SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
+import type { Rule } from "#protocol/rule.ts";
 
 /** An address that belongs to a MAC address for good. Never handed to another. */
 export interface Reservation {
@@ -37,6 +38,11 @@ export interface LeaseRow {
   readonly mac: MacAddress;
   readonly state: "offered" | "bound" | "declined";
   readonly until: Instant;
+}
+
+/** A disk that nobody may write, wherever it is. */
+export interface ProtectedDisk extends Protection {
+  readonly serial: string;
 }
 
 /** A one-time enrolment secret. Only its hash is kept. */
@@ -96,6 +102,8 @@ export interface Store {
   };
   readonly racks: {
     get(name: string): Rack | undefined;
+  /** Runs `work` once the outermost transaction is on stable storage, at once outside of one; never when it is undone. */
+  afterCommit(work: () => void): void;
     list(): readonly Rack[];
     put(rack: Rack): void;
     delete(name: string): void;
@@ -111,6 +119,19 @@ export interface Store {
   /** What versions before the lease file (lease/lease-file.ts) left: read once, when that is not there. */
   readonly leases: {
     list(): readonly LeaseRow[];
+  };
+  readonly rules: {
+    /** In their order. */
+    list(): readonly Rule[];
+    /** These and no others, in this order. @throws ConflictError when two have one name. */
+    replace(rules: readonly Rule[]): void;
+  };
+  readonly protectedDisks: {
+    get(serial: string): ProtectedDisk | undefined;
+    /** By serial number. */
+    list(): readonly ProtectedDisk[];
+    put(disk: ProtectedDisk): void;
+    delete(serial: string): void;
   };
   readonly images: {
     get(digest: ImageDigest): Image | undefined;

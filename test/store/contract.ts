@@ -120,6 +120,48 @@ export function storeContract(name: string, open: () => Store): void {
     t.is(store.settings.get("inner"), undefined);
   });
 
+  check(
+    "what waits for a commit runs after the outermost one, and not when it is undone",
+    (t, store) => {
+      const ran: string[] = [];
+      store.transaction(() => {
+        store.transaction(() =>
+          store.afterCommit(() => ran.push(`inner ${store.settings.get("a")}`)),
+        );
+        t.throws(() =>
+          store.transaction(() => {
+            store.afterCommit(() => ran.push("undone"));
+            throw new RangeError("no");
+          }),
+        );
+        store.settings.put("a", "kept");
+        t.deepEqual(ran, []);
+      });
+      store.afterCommit(() => ran.push("outside"));
+      t.deepEqual(ran, ["inner kept", "outside"]);
+    },
+  );
+
+  check("rules keep their order, and no two share a name", (t, store) => {
+    const [first, second] = ["first", "second"].map((name) => ({ name, match: {} }));
+    if (!first || !second) return t.fail();
+    store.rules.replace([second, first]);
+    store.rules.replace([first, second]);
+    t.deepEqual(store.rules.list(), [first, second]);
+    t.throws(() => store.rules.replace([first, first]), { instanceOf: ConflictError });
+    t.deepEqual(store.rules.list(), [first, second]);
+  });
+
+  check("a protected disk is known by its serial number until it is released", (t, store) => {
+    const disk = { serial: "S1", reason: "archive", by: "ada", at: at(1) };
+    store.protectedDisks.put({ ...disk, reason: "" });
+    store.protectedDisks.put(disk);
+    t.deepEqual(store.protectedDisks.get("S1"), disk);
+    t.deepEqual(store.protectedDisks.list(), [disk]);
+    store.protectedDisks.delete("S1");
+    t.is(store.protectedDisks.get("S1"), undefined);
+  });
+
   check("a node is found by id, MAC address and name, and put again replaces it", (t, store) => {
     store.nodes.put(exampleNode());
     const node = exampleNode({ name: "renamed", state: "installed" });
