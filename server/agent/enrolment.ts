@@ -72,12 +72,13 @@ export function createEnrolment(
   async function accept(request: EnrolBody, mac: MacAddress, from: Ipv4Address) {
     const { publicKey, token, hardware, architecture } = request;
     const node = nodes.byMac(mac) ?? nodes.heard({ mac, ipxe: false, architectures: [] }, from);
+    const right = { token, holder: publicKey };
     checkRecord(node, request, from);
+    windows.check(mac, right);
     const { pem, fingerprint } = await site.issueNodeCertificate(node.id, publicKey);
     // One commit: the token is used and the node enrolled, or neither.
     store.transaction(() => {
-      if (token === undefined) windows.useApproval(mac);
-      else windows.burn(mac, token, publicKey);
+      windows.burn(mac, right);
       nodes.enrolled(node.id, { certificate: fingerprint, hardware, architecture });
       audit.append(`node:${node.id}`, "node enrolled", node.id, `certificate ${fingerprint}`);
     });

@@ -76,7 +76,7 @@ export interface AgentListenerContext {
   readonly site: Site;
   readonly nodes: Pick<Nodes, "get" | "byMac" | "heard" | "enrolled" | "checkIn" | "quarantine">;
   readonly jobs: Pick<Jobs, "report" | "waitForAssignment">;
-  readonly windows: Pick<Windows, "burn" | "isTokenOf" | "useApproval">;
+  readonly windows: Pick<Windows, "check" | "burn" | "isTokenOf">;
   readonly store: Pick<Store, "transaction" | "tasks" | "reservations" | "audit">;
   readonly events: Pick<EventBus, "publish">;
   readonly clock: Clock;

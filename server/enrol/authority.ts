@@ -20,9 +20,8 @@ import {
 } from "node:crypto";
 import { join } from "node:path";
 import type { Ipv4Address, NodeId } from "#protocol/brand.ts";
-import { InvalidInputError } from "../errors.ts";
 import { makePrivateDirectory, writeDurably } from "../store/durable-file.ts";
-import { privateKeyAt, readPrivate } from "./keys.ts";
+import { parseNodeKey, privateKeyAt, readPrivate } from "./keys.ts";
 import { type CertificateFields, writeCertificate } from "./x509.ts";
 
 export interface Site {
@@ -106,25 +105,6 @@ function issuer(name: string, key: KeyObject) {
       write("marcoboot server", publicKey, { kind: "server", addresses }),
     node: (publicKey: KeyObject, nodeId: NodeId) => write(nodeId, publicKey, { kind: "node" }),
   };
-}
-
-function parseNodeKey(pem: string): KeyObject {
-  let key: KeyObject;
-  try {
-    key = createPublicKey({ key: pem, format: "pem", type: "spki" });
-  } catch (cause) {
-    throw refusedKey("not a public key in PEM", { cause });
-  }
-  if (key.asymmetricKeyType === "ed25519") return key;
-  throw refusedKey(`a key of type ${key.asymmetricKeyType}, not ed25519`);
-}
-
-function refusedKey(detail: string, options?: ErrorOptions): InvalidInputError {
-  return new InvalidInputError(
-    `public key refused: ${detail}`,
-    [{ pointer: "/publicKey", detail }],
-    options,
-  );
 }
 
 function rawPublicKey(privateKey: KeyObject): Buffer {

@@ -1,8 +1,14 @@
-/** Key files of the site: made once, private to the server, whole or absent. */
+/** Keys: the site's, in files made once, private to the server, whole or absent; and those nodes send. */
 
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+} from "node:crypto";
 import { open, readFile } from "node:fs/promises";
-import { ConfigurationError } from "../errors.ts";
+import { ConfigurationError, InvalidInputError } from "../errors.ts";
 import { writeDurably } from "../store/durable-file.ts";
 
 /**
@@ -33,6 +39,51 @@ export async function readPrivate(path: string): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
+}
+
+/**
+ * Reads the public key of a node.
+ *
+ * @param pem - SubjectPublicKeyInfo
+ * @throws InvalidInputError when it is no ed25519 key
+ */
+export function parseNodeKey(pem: string): KeyObject {
+  let key: KeyObject;
+  try {
+    key = createPublicKey({ key: pem, format: "pem", type: "spki" });
+  } catch (cause) {
+    throw refusedKey("not a public key in PEM", { cause });
+  }
+  if (key.asymmetricKeyType === "ed25519") return key;
+  throw refusedKey(`a key of type ${key.asymmetricKeyType}, not ed25519`);
+}
+
+function refusedKey(detail: string, options?: ErrorOptions): InvalidInputError {
+  return new InvalidInputError(
+    `public key refused: ${detail}`,
+    [{ pointer: "/publicKey", detail }],
+    options,
+  );
+}
+
+/** Without those that look alike: 32 letters, 5 bits each. */
+const codeLetters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/**
+ * Eight letters by which a person tells one key from another, on a node's console and here:
+ * `4F2K-9QX1`. 40 bits: whoever wants a key with the code of another one tries 10^12 keys,
+ * and has the minutes until the approval ends.
+ *
+ * @throws InvalidInputError as {@link parseNodeKey} does
+ */
+export function codeOfKey(publicKeyPem: string): string {
+  const der = parseNodeKey(publicKeyPem).export({ type: "spki", format: "der" });
+  const letters = createHash("sha256")
+    .update(der)
+    .digest()
+    .subarray(0, 8)
+    .reduce((text, octet) => text + codeLetters.charAt(octet & 31), "");
+  return `${letters.slice(0, 4)}-${letters.slice(4)}`;
 }
 
 function parseKey(pem: string, path: string, kind: "ed25519" | "p-256"): KeyObject {

@@ -17,7 +17,8 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { EnrolmentRefusedError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { EnrolmentToken, Store } from "../store/store.ts";
+import type { Approval, EnrolmentToken, Store } from "../store/store.ts";
+import { codeOfKey } from "./keys.ts";
 
 export type WindowCause = "power-on" | "reboot" | "approved";
 
@@ -33,23 +34,35 @@ export interface Windows {
    */
   tokenFor(mac: MacAddress): string | undefined;
   /**
-   * Uses up the token and its window, on disk, before the caller answers. The same `holder`
-   * may repeat its request, because an answer can be lost on the way.
+   * Whether `burn` would go through now.
    *
-   * @param holder - the public key that enrols; useless to whoever lacks its private half
-   * @throws TokenRefusedError when the token is unknown, used, late or another node's
+   * @throws TokenRefusedError, EnrolmentRefusedError as `burn` does
    */
-  burn(mac: MacAddress, token: string, holder?: string): void;
+  check(mac: MacAddress, right: EnrolmentRight): void;
+  /**
+   * Uses up the token and its window, or the approval, on disk, before the caller answers.
+   * The same key may repeat its request, because an answer can be lost on the way.
+   *
+   * @throws TokenRefusedError when the token is unknown, used, late or another node's;
+   *   EnrolmentRefusedError when there is no token, and no admin has approved this key
+   */
+  burn(mac: MacAddress, right: EnrolmentRight): void;
   /** Whether the token was made for this MAC address, whatever became of it. */
   isTokenOf(mac: MacAddress, token: string | undefined): boolean;
-  /** An admin vouches for the node: it may enrol once without a token, within the window's time. */
-  approve(mac: MacAddress): void;
   /**
-   * Uses up an approval.
+   * An admin vouches for the node: it may enrol once without a token, within the window's time.
    *
-   * @throws EnrolmentRefusedError when there is none
+   * @param code - of the key that is meant ({@link codeOfKey}); absent: whichever asks first
    */
-  useApproval(mac: MacAddress): void;
+  approve(mac: MacAddress, code?: string): void;
+}
+
+/** What a node enrols by. */
+export interface EnrolmentRight {
+  /** Absent: an admin must have approved it. */
+  readonly token?: string | undefined;
+  /** Public key that enrols, PEM; useless to whoever lacks its private half. */
+  readonly holder: string;
 }
 
 /** Why a token was refused, and which node must be held back for it. */
@@ -87,7 +100,9 @@ export function createWindows(context: {
     store.tokens.deleteExpired((now - 86_400_000) as Instant);
   }
 
-  function check(row: EnrolmentToken | undefined, mac: MacAddress, now: Instant): EnrolmentToken {
+  function checkToken(mac: MacAddress, token: string, holder: string): EnrolmentToken {
+    const now = clock.now();
+    const row = store.tokens.get(hashOf(token));
     if (!row) throw new TokenRefusedError(`enrolment token of ${mac} is unknown`, undefined);
     if (row.mac !== mac) {
       throw new TokenRefusedError(`enrolment token of ${row.mac} came from ${mac}`, row.mac);
@@ -98,7 +113,23 @@ export function createWindows(context: {
         row.mac,
       );
     }
+    if (row.usedAt !== undefined && row.holder !== holder) {
+      throw new TokenRefusedError(`enrolment token of ${mac} was used before`, row.mac);
+    }
     return row;
+  }
+
+  function checkApproval(mac: MacAddress, holder: string): Approval {
+    const code = codeOfKey(holder);
+    const approval = store.approvals.get(mac);
+    const lasts = approval !== undefined && clock.now() < approval.expiresAt;
+    const isMeant = approval?.holder === undefined || approval.holder === holder;
+    if (!lasts || !isMeant || (approval.code ?? code) !== code) {
+      throw new EnrolmentRefusedError(
+        `node ${mac} has no enrolment token: an admin must approve it, code ${code}`,
+      );
+    }
+    return approval;
   }
 
   /** A window that was open when the server stopped: its token is lost, its time is not over. */
@@ -113,12 +144,15 @@ export function createWindows(context: {
   }
 
   /** One window, one credential: the other tokens of the window go with the one that is used. */
-  function useUp(hash: string, mac: MacAddress, now: Instant, holder?: string): boolean {
-    return store.transaction(() => {
-      if (!store.tokens.burn(hash, now, holder)) return false;
+  function useUp({ hash, mac, usedAt }: EnrolmentToken, holder: string): void {
+    if (usedAt !== undefined) return; // its holder repeats
+    const now = clock.now();
+    store.transaction(() => {
+      store.tokens.burn(hash, now, holder);
       for (const row of store.tokens.openOf(mac, now)) store.tokens.burn(row.hash, now);
-      return true;
     });
+    windows.delete(mac);
+    log.info({ mac }, "enrolment token used");
   }
 
   return {
@@ -142,34 +176,25 @@ export function createWindows(context: {
       return isOpen(window, now) ? window.token : resume(mac, now);
     },
 
-    burn(mac, token, holder) {
-      const now = clock.now();
-      const hash = hashOf(token);
-      const row = check(store.tokens.get(hash), mac, now);
-      if (useUp(hash, mac, now, holder)) {
-        windows.delete(mac);
-        log.info({ mac }, "enrolment token used");
-        return;
-      }
-      if (holder !== undefined && row.holder === holder) return;
-      throw new TokenRefusedError(`enrolment token of ${mac} was used before`, row.mac);
+    check(mac, { token, holder }) {
+      if (token === undefined) checkApproval(mac, holder);
+      else checkToken(mac, token, holder);
+    },
+
+    burn(mac, { token, holder }) {
+      if (token !== undefined) return useUp(checkToken(mac, token, holder), holder);
+      const approval = checkApproval(mac, holder);
+      if (approval.holder === undefined) store.approvals.burn(mac, holder);
     },
 
     isTokenOf: (mac, token) => token !== undefined && store.tokens.get(hashOf(token))?.mac === mac,
 
-    approve(mac) {
+    approve(mac, code) {
       const now = clock.now();
       forgetExpired(now);
-      store.approvals.put(mac, after(now, duration));
-      log.info({ mac }, "enrolment approved");
-    },
-
-    useApproval(mac) {
-      const until = store.approvals.take(mac);
-      if (until !== undefined && clock.now() < until) return;
-      throw new EnrolmentRefusedError(
-        `node ${mac} has no enrolment token: an admin must approve it`,
-      );
+      const expiresAt = after(now, duration);
+      store.approvals.put({ mac, expiresAt, ...(code !== undefined && { code }) });
+      log.info({ mac, code }, "enrolment approved");
     },
   };
 }

@@ -105,4 +105,12 @@ export const migrations: readonly Migration[] = [
       CREATE TABLE protected_disks (serial TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
     `,
   },
+  {
+    version: 6,
+    name: "approvals of one key, repeated by it alone",
+    sql: `
+      ALTER TABLE approvals ADD COLUMN code TEXT;
+      ALTER TABLE approvals ADD COLUMN holder TEXT;
+    `,
+  },
 ];

@@ -3,18 +3,18 @@
  * database.ts; here is only which statement answers which question.
  */
 
-import type { Instant } from "#protocol/brand.ts";
 import { type DomainEvent, type StoredEvent, subjectOf } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
-import type { Rule } from "#protocol/rule.ts";
 import type { Rack } from "#protocol/rack.ts";
+import type { Rule } from "#protocol/rule.ts";
 import { ConfigurationError, ConflictError } from "../errors.ts";
 import { type Database, openDatabase, type Row } from "./database.ts";
 import { seal, unseal } from "./seal.ts";
 import type {
   ApiToken,
+  Approval,
   AuditEntry,
   EnrolmentToken,
   LeaseRow,
@@ -94,6 +94,12 @@ function readAll<T>(rows: readonly Row[]): readonly T[] {
   return rows.map((row) => JSON.parse(bodyOf(row)) as T);
 }
 
+/** A row whose columns are the members of T: a member that is absent is NULL there. */
+function withoutNulls<T>(row: Row | undefined): T | undefined {
+  if (row === undefined) return undefined;
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as T;
+}
+
 function nodesOf(database: Database): Store["nodes"] {
   const get = database.prepare("SELECT body FROM nodes WHERE id = ?");
   const byMac = database.prepare("SELECT body FROM nodes WHERE mac = ?");
@@ -129,12 +135,6 @@ function racksOf(database: Database): Store["racks"] {
   };
 }
 
-/** Every DHCP packet asks for them, so they are kept in memory; the table is read when that may be wrong. */
-function reservationsOf(database: Database): Store["reservations"] {
-  const list = database.prepare("SELECT body FROM reservations ORDER BY rowid");
-  const put = database.prepare(
-    `INSERT INTO reservations (mac, address, body) VALUES (?, ?, ?)
-     ON CONFLICT (mac) DO UPDATE SET address = excluded.address, body = excluded.body`,
 function rulesOf(database: Database): Store["rules"] {
   const list = database.prepare("SELECT body FROM rules ORDER BY position");
   const add = database.prepare("INSERT INTO rules (position, name, body) VALUES (?, ?, ?)");
@@ -167,6 +167,12 @@ function protectedDisksOf(database: Database): Store["protectedDisks"] {
   };
 }
 
+/** Every DHCP packet asks for them, so they are kept in memory; the table is read when that may be wrong. */
+function reservationsOf(database: Database): Store["reservations"] {
+  const list = database.prepare("SELECT body FROM reservations ORDER BY rowid");
+  const put = database.prepare(
+    `INSERT INTO reservations (mac, address, body) VALUES (?, ?, ?)
+     ON CONFLICT (mac) DO UPDATE SET address = excluded.address, body = excluded.body`,
   );
   const remove = database.prepare("DELETE FROM reservations WHERE mac = ?");
   const readTable = () => {
@@ -363,16 +369,7 @@ function tokensOf(database: Database): Store["tokens"] {
         token.usedAt === undefined ? null : Math.trunc(token.usedAt),
         token.holder ?? null,
       ),
-    get(hash) {
-      const row = get.get(hash);
-      if (row === undefined) return undefined;
-      const { usedAt, holder, ...rest } = row;
-      return {
-        ...rest,
-        ...(usedAt !== null && { usedAt }),
-        ...(holder !== null && { holder }),
-      } as unknown as EnrolmentToken;
-    },
+    get: (hash) => withoutNulls<EnrolmentToken>(get.get(hash)),
     openOf: (mac, at) =>
       openOf.all(mac, Math.trunc(at)).map((row) => ({ ...row }) as unknown as EnrolmentToken),
     burn: (hash, at, holder) => burn.run(Math.trunc(at), holder ?? null, hash).changes === 1,
@@ -382,24 +379,26 @@ function tokensOf(database: Database): Store["tokens"] {
 
 function approvalsOf(database: Database): Store["approvals"] {
   const put = database.prepare(
-    `INSERT INTO approvals (mac, expires_at) VALUES (?, ?)
-     ON CONFLICT (mac) DO UPDATE SET expires_at = excluded.expires_at`,
+    `INSERT INTO approvals (mac, expires_at, code, holder) VALUES (?, ?, ?, ?)
+     ON CONFLICT (mac) DO UPDATE SET expires_at = excluded.expires_at, code = excluded.code,
+       holder = excluded.holder`,
   );
-  const take = database.prepare(
-    "DELETE FROM approvals WHERE mac = ? RETURNING expires_at AS expiresAt",
+  const get = database.prepare(
+    "SELECT mac, expires_at AS expiresAt, code, holder FROM approvals WHERE mac = ?",
   );
+  const burn = database.prepare("UPDATE approvals SET holder = ? WHERE mac = ? AND holder IS NULL");
   return {
-    put: (mac, expiresAt) => void put.run(mac, Math.trunc(expiresAt)),
-    take(mac) {
-      const row = take.get(mac);
-      return row === undefined ? undefined : (Number(row["expiresAt"]) as Instant);
-    },
+    put: ({ mac, expiresAt, code, holder }) =>
+      void put.run(mac, Math.trunc(expiresAt), code ?? null, holder ?? null),
+    get: (mac) => withoutNulls<Approval>(get.get(mac)),
+    burn: (mac, holder) => burn.run(holder, mac).changes === 1,
   };
 }
 
 function usersOf(database: Database): Store["users"] {
   const get = database.prepare("SELECT body FROM users WHERE name = ?");
   const list = database.prepare("SELECT body FROM users ORDER BY name");
+  const remove = database.prepare("DELETE FROM users WHERE name = ?");
   const put = database.prepare(
     "INSERT INTO users (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
   );
@@ -407,11 +406,13 @@ function usersOf(database: Database): Store["users"] {
     get: (name) => read<User>(get.get(name)),
     list: () => readAll<User>(list.all()),
     put: (user) => void put.run(user.name, seal(JSON.stringify(user))),
+    delete: (name) => void remove.run(name),
   };
 }
 
 function apiTokensOf(database: Database): Store["apiTokens"] {
   const get = database.prepare("SELECT body FROM api_tokens WHERE hash = ?");
+  const list = database.prepare("SELECT body FROM api_tokens ORDER BY rowid");
   const put = database.prepare(
     `INSERT INTO api_tokens (hash, body) VALUES (?, ?)
      ON CONFLICT (hash) DO UPDATE SET body = excluded.body`,
@@ -419,6 +420,7 @@ function apiTokensOf(database: Database): Store["apiTokens"] {
   const remove = database.prepare("DELETE FROM api_tokens WHERE hash = ?");
   return {
     get: (hash) => read<ApiToken>(get.get(hash)),
+    list: () => readAll<ApiToken>(list.all()),
     put: (token) => void put.run(token.hash, seal(JSON.stringify(token))),
     delete: (hash) => void remove.run(hash),
   };

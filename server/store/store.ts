@@ -59,6 +59,16 @@ export interface EnrolmentToken {
   readonly holder?: string;
 }
 
+/** An admin vouched for a node: it may enrol once without a token. */
+export interface Approval {
+  readonly mac: MacAddress;
+  readonly expiresAt: Instant;
+  /** Code of the only public key it is for; absent: whichever asks first. */
+  readonly code?: string;
+  /** Public key of the node that used it: it alone may ask again for an answer that was lost. */
+  readonly holder?: string;
+}
+
 export interface User {
   readonly name: string;
   /** scrypt, as `salt:hash` in hex. */
@@ -75,6 +85,8 @@ export interface ApiToken {
   readonly createdAt: Instant;
   readonly expiresAt?: Instant;
   readonly lastUsedAt?: Instant;
+  /** It may do no more than this, whatever its user may; absent: as much as its user. */
+  readonly role?: User["role"];
 }
 
 export interface AuditEntry {
@@ -90,6 +102,8 @@ export interface AuditEntry {
 export interface Store {
   /** Runs `work` as one atomic, durable change; a throw inside undoes it. Nested calls join the outer one. */
   transaction<T>(work: () => T): T;
+  /** Runs `work` once the outermost transaction is on stable storage, at once outside of one; never when it is undone. */
+  afterCommit(work: () => void): void;
   close(): void;
 
   readonly nodes: {
@@ -102,23 +116,9 @@ export interface Store {
   };
   readonly racks: {
     get(name: string): Rack | undefined;
-  /** Runs `work` once the outermost transaction is on stable storage, at once outside of one; never when it is undone. */
-  afterCommit(work: () => void): void;
     list(): readonly Rack[];
     put(rack: Rack): void;
     delete(name: string): void;
-  };
-  readonly reservations: {
-    byMac(mac: MacAddress): Reservation | undefined;
-    byAddress(address: Ipv4Address): Reservation | undefined;
-    list(): readonly Reservation[];
-    /** @throws ConflictError when another MAC address holds the address. */
-    put(reservation: Reservation): void;
-    delete(mac: MacAddress): void;
-  };
-  /** What versions before the lease file (lease/lease-file.ts) left: read once, when that is not there. */
-  readonly leases: {
-    list(): readonly LeaseRow[];
   };
   readonly rules: {
     /** In their order. */
@@ -132,6 +132,18 @@ export interface Store {
     list(): readonly ProtectedDisk[];
     put(disk: ProtectedDisk): void;
     delete(serial: string): void;
+  };
+  readonly reservations: {
+    byMac(mac: MacAddress): Reservation | undefined;
+    byAddress(address: Ipv4Address): Reservation | undefined;
+    list(): readonly Reservation[];
+    /** @throws ConflictError when another MAC address holds the address. */
+    put(reservation: Reservation): void;
+    delete(mac: MacAddress): void;
+  };
+  /** What versions before the lease file (lease/lease-file.ts) left: read once, when that is not there. */
+  readonly leases: {
+    list(): readonly LeaseRow[];
   };
   readonly images: {
     get(digest: ImageDigest): Image | undefined;
@@ -181,19 +193,23 @@ export interface Store {
     burn(hash: string, at: Instant, holder?: string): boolean;
     deleteExpired(at: Instant): void;
   };
-  /** Nodes an admin vouched for: each may enrol once without a token. */
+  /** The newest of each node. */
   readonly approvals: {
-    put(mac: MacAddress, expiresAt: Instant): void;
-    /** Removes it, on disk, before the caller answers. Undefined when there was none. */
-    take(mac: MacAddress): Instant | undefined;
+    put(approval: Approval): void;
+    get(mac: MacAddress): Approval | undefined;
+    /** Marks it used, on disk, before the caller answers. False when it was used before, or never given. */
+    burn(mac: MacAddress, holder: string): boolean;
   };
   readonly users: {
     get(name: string): User | undefined;
     list(): readonly User[];
     put(user: User): void;
+    delete(name: string): void;
   };
   readonly apiTokens: {
     get(hash: string): ApiToken | undefined;
+    /** Oldest first. */
+    list(): readonly ApiToken[];
     put(token: ApiToken): void;
     delete(hash: string): void;
   };

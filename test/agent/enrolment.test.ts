@@ -106,7 +106,9 @@ test("without a token a node waits for an admin, and is not held", async (t) => 
   isRefused(t, await call("/enrol", { body: enrolBody(macA, undefined) }));
   t.false(nodes.get(id)?.quarantined);
   windows.approve(macA);
-  t.is((await call("/enrol", { body: enrolBody(macA, undefined) })).status, 200);
+  const body = enrolBody(macA, undefined);
+  t.is((await call("/enrol", { body })).status, 200);
+  t.is((await call("/enrol", { body })).status, 200); // its answer may have been lost
   isRefused(t, await call("/enrol", { body: enrolBody(macA, undefined) }));
 });
 

@@ -218,10 +218,13 @@ export function storeContract(name: string, open: () => Store): void {
       t.deepEqual(store.images.byName("debian"), [image]);
       t.deepEqual(store.users.list(), [user]);
       t.deepEqual(store.apiTokens.get("h"), token);
+      t.deepEqual(store.apiTokens.list(), [token]);
       t.is(store.settings.get("key"), "b");
       store.racks.delete("lab");
       store.images.delete(digest);
       store.apiTokens.delete("h");
+      store.users.delete("ada");
+      t.deepEqual(store.users.list(), []);
       t.deepEqual(store.racks.list(), []);
       t.deepEqual(store.images.list(), []);
       t.is(store.apiTokens.get("h"), undefined);
@@ -294,12 +297,17 @@ export function storeContract(name: string, open: () => Store): void {
     });
   });
 
-  check("an approval is taken once", (t, store) => {
-    store.approvals.put(mac, at(5));
-    store.approvals.put(mac, at(9));
-    t.is(store.approvals.take(otherMac), undefined);
-    t.is(store.approvals.take(mac), at(9));
-    t.is(store.approvals.take(mac), undefined);
+  check("an approval is used once, and a new one takes its place", (t, store) => {
+    store.approvals.put({ mac, expiresAt: at(5) });
+    store.approvals.put({ mac, expiresAt: at(9), code: "4F2K" });
+    t.is(store.approvals.get(otherMac), undefined);
+    t.false(store.approvals.burn(otherMac, "key"));
+    t.deepEqual(store.approvals.get(mac), { mac, expiresAt: at(9), code: "4F2K" });
+    t.true(store.approvals.burn(mac, "key"));
+    t.false(store.approvals.burn(mac, "another key"));
+    t.deepEqual(store.approvals.get(mac), { mac, expiresAt: at(9), code: "4F2K", holder: "key" });
+    store.approvals.put({ mac, expiresAt: at(12) });
+    t.deepEqual(store.approvals.get(mac), { mac, expiresAt: at(12) });
   });
 
   check("the events about a node are the newest with its subjects, oldest first", (t, store) => {
