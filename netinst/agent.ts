@@ -14,6 +14,7 @@ import {
   agentVersion,
   type CheckIn,
   type CheckInAnswer,
+  type IdentifyAssignment,
 } from "#protocol/agent.ts";
 import { correctClock } from "./clock.ts";
 import { type ClientCredential, type Connection, connect } from "./connection.ts";
@@ -29,8 +30,9 @@ import {
   UntrustedError,
 } from "./errors.ts";
 import { readHardware, usedMemoryMiB } from "./hardware.ts";
-import { startReporter } from "./report.ts";
+import { type Reporter, startReporter } from "./report.ts";
 import { interfaceAddress, type Settings } from "./settings.ts";
+import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
 import type { InstallContext, Installed } from "./steps/install.ts";
 import type { Power } from "./steps/power.ts";
 import { openAssignment, type PinnedKey, pinKey } from "./trust.ts";
@@ -348,6 +350,8 @@ async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Pro
       );
       console.info("installed; waiting to be restarted");
       await reporter.done("committing", installed.sshHostKeys);
+    } else if (assignment.action === "identify") {
+      await identifyMachine(duty, assignment, reporter, running);
     } else {
       const stage = assignment.action === "reboot" ? "rebooting" : "powering-off";
       const pace = 2 * (duty.paceMs ?? 1000);
@@ -372,7 +376,23 @@ async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Pro
   }
 }
 
-/** While logged-in users are warned: the answer to a report is how a cancellation arrives. */
+async function identifyMachine(
+  { settings, console, paceMs }: Duty,
+  { name, seconds }: IdentifyAssignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const begun = performance.now();
+  const percent = () => (performance.now() - begun) / (seconds * 10);
+  const tell = () => reporter.progress("showing", percent());
+  const signs = settings.simulate ? noSigns : signsOfMachine;
+  const showing = showWhich(name, seconds, (line) => console.info(line), signal, signs);
+  await tellWhile(showing, tell, paceMs ?? 1000);
+  signal.throwIfAborted();
+  await reporter.done("showing");
+}
+
+/** While something takes its time: the answer to a report is how a cancellation arrives. */
 async function tellWhile(work: Promise<void>, tell: () => void, everyMs: number): Promise<void> {
   const over = new AbortController();
   const telling = (async () => {

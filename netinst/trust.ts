@@ -96,12 +96,22 @@ function parseAssignment(value: unknown): Assignment {
     typeof fields["nodeId"] === "string" &&
     typeof fields["taskId"] === "string" &&
     Number.isInteger(fields["epoch"]);
-  const power = fields["action"] === "reboot" || fields["action"] === "shutdown";
-  const known = power ? typeof fields["warnSeconds"] === "number" : isInstall(fields);
-  if (!ofNode || !known) {
+  if (!ofNode || !isKnown(fields)) {
     throw new UntrustedError(`not an assignment: ${JSON.stringify(value).slice(0, 200)}`);
   }
   return value as Assignment;
+}
+
+function isKnown(fields: Record<string, unknown>): boolean {
+  switch (fields["action"]) {
+    case "reboot":
+    case "shutdown":
+      return typeof fields["warnSeconds"] === "number";
+    case "identify":
+      return typeof fields["seconds"] === "number" && typeof fields["name"] === "string";
+    default:
+      return isInstall(fields);
+  }
 }
 
 function isInstall(fields: Record<string, unknown>): boolean {

@@ -3,6 +3,7 @@
 import type { Command } from "./command.ts";
 import { doctorCommands } from "./commands/doctor.ts";
 import { eventCommands } from "./commands/events.ts";
+import { identifyCommands } from "./commands/identify.ts";
 import { imageCommands } from "./commands/image.ts";
 import { jobCommands } from "./commands/job.ts";
 import { learnCommands } from "./commands/learn.ts";
@@ -22,6 +23,7 @@ export const commands: readonly Command[] = [
   ...rackCommands,
   ...learnCommands,
   ...nodeCommands,
+  ...identifyCommands,
   ...imageCommands,
   ...jobCommands,
   ...powerCommands,

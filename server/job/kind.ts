@@ -7,7 +7,7 @@
  * through {@link TaskRun.switchPowerOnce}.
  */
 
-import type { InstallAssignment } from "#protocol/agent.ts";
+import type { InstallAssignment, Work } from "#protocol/agent.ts";
 import type { Milliseconds } from "#protocol/brand.ts";
 import type { Job, JobKindName, JobParameters, Stage, Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
@@ -87,7 +87,7 @@ export interface TaskRun {
    * `bootIdBefore` from now on.
    */
   orderInstall(job: JobOf<"install">, bootId: string): void;
-  orderPower(action: "reboot" | "shutdown", warnSeconds: number, bootId: string): void;
+  order(work: Exclude<Work, { readonly action: "install" }>, bootId: string): void;
   withdraw(): void;
   /** Lets the node enrol again: it will boot netinst with a new identity. */
   openWindow(cause: "power-on" | "reboot"): void;

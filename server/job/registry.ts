@@ -2,11 +2,12 @@
 
 import type { JobKindName } from "#protocol/job.ts";
 import type { Kind } from "./kind.ts";
+import { identify } from "./kinds/identify.ts";
 import { install } from "./kinds/install.ts";
 import { reboot } from "./kinds/reboot.ts";
 import { shutdown } from "./kinds/shutdown.ts";
 
-const kinds = { install, reboot, shutdown } satisfies {
+const kinds = { install, reboot, shutdown, identify } satisfies {
   readonly [Name in JobKindName]: Kind<Name>;
 };
 

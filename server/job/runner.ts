@@ -269,7 +269,7 @@ function createTaskRun(
         bootId,
       );
     },
-    orderPower: (action, warnSeconds, bootId) => order({ ...base(), action, warnSeconds }, bootId),
+    order: (work, bootId) => order({ ...base(), ...work }, bootId),
     withdraw: () => assignments.withdraw(run.nodeId, id),
     openWindow: (cause) => windows.open(currentNode().mac, cause),
     hasOutlet() {

@@ -81,7 +81,18 @@ export interface PowerAssignment extends AssignmentBase {
   readonly action: "reboot" | "shutdown";
   readonly warnSeconds: number;
 }
-export type Assignment = InstallAssignment | PowerAssignment;
+/** Shows a person which board this is: by light, sound and text. */
+export interface IdentifyAssignment extends AssignmentBase {
+  readonly action: "identify";
+  readonly seconds: number;
+  /** What the node is called, for its screen. */
+  readonly name: string;
+}
+export type Assignment = InstallAssignment | PowerAssignment | IdentifyAssignment;
+
+type WorkOf<One> = One extends AssignmentBase ? Omit<One, keyof AssignmentBase> : never;
+/** An assignment without whom it is for. */
+export type Work = WorkOf<Assignment>;
 
 /** The agent checks `signature` (ed25519 by the pinned key over `assignmentText`) before it acts. */
 export interface SignedAssignment {

@@ -2,7 +2,7 @@
 
 import type { ImageDigest, Instant, JobId, NodeId, TaskId } from "./brand.ts";
 
-export const jobKinds = ["install", "reboot", "shutdown"] as const;
+export const jobKinds = ["install", "reboot", "shutdown", "identify"] as const;
 export type JobKindName = (typeof jobKinds)[number];
 
 export const taskStates = ["queued", "running", "done", "failed", "cancelled"] as const;
@@ -20,7 +20,7 @@ export const installStages = [
   "rebooting",
   "first-boot",
 ] as const;
-export const stages = [...installStages, "requested", "powering-off"] as const;
+export const stages = [...installStages, "requested", "powering-off", "showing", "shown"] as const;
 export type Stage = (typeof stages)[number];
 
 export interface InstallParameters {
@@ -35,11 +35,16 @@ export interface RebootParameters {
   readonly warnSeconds: number;
 }
 export type ShutdownParameters = RebootParameters;
+export interface IdentifyParameters {
+  /** How long the node shows which one it is, 1-600. */
+  readonly seconds: number;
+}
 
 export type JobParameters =
   | { readonly kind: "install"; readonly parameters: InstallParameters }
   | { readonly kind: "reboot"; readonly parameters: RebootParameters }
-  | { readonly kind: "shutdown"; readonly parameters: ShutdownParameters };
+  | { readonly kind: "shutdown"; readonly parameters: ShutdownParameters }
+  | { readonly kind: "identify"; readonly parameters: IdentifyParameters };
 
 export type Job = JobParameters & {
   readonly id: JobId;

@@ -106,6 +106,21 @@ async function reported(server: Server, fits: (report: Report) => boolean): Prom
   }
 }
 
+test("an agent told to identify says that it shows, and that it has shown", async (t) => {
+  const server = await startServer(t);
+  const { id } = server.knownNode(macA);
+  server.windows.open(macA, "power-on");
+  const order = { action: "identify", seconds: 1, name: "lab-a-1" } as const;
+  server.orders.set(id, { ...order, nodeId: id, taskId, epoch: 1 });
+  const token = server.windows.tokenFor(macA);
+  const agent = startAgent(t, server, token === undefined ? {} : { token });
+  const done = await reported(server, (report) => report.status === "done");
+  t.is(done.stage, "showing");
+  t.true(server.reports.some(({ status, stage }) => status === "running" && stage === "showing"));
+  t.true(agent.console.lines.some((line) => line.includes("lab-a-1")));
+  t.deepEqual(agent.powered, []);
+});
+
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -91,6 +91,7 @@ const verbs: Readonly<Record<JobKindName, string>> = {
   install: "Install",
   reboot: "Reboot",
   shutdown: "Shut down",
+  identify: "Identify",
 };
 
 function count(nodes: readonly Node[]): string {

@@ -31,6 +31,16 @@ export function NodePanel({ context, canAct }: { context: PageContext; canAct: b
           Approve
         </button>
       )}
+      {node.connection === "online" && canAct && (
+        <button
+          type="button"
+          class="button-plain"
+          title="Blinks its light and writes its name on its screen for 30 s"
+          onClick={() => void call("POST", "/api/v1/jobs", { kind: "identify", selector: node.id })}
+        >
+          Show which it is
+        </button>
+      )}
       <NodeTimeline node={node} context={context} />
       <Facts node={node} context={context} />
       {task && <TaskLog task={task} context={context} />}

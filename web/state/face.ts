@@ -37,6 +37,8 @@ const shares: Readonly<Record<Stage, readonly [number, number]>> = {
   "first-boot": [88, 100],
   requested: [0, 30],
   "powering-off": [30, 100],
+  showing: [0, 100],
+  shown: [100, 100],
 };
 
 export function faceOf({ node, task }: Tile): Face {

@@ -54,6 +54,7 @@ const createOptions: Readonly<Record<string, OptionSpec>> = {
 };
 
 function parametersOf(kind: string, { values }: Run): Record<string, unknown> {
+  if (kind === "identify") return {};
   if (kind !== "install")
     return { warnSeconds: wholeNumber(textOf(values, "warn") ?? "0", "--warn") };
   const keys = textOf(values, "authorized-keys");

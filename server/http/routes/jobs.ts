@@ -18,6 +18,7 @@ const descriptions: Readonly<Record<JobKindName, string>> = {
   install: "Write an image on the node's disk and boot it; what is on the disk is lost",
   reboot: "Warn those logged in, then reboot",
   shutdown: "Warn those logged in, then power off",
+  identify: "Blink the node's light, beep and write its name on its screen",
 };
 /** Members of `parameters`; the kind itself checks them. */
 const parameterSchemas: Readonly<Record<JobKindName, object>> = {
@@ -32,6 +33,7 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
   },
   reboot: { type: "object", properties: { warnSeconds: { type: "integer", maximum: 3600 } } },
   shutdown: { type: "object", properties: { warnSeconds: { type: "integer", maximum: 3600 } } },
+  identify: { type: "object", properties: { seconds: { type: "integer", maximum: 600 } } },
 };
 
 const planSchema = Type.Object({
@@ -110,6 +112,7 @@ function planOf(request: JobParameters, nodes: readonly Node[], selector: string
 }
 
 function doesOf(job: Job, { library }: Admin): string {
+  if (job.kind === "identify") return `show which it is for ${job.parameters.seconds} s`;
   if (job.kind !== "install") return `${job.kind} after ${job.parameters.warnSeconds} s of warning`;
   const image = library.get(job.parameters.image);
   return `install ${image?.name ?? job.parameters.image}`;

@@ -119,7 +119,7 @@ async function startNetinst(run: TaskRun): Promise<TaskRun["timing"]["boot"]> {
   const resident = node.connection === "online" ? node.agent : undefined;
   if (resident) {
     run.openWindow("reboot");
-    run.orderPower("reboot", 0, resident.bootId);
+    run.order({ action: "reboot", warnSeconds: 0 }, resident.bootId);
     run.say("asked the running system to restart into netinst");
     return timing.boot;
   }
@@ -152,7 +152,9 @@ async function agentsWork(run: TaskRun): Promise<void> {
 
 async function firstBoot(run: TaskRun): Promise<void> {
   const before = bootIdBefore(run.task);
-  if (run.node.agent?.bootId === before) run.orderPower("reboot", 0, before);
+  if (run.node.agent?.bootId === before) {
+    run.order({ action: "reboot", warnSeconds: 0 }, before);
+  }
   const { firstBoot: limit } = run.timing;
   const proven = await run.until(() => {
     const { node, task } = run;

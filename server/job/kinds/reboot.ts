@@ -35,7 +35,7 @@ function hasRestarted({ node }: TaskRun, before: string): boolean {
 async function order(run: TaskRun, warnSeconds: number, before: string): Promise<void> {
   run.openWindow("reboot");
   const stuck = run.task.epoch > 1 && run.node.connection === "offline";
-  if (!stuck) return run.orderPower("reboot", warnSeconds, before);
+  if (!stuck) return run.order({ action: "reboot", warnSeconds }, before);
   if (run.hasOutlet() && (await run.switchPowerOnce())) {
     run.say("it did not come back: switched its power");
   }

@@ -25,7 +25,7 @@ export const shutdown: Kind<"shutdown"> = {
     const before =
       task.stage === "powering-off" ? task.bootIdBefore : (node.agent?.bootId ?? task.bootIdBefore);
     if (before === undefined) throw new AttemptError("its agent never called", false);
-    if (node.agent?.bootId === before) run.orderPower("shutdown", warnSeconds, before);
+    if (node.agent?.bootId === before) run.order({ action: "shutdown", warnSeconds }, before);
     const rounds = Math.ceil((warnSeconds * 1000 + timing.boot) / queryPeriod);
     for (let round = 0; round < rounds; round++) {
       if (await isOff(run, before)) return { power: "off", connection: "offline" };
