@@ -3,25 +3,41 @@
  * complaint names the line, because the file is written by hand.
  *
  *   name: lab
+ *   subnet: 10.77.0.0/24                 # one of the configuration's
+ *   addresses: { first: 10.77.0.20 }     # then slot by slot; with perStack: 16 each stack begins a block
+ *   hostnames: "node-{n:02}"             # default: {rack}-{stack}-{slot}
+ *   power: { onAtOnce: 4, onEverySeconds: 2, offSeconds: 5 }
  *   stacks:
  *     - name: a
  *       slots: 4                         # short for four slots named 1 to 4
  *       outlet: { driver: manual }       # one outlet for the whole stack
  *     - name: b
  *       x: 1                             # column in the drawing; default: its place in the list
+ *       firstAddress: 10.77.0.100
  *       slots:
  *         - name: left
- *           hostname: db-1               # default: lab-b-left
- *           address: 10.77.0.20          # default: next free address of the reserved range
+ *           hostname: db-1
+ *           address: 10.77.0.200
+ *           port: gi1/0/7                # the switch's port, where DHCP option 82 or SNMP tells it
  *           outlet: { driver: qemu, settings: { socket: /run/rack.sock, outlet: b1 } }
  *
- * Names, host names, addresses and outlets are unique; a member that does not
- * exist is refused, so a misspelt one is not silently without effect.
+ * Racks of equal stacks are written once, with the words of `pattern.ts`:
+ *
+ *   stacks:
+ *     count: 12                          # named 1 to 12
+ *     columns: 6                         # two rows of six in the drawing
+ *     slots: { count: 4, outlet: { driver: poe-snmp, settings: { host: 10.0.0.2, portIndex: "{n}" } } }
+ *
+ * `{ each: [4, 17, 27] }` in settings is the first value for the first, and so on.
+ *
+ * Names, host names, addresses, ports and outlets are unique; a member that does
+ * not exist is refused, so a misspelt one is not silently without effect.
  */
 
 import {
   type Document,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   LineCounter,
@@ -29,41 +45,72 @@ import {
   type YAMLMap,
 } from "yaml";
 import { parseIpv4Address } from "#protocol/brand.ts";
-import { canonicalJson } from "#protocol/discovery.ts";
-import type { Outlet, Rack, Slot, Stack } from "#protocol/rack.ts";
+import type { AddressPlan, Outlet, Rack, RackPower, Slot, Stack } from "#protocol/rack.ts";
 import { RackFileError } from "../errors.ts";
-import { driverNamed, powerDriverKinds } from "../power/registry.ts";
+import { type AnyPowerDriver, driverNamed, powerDriverKinds } from "../power/registry.ts";
+import { identityOf, isKept, type KeptSecrets, secretNames } from "../power/secrets.ts";
+import { fill, type Place } from "./pattern.ts";
+import { misfit, parseNetwork, plannedAddress, plannedHostname } from "./plan.ts";
 
 const maxOctets = 1024 * 1024;
+const maxStacks = 512;
 const maxSlots = 512; // of one stack
 const maxCoordinate = 1000;
+const maxPort = 100; // characters
 /** A label of a host name (RFC 1123 §2.1), lower case; also fits file names and selectors. */
 const label = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
+const stackMembers = ["subnet", "outlet", "slots"];
+const slotMembers = ["port", "outlet"];
+
 /**
- * @param path - where `text` came from, for messages.
+ * @param path - where `text` came from, for messages
+ * @param keptSecrets - what `{ kept: true }` stands for; default: nothing is kept
+ * @returns the rack with its secrets in clear
  * @throws RackFileError with the line of what is wrong.
  */
-export function parseRackFile(text: string, path: string): Rack {
+export function parseRackFile(text: string, path: string, keptSecrets?: KeptSecrets): Rack {
   if (Buffer.byteLength(text) > maxOctets) {
     throw new RackFileError(`${path}, line 1: more than ${maxOctets} octets`);
   }
-  return new RackFileReader(text, path).read();
+  return new RackFileReader(text, path, keptSecrets).read();
 }
 
 /** Where something was first said: its line, for the message about the second time. */
 type Seen = Map<string, number>;
 
+/** A stack, or one of several that are written once. */
+interface StackSource {
+  readonly map: YAMLMap;
+  readonly name: string;
+  readonly index: number;
+  readonly x: number;
+  readonly y: number;
+}
+
+interface SlotSource {
+  /** Where it is written, for messages. */
+  readonly map: YAMLMap;
+  /** Its own members; undefined for one of `slots: 4`. */
+  readonly own?: YAMLMap;
+  readonly name: string;
+  readonly index: number;
+}
+
 class RackFileReader {
   readonly #path: string;
+  readonly #keptSecrets: KeptSecrets | undefined;
   readonly #lines = new LineCounter();
   readonly #document: Document.Parsed;
   readonly #hostnames: Seen = new Map();
   readonly #addresses: Seen = new Map();
+  readonly #ports: Seen = new Map();
   readonly #outlets: Seen = new Map();
+  #slotCount = 0;
 
-  constructor(text: string, path: string) {
+  constructor(text: string, path: string, keptSecrets: KeptSecrets | undefined) {
     this.#path = path;
+    this.#keptSecrets = keptSecrets;
     this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false });
   }
 
@@ -73,79 +120,191 @@ class RackFileReader {
       const { line } = this.#lines.linePos(syntax.pos[0]);
       throw new RackFileError(`${this.#path}, line ${line}: ${syntax.message}`, { cause: syntax });
     }
-    const top = this.#map(this.#document.contents, "the rack", ["name", "stacks"]);
-    const name = this.#name(top, "the rack");
-    const stackNames: Seen = new Map();
-    const stacks = this.#list(top, "stacks", "the rack").map((node, index) =>
-      this.#stack(node, index, name, stackNames),
-    );
-    return { name, stacks };
-  }
-
-  #stack(node: unknown, index: number, rack: string, names: Seen): Stack {
-    const map = this.#map(node, "a stack", ["name", "x", "y", "outlet", "slots"]);
-    const name = this.#name(map, "the stack");
-    this.#once(names, name, `stack name ${name}`, map);
-    const outlet = this.#outlet(map);
-    const slots = this.#slots(map, `${rack}-${name}`);
-    const both = outlet && slots.find((slot) => slot.outlet);
-    if (both) throw this.#error(map, `stack ${name} and its slot ${both.name} both have an outlet`);
-    return {
-      name,
-      x: this.#coordinate(map, "x", index),
-      y: this.#coordinate(map, "y", 0),
-      ...(outlet && { outlet }),
-      slots,
+    const members = ["name", "subnet", "addresses", "hostnames", "power", "stacks"];
+    const top = this.#map(this.#document.contents, "the rack", members);
+    const subnet = this.#subnet(top);
+    const hostnames = this.#text(top, "hostnames");
+    const addresses = this.#addressPlan(top);
+    const power = this.#power(top);
+    const rack: Omit<Rack, "stacks"> = {
+      name: this.#name(top, "the rack"),
+      ...(subnet !== undefined && { subnet }),
+      ...(hostnames !== undefined && { hostnames }),
+      ...(addresses && { addresses }),
+      ...(power && { power }),
     };
+    const names: Seen = new Map();
+    const stacks = this.#stackSources(top, rack.name).map((source) => {
+      this.#once(names, source.name, `stack name ${source.name}`, source.map);
+      return this.#stack(source, rack);
+    });
+    return { ...rack, stacks };
   }
 
-  #slots(stack: YAMLMap, prefix: string): readonly Slot[] {
-    const value = stack.get("slots");
-    const names: Seen = new Map();
-    if (typeof value === "number") {
-      if (!Number.isInteger(value) || value < 1 || value > maxSlots) {
-        throw this.#error(stack.get("slots", true), `slots: ${value} is not 1-${maxSlots}`);
-      }
-      return Array.from({ length: value }, (_, index) => {
-        const hostname = `${prefix}-${index + 1}`;
-        this.#once(this.#hostnames, hostname, `host name ${hostname}`, stack);
-        return { name: `${index + 1}`, hostname };
+  #stackSources(top: YAMLMap, rack: string): readonly StackSource[] {
+    const node = top.get("stacks", true);
+    if (!isMap(node)) {
+      return this.#list(top, "stacks", "the rack").map((one, index) => {
+        const members = ["name", "x", "y", "firstAddress", ...stackMembers];
+        const map = this.#map(one, "a stack", members);
+        const name = this.#name(map, "the stack");
+        const x = this.#wholeNumber(map, "x", 0, maxCoordinate) ?? index;
+        return { map, name, index, x, y: this.#wholeNumber(map, "y", 0, maxCoordinate) ?? 0 };
       });
     }
-    return this.#list(stack, "slots", "the stack").map((node) => this.#slot(node, prefix, names));
+    const map = this.#map(node, "the stacks", ["count", "name", "columns", ...stackMembers]);
+    const count = this.#needed(map, "count", maxStacks);
+    const columns = this.#wholeNumber(map, "columns", 1, maxCoordinate) ?? count;
+    const pattern = this.#text(map, "name") ?? "{n}";
+    return Array.from({ length: count }, (_, index) => ({
+      map,
+      name: this.#label(fill(pattern, { rack, stack: "", n: index + 1 }), map),
+      index,
+      x: index % columns,
+      y: Math.floor(index / columns),
+    }));
   }
 
-  #slot(node: unknown, prefix: string, names: Seen): Slot {
-    const map = this.#map(node, "a slot", ["name", "hostname", "address", "outlet"]);
-    const name = this.#name(map, "the slot");
-    this.#once(names, name, `slot name ${name}`, map);
-    const hostname = this.#text(map, "hostname") ?? `${prefix}-${name}`;
-    if (!label.test(hostname))
+  #stack(source: StackSource, rack: Omit<Rack, "stacks">): Stack {
+    const { map, name, x, y, index } = source;
+    const subnet = this.#subnet(map);
+    const firstAddress = this.#address(map, "firstAddress");
+    const outlet = this.#outlet(map, { rack: rack.name, stack: name, n: index + 1 });
+    const stack: Omit<Stack, "slots"> = {
+      name,
+      x,
+      y,
+      ...(subnet !== undefined && { subnet }),
+      ...(firstAddress !== undefined && { firstAddress }),
+      ...(outlet && { outlet }),
+    };
+    const slots = this.#slotSources(map, rack, stack.name).map((one) =>
+      this.#slot(one, rack, stack, index),
+    );
+    const both = outlet && slots.find((slot) => slot.outlet);
+    if (both) throw this.#error(map, `stack ${name} and its slot ${both.name} both have an outlet`);
+    const { addresses } = rack;
+    if (addresses?.perStack !== undefined && slots.length > addresses.perStack) {
+      throw this.#error(
+        map,
+        `stack ${name} has ${slots.length} slots, and addresses.perStack is ${addresses.perStack}`,
+      );
+    }
+    return { ...stack, slots };
+  }
+
+  #slotSources(stack: YAMLMap, rack: Pick<Rack, "name">, stackName: string): readonly SlotSource[] {
+    const node = stack.get("slots", true) as unknown;
+    if (isScalar(node) && typeof node.value === "number") {
+      return numbered(stack, this.#needed(stack, "slots", maxSlots));
+    }
+    if (isMap(node)) {
+      const map = this.#map(node, "the slots", ["count", ...slotMembers]);
+      return numbered(map, this.#needed(map, "count", maxSlots), map);
+    }
+    const names: Seen = new Map();
+    return this.#list(stack, "slots", `stack ${rack.name}/${stackName}`).map((one, index) => {
+      const map = this.#map(one, "a slot", ["name", "hostname", "address", ...slotMembers]);
+      const name = this.#name(map, "the slot");
+      this.#once(names, name, `slot name ${name}`, map);
+      return { map, own: map, name, index };
+    });
+  }
+
+  #slot(
+    { map, own, name, index }: SlotSource,
+    rack: Omit<Rack, "stacks">,
+    stack: Omit<Stack, "slots">,
+    stackIndex: number,
+  ): Slot {
+    const position = { stackIndex, slotIndex: index, number: this.#slotCount++ };
+    const place = { rack: rack.name, stack: stack.name, slot: name, n: position.number + 1 };
+    const hostname =
+      (own && this.#text(own, "hostname")) ?? plannedHostname(rack, stack.name, name, position);
+    if (!label.test(hostname)) {
       throw this.#error(map, `not a host name: ${JSON.stringify(hostname)}`);
+    }
     this.#once(this.#hostnames, hostname, `host name ${hostname}`, map);
-    const address = this.#address(map);
-    const outlet = this.#outlet(map);
+    const address = (own && this.#address(own, "address")) ?? plannedAddress(rack, stack, position);
+    if (address !== undefined) this.#checkAddress(address, stack.subnet ?? rack.subnet, map);
+    const port = own && this.#port(own, place);
+    const outlet = own && this.#outlet(own, place);
     return {
       name,
       hostname,
       ...(address !== undefined && { address }),
+      ...(port !== undefined && { port }),
       ...(outlet && { outlet }),
     };
   }
 
-  #address(slot: YAMLMap): string | undefined {
-    const text = this.#text(slot, "address");
+  #checkAddress(address: string, subnet: string | undefined, node: YAMLMap): void {
+    const where = node.get("address", true) ?? node;
+    this.#once(this.#addresses, address, `address ${address}`, where);
+    const reason = subnet === undefined ? undefined : misfit(address, subnet);
+    if (reason !== undefined) throw this.#error(where, reason);
+  }
+
+  #port(slot: YAMLMap, place: Place): string | undefined {
+    const pattern = this.#text(slot, "port");
+    if (pattern === undefined) return undefined;
+    const port = fill(pattern, place);
+    if (port === "" || port.length > maxPort) {
+      throw this.#error(slot.get("port", true), `port is not of 1-${maxPort} characters`);
+    }
+    this.#once(this.#ports, port, `port ${port}`, slot);
+    return port;
+  }
+
+  #subnet(map: YAMLMap): string | undefined {
+    const text = this.#text(map, "subnet");
     if (text === undefined) return undefined;
     try {
-      parseIpv4Address(text);
+      parseNetwork(text);
     } catch (cause) {
-      throw this.#error(slot.get("address", true), `not an IPv4 address: ${text}`, cause);
+      throw this.#error(map.get("subnet", true), `subnet: ${reasonOf(cause)}`, cause);
     }
-    this.#once(this.#addresses, text, `address ${text}`, slot.get("address", true));
     return text;
   }
 
-  #outlet(owner: YAMLMap): Outlet | undefined {
+  #addressPlan(top: YAMLMap): AddressPlan | undefined {
+    const node = top.get("addresses", true);
+    if (node === undefined) return undefined;
+    const map = this.#map(node, "addresses", ["first", "perStack"]);
+    const first = this.#address(map, "first");
+    if (first === undefined) throw this.#error(map, "addresses need a first one");
+    const perStack = this.#wholeNumber(map, "perStack", 1, 65_536);
+    return { first, ...(perStack !== undefined && { perStack }) };
+  }
+
+  #power(top: YAMLMap): RackPower | undefined {
+    const node = top.get("power", true);
+    if (node === undefined) return undefined;
+    const map = this.#map(node, "power", ["onAtOnce", "onEverySeconds", "offSeconds"]);
+    const onAtOnce = this.#wholeNumber(map, "onAtOnce", 1, 512);
+    const onEverySeconds = this.#number(map, "onEverySeconds", 0, 60);
+    const offSeconds = this.#number(map, "offSeconds", 0, 60);
+    if (onAtOnce === undefined && onEverySeconds !== undefined) {
+      throw this.#error(map, "onEverySeconds says nothing without onAtOnce");
+    }
+    return {
+      ...(onAtOnce !== undefined && { onAtOnce }),
+      ...(onEverySeconds !== undefined && { onEverySeconds }),
+      ...(offSeconds !== undefined && { offSeconds }),
+    };
+  }
+
+  #address(map: YAMLMap, member: string): string | undefined {
+    const text = this.#text(map, member);
+    if (text === undefined) return undefined;
+    try {
+      return parseIpv4Address(text);
+    } catch (cause) {
+      throw this.#error(map.get(member, true), `not an IPv4 address: ${text}`, cause);
+    }
+  }
+
+  #outlet(owner: YAMLMap, place: Place): Outlet | undefined {
     const node = owner.get("outlet", true);
     if (node === undefined) return undefined;
     const map = this.#map(node, "an outlet", ["driver", "settings"]);
@@ -155,42 +314,64 @@ class RackFileReader {
       const known = powerDriverKinds.join(", ");
       throw this.#error(map, `no power driver ${JSON.stringify(kind ?? "")}; there are: ${known}`);
     }
-    const settings: unknown = this.#plain(map.get("settings", true)) ?? {};
-    let parsed: unknown;
     try {
-      parsed = driver.parse(settings);
+      const written: unknown = this.#plain(map.get("settings", true)) ?? {};
+      const settings = this.#settings(driver, written as Outlet["settings"], place);
+      const identity = identityOf(driver, driver.parse(settings));
+      // An outlet nobody can switch is no particular outlet: many may be alike.
+      if (kind !== "manual") this.#once(this.#outlets, identity, `this outlet of ${kind}`, map);
+      return { driver: kind, settings };
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw this.#error(map, `outlet of driver ${kind}: ${reason}`, cause);
+      if (!(cause instanceof RangeError)) throw cause;
+      throw this.#error(map, `outlet of driver ${kind}: ${cause.message}`, cause);
     }
-    // An outlet nobody can switch is no particular outlet: many may be alike.
-    if (driver.kind !== "manual") {
-      this.#once(this.#outlets, canonicalJson([kind, parsed]), `this outlet of ${kind}`, map);
-    }
-    return { driver: kind, settings: settings as Outlet["settings"] };
   }
 
-  #coordinate(stack: YAMLMap, member: "x" | "y", fallback: number): number {
-    const value = stack.get(member) ?? fallback;
-    if (
-      typeof value === "number" &&
-      Number.isInteger(value) &&
-      value >= 0 &&
-      value <= maxCoordinate
-    )
-      return value;
-    throw this.#error(
-      stack.get(member, true),
-      `${member}: ${String(value)} is not 0-${maxCoordinate}`,
-    );
+  /** Settings of one outlet of those that are written once. @throws RangeError */
+  #settings(driver: AnyPowerDriver, written: Outlet["settings"], place: Place): Outlet["settings"] {
+    if (written === null || typeof written !== "object" || Array.isArray(written)) return written;
+    const hidden = secretNames(driver);
+    const own = Object.entries(written).map(([name, value]) => {
+      const { type } = (driver.schema.properties[name] ?? {}) as { readonly type?: string };
+      return [name, hidden.includes(name) ? value : valueFor(name, value, place, type)];
+    });
+    const settings = Object.fromEntries(own) as Outlet["settings"];
+    if (this.#keptSecrets) return this.#keptSecrets(driver, settings);
+    const kept = hidden.find((name) => isKept(settings[name]));
+    if (kept === undefined) return settings;
+    throw new RangeError(`${kept} is kept by the server: it alone can check this file`);
+  }
+
+  #needed(map: YAMLMap, member: string, max: number): number {
+    const value = this.#wholeNumber(map, member, 1, max);
+    if (value !== undefined) return value;
+    throw this.#error(map, `${member} is missing`);
+  }
+
+  #wholeNumber(map: YAMLMap, member: string, min: number, max: number): number | undefined {
+    const value = this.#number(map, member, min, max);
+    if (value === undefined || Number.isInteger(value)) return value;
+    throw this.#error(map.get(member, true), `${member}: ${value} is not ${min}-${max}`);
+  }
+
+  #number(map: YAMLMap, member: string, min: number, max: number): number | undefined {
+    const node = map.get(member, true);
+    if (node === undefined) return undefined;
+    const value = isScalar(node) ? node.value : undefined;
+    if (typeof value === "number" && value >= min && value <= max) return value;
+    throw this.#error(node, `${member}: ${String(value)} is not ${min}-${max}`);
   }
 
   #name(map: YAMLMap, what: string): string {
     const name = this.#text(map, "name");
     if (name === undefined) throw this.#error(map, `${what} has no name`);
+    return this.#label(name, map.get("name", true));
+  }
+
+  #label(name: string, node: unknown): string {
     if (label.test(name)) return name;
     throw this.#error(
-      map.get("name", true),
+      node,
       `name ${JSON.stringify(name)} is not made of 1-63 of a-z, 0-9 and inner hyphens`,
     );
   }
@@ -226,7 +407,7 @@ class RackFileReader {
   }
 
   #plain(node: unknown): unknown {
-    return isMap(node) ? node.toJS(this.#document) : isScalar(node) ? node.value : node;
+    return isNode(node) ? node.toJS(this.#document) : node;
   }
 
   /** Refuses a second use of `key`, naming the line of the first. */
@@ -244,4 +425,30 @@ class RackFileReader {
   #error(node: unknown, reason: string, cause?: unknown): RackFileError {
     return new RackFileError(`${this.#path}, line ${this.#line(node)}: ${reason}`, { cause });
   }
+}
+
+function numbered(map: YAMLMap, count: number, own?: YAMLMap): readonly SlotSource[] {
+  return Array.from({ length: count }, (_, index) => {
+    return { map, ...(own && { own }), name: `${index + 1}`, index };
+  });
+}
+
+/** @param type - of the driver's schema: "{n}" is a number where one is wanted */
+function valueFor(name: string, value: unknown, place: Place, type: string | undefined): unknown {
+  const each = (value as { readonly each?: unknown } | null)?.each;
+  if (Array.isArray(each)) {
+    if (place.n <= each.length) return valueFor(name, each[place.n - 1], place, type);
+    throw new RangeError(
+      `${name}: each has ${each.length} values, and number ${place.n} needs one`,
+    );
+  }
+  if (Array.isArray(value)) return value.map((one) => valueFor(name, one, place, undefined));
+  const filled = typeof value === "string" ? fill(value, place) : value;
+  if (type === "string" && typeof filled === "number") return String(filled);
+  const isNumber = (type === "integer" || type === "number") && typeof filled === "string";
+  return isNumber && /^-?\d+$/.test(filled) ? Number(filled) : filled;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

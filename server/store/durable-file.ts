@@ -1,7 +1,7 @@
 /** Files beside the journal: there as a whole or not at all, also after a power cut. */
 
 import { randomBytes } from "node:crypto";
-import { mkdir, open, rename, unlink } from "node:fs/promises";
+import { mkdir, open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /**
@@ -42,4 +42,17 @@ export async function syncDirectory(path: string): Promise<void> {
 /** Creates the directory, only for us, if it is not there. */
 export async function makePrivateDirectory(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
+}
+
+/** The file's text, its mode put back to 0600 if somebody widened it; undefined when there is none. */
+export async function readPrivate(path: string): Promise<string | undefined> {
+  try {
+    await using file = await open(path, "r");
+    const { mode } = await file.stat();
+    if ((mode & 0o077) !== 0) await file.chmod(0o600);
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
 }

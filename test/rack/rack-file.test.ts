@@ -155,3 +155,172 @@ test("outlets that are switched by hand may be alike", (t) => {
   );
   t.is(parseRackFile(text, "rack.yaml").stacks[0]?.slots.length, 2);
 });
+
+// PiRack (2016): 12 stacks of 4 boards in two rows, one relay channel for each stack.
+test("a rack of equal stacks is written once", (t) => {
+  const lines = [18, 25, 12, 21, 4, 17, 27, 22, 5, 6, 13, 19];
+  const rack = parseRackFile(
+    `name: pi
+subnet: 10.77.0.0/24
+addresses: { first: 10.77.0.70 }
+hostnames: "node-{n:02}"
+power: { onAtOnce: 4, onEverySeconds: 1.5, offSeconds: 3 }
+stacks:
+  count: 12
+  columns: 6
+  slots: 4
+  outlet: { driver: gpio-relay, settings: { line: { each: [${lines}] }, activeLow: true } }
+`,
+    "rack.yaml",
+  );
+  t.deepEqual(
+    rack.stacks.map(({ outlet }) => outlet?.settings["line"]),
+    lines,
+  );
+  t.deepEqual(
+    [0, 5, 6, 11].map((index) => [rack.stacks[index]?.x, rack.stacks[index]?.y]),
+    [
+      [0, 0],
+      [5, 0],
+      [0, 1],
+      [5, 1],
+    ],
+  );
+  t.deepEqual(rack.stacks[11]?.slots[3], {
+    name: "4",
+    hostname: "node-48",
+    address: "10.77.0.117",
+  });
+  t.deepEqual(rack.power, { onAtOnce: 4, onEverySeconds: 1.5, offSeconds: 3 });
+});
+
+test("a rack with an outlet and a switch port for each slot is written once", (t) => {
+  const rack = parseRackFile(
+    `name: poe
+addresses: { first: 10.77.1.0, perStack: 16 }
+stacks:
+  count: 2
+  name: "s{n:02}"
+  slots:
+    count: 4
+    port: "gi1/0/{n}"
+    outlet: { driver: poe-snmp, settings: { host: 10.0.0.2, community: "{n}", portIndex: "{n+8}" } }
+`,
+    "rack.yaml",
+  );
+  t.deepEqual(
+    rack.stacks.map(({ name }) => name),
+    ["s01", "s02"],
+  );
+  t.deepEqual(rack.stacks[1]?.slots[2], {
+    name: "3",
+    hostname: "poe-s02-3",
+    address: "10.77.1.18",
+    port: "gi1/0/7",
+    outlet: {
+      driver: "poe-snmp",
+      settings: { host: "10.0.0.2", community: "{n}", portIndex: 15 }, // a secret is taken as it is
+    },
+  });
+});
+
+test("a stack may have its own subnet and first address, a slot its own address", (t) => {
+  const rack = parseRackFile(
+    `name: r
+subnet: 10.77.0.0/24
+stacks:
+  - { name: a, slots: 2, firstAddress: 10.77.0.20 }
+  - name: b
+    subnet: 10.88.0.0/24
+    firstAddress: 10.88.0.20
+    slots: [{ name: 1 }, { name: 2, address: 10.88.0.99 }, { name: 3 }]
+`,
+    "rack.yaml",
+  );
+  t.deepEqual(
+    rack.stacks.flatMap(({ slots }) => slots.map(({ address }) => address)),
+    ["10.77.0.20", "10.77.0.21", "10.88.0.20", "10.88.0.99", "10.88.0.22"],
+  );
+});
+
+const plans: readonly (readonly [title: string, text: string, line: number, reason: RegExp])[] = [
+  ["no network", "name: r\nsubnet: 10.0.0.1/24\nstacks: [{ name: a, slots: 1 }]", 2, /host bits/],
+  [
+    "a plan that leaves its subnet",
+    "name: r\nsubnet: 10.0.0.0/24\naddresses: { first: 10.0.0.254 }\nstacks:\n  - { name: a, slots: 2 }",
+    5,
+    /10.0.0.255 is the network or broadcast address of 10.0.0.0\/24/,
+  ],
+  [
+    "an address of another subnet",
+    "name: r\nsubnet: 10.0.0.0/24\nstacks:\n  - { name: a, slots: [{ name: b, address: 10.0.1.1 }] }",
+    4,
+    /10.0.1.1 is outside of subnet 10.0.0.0\/24/,
+  ],
+  [
+    "a plan that gives an address twice",
+    "name: r\naddresses: { first: 10.0.0.1 }\nstacks:\n  - { name: a, slots: 2 }\n  - { name: b, firstAddress: 10.0.0.2, slots: 1 }",
+    5,
+    /10.0.0.2 was used on line 4/,
+  ],
+  [
+    "a stack that is longer than its block of addresses",
+    "name: r\naddresses: { first: 10.0.0.1, perStack: 2 }\nstacks:\n  - { name: a, slots: 3 }",
+    4,
+    /stack a has 3 slots, and addresses.perStack is 2/,
+  ],
+  ["no count", "name: r\nstacks: { slots: 4 }", 2, /count is missing/],
+  ["names that are alike", "name: r\nstacks: { count: 2, name: a, slots: 1 }", 2, /stack name a/],
+  [
+    "fewer values than outlets",
+    `name: r\nstacks:\n  count: 3\n  slots: 1\n  outlet: { driver: gpio-relay, settings: { line: { each: [4, 17] } } }`,
+    5,
+    /line: each has 2 values, and number 3 needs one/,
+  ],
+  [
+    "a port twice",
+    "name: r\nstacks:\n  - { name: a, slots: [{ name: b, port: p1 }, { name: c, port: p1 }] }",
+    3,
+    /port p1 was used/,
+  ],
+  [
+    "a limit of nothing",
+    "name: r\npower: { onEverySeconds: 2 }\nstacks: [{ name: a, slots: 1 }]",
+    2,
+    /without onAtOnce/,
+  ],
+  [
+    "half a node at once",
+    "name: r\npower: { onAtOnce: 0.5 }\nstacks: [{ name: a, slots: 1 }]",
+    2,
+    /onAtOnce: 0.5 is not 1-512/,
+  ],
+  [
+    "a secret that only the server knows",
+    "name: r\nstacks:\n  - { name: a, slots: 1, outlet: { driver: ipmi, settings: { host: h, user: u, password: { kept: true } } } }",
+    3,
+    /password is kept by the server/,
+  ],
+];
+for (const [title, text, line, reason] of plans) {
+  test(`refused, with its line: ${title}`, (t) => {
+    const error = t.throws(() => parseRackFile(text, "rack.yaml"), { instanceOf: RackFileError });
+    t.true(error?.message.startsWith(`rack.yaml, line ${line}: `), error?.message);
+    t.regex(error?.message ?? "", reason);
+  });
+}
+
+test("a number and a text are each taken where the other is meant", (t) => {
+  const outlets = `
+    - { driver: snmp-pdu, settings: { host: h, community: c, outlet: 5 } }
+    - { driver: gpio-relay, settings: { line: "5" } }`;
+  const text = stackOf(
+    ...outlets
+      .trim()
+      .split("\n")
+      .map((one, index) => `{ name: s${index}, outlet: ${one.trim().slice(2)} }`),
+  );
+  const [stack] = parseRackFile(text, "rack.yaml").stacks;
+  t.is(stack?.slots[0]?.outlet?.settings["outlet"], "5");
+  t.is(stack?.slots[1]?.outlet?.settings["line"], 5);
+});
