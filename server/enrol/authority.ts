@@ -13,8 +13,10 @@
 
 import {
   createHash,
+  createHmac,
   createPublicKey,
   generateKeyPairSync,
+  hkdfSync,
   type KeyObject,
   sign,
 } from "node:crypto";
@@ -31,6 +33,8 @@ export interface Site {
   readonly keyId: string;
   /** ed25519, base64. The caller passes a text with its own domain line (protocol/*.ts). */
   sign(text: string): string;
+  /** 32 octets that nobody else can make, the same for the same purpose as long as the site lives. */
+  secret(purpose: string): Buffer;
   /** Certificate of the site's authority. */
   readonly authorityPem: string;
   /** Key and certificate of a TLS server reached by these addresses; the same while they are. */
@@ -56,6 +60,8 @@ export async function openSite(directory: string): Promise<Site> {
   const authorityKey = await privateKeyAt(join(directory, "authority.key"), "p-256");
   const raw = rawPublicKey(signingKey);
   const keyId = sha256(raw).slice(0, 16);
+  const seed = signingKey.export({ type: "pkcs8", format: "der" });
+  const root = Buffer.from(hkdfSync("sha256", seed, "", "marcoboot secrets 1", 32));
   const issue = issuer(`marcoboot site ${keyId}`, authorityKey);
   const authorityPem = await authorityAt(join(directory, "authority.crt"), () =>
     issue.authority(createPublicKey(authorityKey)),
@@ -74,6 +80,7 @@ export async function openSite(directory: string): Promise<Site> {
     serverKey: raw.toString("base64"),
     keyId,
     authorityPem,
+    secret: (purpose) => createHmac("sha256", root).update(purpose).digest(),
     sign: (text) => sign(null, Buffer.from(text), signingKey).toString("base64"),
     serverTls(addresses) {
       const wanted = [...addresses].sort().join(" ");

@@ -16,6 +16,8 @@ export interface Order {
 export interface Assignments {
   of(node: NodeId): Order | undefined;
   put(order: Order): void;
+  /** Called with the node of each order that is put. Returns the function that ends it. */
+  onPut(listener: (node: NodeId) => void): () => void;
   /** Takes back what `task` ordered, if it is still there. */
   withdraw(node: NodeId, task: TaskId): void;
   /**
@@ -39,6 +41,7 @@ export function assignmentKey({ taskId, epoch, action }: Assignment): string {
 export function createAssignments(clock: Clock): Assignments {
   const orders = new Map<NodeId, Order>();
   const waiting = new Map<NodeId, Set<() => void>>();
+  const listeners = new Set<(node: NodeId) => void>();
 
   const nextPut = (node: NodeId, limit: Milliseconds, signal: AbortSignal): Promise<void> => {
     const woken = new AbortController();
@@ -57,6 +60,11 @@ export function createAssignments(clock: Clock): Assignments {
       const { nodeId } = order.assignment;
       orders.set(nodeId, order);
       for (const wake of waiting.get(nodeId) ?? []) wake();
+      for (const listener of listeners) listener(nodeId);
+    },
+    onPut(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
     },
     withdraw(node, task) {
       if (orders.get(node)?.assignment.taskId === task) orders.delete(node);

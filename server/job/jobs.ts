@@ -64,6 +64,10 @@ export interface Jobs {
    */
   report(node: NodeId, report: Report): ReportAnswer;
   assignmentFor(node: NodeId): Assignment | undefined;
+  /** `<task>:<epoch>:<action>` of what this boot of the node is to do; asking takes nothing. */
+  assignmentNameFor(node: NodeId): string | undefined;
+  /** Called with each node that gets an assignment. Returns the function that ends it. */
+  onAssignment(listener: (node: NodeId) => void): () => void;
   /**
    * @param known - `<task>:<epoch>:<action>` of what the agent has already: waits for something else
    * @returns undefined when nothing came within `waitMs`, or `signal` aborted.
@@ -235,6 +239,13 @@ export function createJobs(context: JobsContext): Jobs {
       const order = assignments.of(node);
       return order && isForThisBoot(order) ? take(order) : undefined;
     },
+
+    assignmentNameFor(node) {
+      const order = assignments.of(node);
+      return order && isForThisBoot(order) ? assignmentKey(order.assignment) : undefined;
+    },
+
+    onAssignment: (listener) => assignments.onPut(listener),
 
     async waitForAssignment(node, known, waitMs, signal) {
       const isNew = (order: Order) =>
