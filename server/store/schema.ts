@@ -113,4 +113,13 @@ export const migrations: readonly Migration[] = [
       ALTER TABLE approvals ADD COLUMN holder TEXT;
     `,
   },
+  {
+    version: 7,
+    name: "how a rack is learned",
+    sql: `
+      CREATE TABLE learnings (
+        age INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL
+      ) STRICT;
+    `,
+  },
 ];

@@ -6,6 +6,7 @@
 import { type DomainEvent, type StoredEvent, subjectOf } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
+import type { LearningRecord } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Rule } from "#protocol/rule.ts";
@@ -28,6 +29,8 @@ import type {
 const eventLimit = 100_000;
 /** Log lines kept per task. */
 const logLimit = 10_000;
+/** Runs of learning kept. */
+const learningLimit = 20;
 
 /**
  * Opens or creates the journal.
@@ -66,6 +69,7 @@ function storeOf(database: Database): Store {
     tasks: tasksOf(database),
     attempts: attemptsOf(database),
     events: eventsOf(database),
+    learnings: learningsOf(database),
     tokens: tokensOf(database),
     approvals: approvalsOf(database),
     users: usersOf(database),
@@ -335,6 +339,26 @@ function eventsOf(database: Database): Store["events"] {
         .toSorted((one, other) => one.id - other.id)
         .slice(-limit),
     lastId: () => Number(last.get()?.["seq"] ?? 0),
+  };
+}
+
+function learningsOf(database: Database): Store["learnings"] {
+  const newest = database.prepare("SELECT body FROM learnings ORDER BY age DESC LIMIT 1");
+  const put = database.prepare(
+    `INSERT INTO learnings (id, body) VALUES (?, ?)
+     ON CONFLICT (id) DO UPDATE SET body = excluded.body`,
+  );
+  const prune = database.prepare(
+    `DELETE FROM learnings WHERE age <=
+     (SELECT age FROM learnings ORDER BY age DESC LIMIT 1 OFFSET ${learningLimit})`,
+  );
+  return {
+    newest: () => read<LearningRecord>(newest.get()),
+    put: (learning) =>
+      database.transaction(() => {
+        put.run(learning.id, seal(JSON.stringify(learning)));
+        prune.run();
+      }),
   };
 }
 

@@ -19,6 +19,7 @@ import type {
 import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
+import type { LearningRecord } from "#protocol/learning.ts";
 import type { Node, Protection, SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Rule } from "#protocol/rule.ts";
@@ -183,6 +184,12 @@ export interface Store {
     /** The newest `limit` events at or after `after` with one of these subjects (`subjectOf`), oldest first. */
     about(subjects: readonly string[], after: Instant, limit: number): readonly StoredEvent[];
     lastId(): number;
+  };
+  /** Runs of learning a rack. */
+  readonly learnings: {
+    newest(): LearningRecord | undefined;
+    /** Keeps the newest 20. */
+    put(learning: LearningRecord): void;
   };
   readonly tokens: {
     put(token: EnrolmentToken): void;

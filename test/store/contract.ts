@@ -12,6 +12,7 @@ import {
 } from "#protocol/brand.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Job, Task, TaskState } from "#protocol/job.ts";
+import type { LearningRecord } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
 import { ConflictError } from "../../server/errors.ts";
 import type { Store } from "../../server/store/store.ts";
@@ -230,6 +231,24 @@ export function storeContract(name: string, open: () => Store): void {
       t.is(store.apiTokens.get("h"), undefined);
     },
   );
+
+  check("of learnings the newest is told, and the newest 20 are kept", (t, store) => {
+    const learning = (id: number): LearningRecord => ({
+      ...{ id: `learning_${id}`, rack: "lab", rackDigest: "", who: "ada", startedAt: at(id) },
+      ...{ state: "running", step: { kind: "off" }, isQuietDue: false },
+      ...{ groups: [], strangers: [], unknown: [], questions: [] },
+      options: {
+        ...{ slotTimeoutSeconds: 1, lateTimeoutSeconds: 1, quietSeconds: 1, settleSeconds: 1 },
+      },
+    });
+    t.is(store.learnings.newest(), undefined);
+    for (let id = 1; id <= 30; id++) store.learnings.put(learning(id));
+    t.deepEqual(store.learnings.newest(), learning(30));
+    store.learnings.put({ ...learning(11), state: "done" });
+    t.is(store.learnings.newest()?.id, "learning_30");
+    store.learnings.put({ ...learning(10), state: "done" });
+    t.is(store.learnings.newest()?.id, "learning_10", "it was forgotten, and so is new");
+  });
 
   check("jobs are paged from the newest", (t, store) => {
     for (const id of ["job_1", "job_2", "job_3"]) store.jobs.put(exampleJob(id));
