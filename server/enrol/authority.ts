@@ -22,8 +22,8 @@ import {
 } from "node:crypto";
 import { join } from "node:path";
 import type { Ipv4Address, NodeId } from "#protocol/brand.ts";
-import { makePrivateDirectory, writeDurably } from "../store/durable-file.ts";
-import { parseNodeKey, privateKeyAt, readPrivate } from "./keys.ts";
+import { makePrivateDirectory, readPrivate, writeDurably } from "../store/durable-file.ts";
+import { parseNodeKey, privateKeyAt } from "./keys.ts";
 import { type CertificateFields, writeCertificate } from "./x509.ts";
 
 export interface Site {

@@ -7,9 +7,8 @@ import {
   generateKeyPairSync,
   type KeyObject,
 } from "node:crypto";
-import { open, readFile } from "node:fs/promises";
 import { ConfigurationError, InvalidInputError } from "../errors.ts";
-import { writeDurably } from "../store/durable-file.ts";
+import { readPrivate, writeDurably } from "../store/durable-file.ts";
 
 /**
  * Reads the private key (PKCS #8, PEM) at `path`, or makes it there first.
@@ -26,19 +25,6 @@ export async function privateKeyAt(path: string, kind: "ed25519" | "p-256"): Pro
       : generateKeyPairSync("ec", { namedCurve: "P-256" });
   await writeDurably(path, privateKey.export({ type: "pkcs8", format: "pem" }).toString(), 0o600);
   return privateKey;
-}
-
-/** The file's text, its mode put back to 0600 if somebody widened it; undefined when there is none. */
-export async function readPrivate(path: string): Promise<string | undefined> {
-  try {
-    await using file = await open(path, "r");
-    const { mode } = await file.stat();
-    if ((mode & 0o077) !== 0) await file.chmod(0o600);
-    return await readFile(file, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
 }
 
 /**
