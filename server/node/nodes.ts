@@ -2,9 +2,9 @@
  * The nodes: what we know of each computer, and the only place that changes it.
  *
  * Every change is in the journal before its `node` event is published. The
- * exception is `agent.lastSeen`: it moves with each check-in, is kept in
- * memory, and reaches the journal with the next real change or every
- * {@link lastSeenWritten}; it decides nothing after a restart.
+ * exception is `agent.lastSeen`: it moves with each check-in and heartbeat, is
+ * kept in memory, and reaches the journal with the next real change, or with a
+ * check-in {@link lastSeenWritten} later; it decides nothing after a restart.
  */
 
 import { randomUUID } from "node:crypto";
@@ -28,8 +28,8 @@ import type { Store } from "../store/store.ts";
 
 /** Three missed check-ins of 15 s. */
 export const offlineAfter = milliseconds(45_000);
-/** Least time between two journal writes that only move `lastSeen`. */
-const lastSeenWritten = milliseconds(60_000);
+/** Least time between two journal writes that only move `lastSeen`; nobody is told of them. */
+const lastSeenWritten = milliseconds(600_000);
 /** Nodes kept of which only a boot ROM's word is known; the oldest is forgotten for the next. */
 const maxStrangers = 256;
 /** A host name label (RFC 1123 §2.1), lower case. */
@@ -67,7 +67,9 @@ export interface Nodes {
   ): Node;
   /** @throws NotFoundError */
   checkIn(id: NodeId, checkIn: CheckIn, address: Ipv4Address): Node;
-  /** Run it every 5 s: a node without check-in for 45 s becomes `offline`. */
+  /** Its agent has nothing new to say. @throws NotFoundError */
+  heartbeat(id: NodeId): void;
+  /** Run it every 5 s: a node without check-in or heartbeat for 45 s becomes `offline`. */
   markOffline(): void;
   /** Stores, then publishes. Nothing happens when nothing would change. @throws NotFoundError, ConflictError */
   update(id: NodeId, change: NodeChange): Node;
@@ -82,7 +84,7 @@ export interface Nodes {
    * @throws NotFoundError, or ConflictError while it has a task
    */
   retire(id: NodeId): Node;
-  /** Time since the last check-in this process saw; infinite when it saw none. */
+  /** Time since the last check-in or heartbeat this process saw; infinite when it saw none. */
   silence(id: NodeId): Milliseconds;
 }
 
@@ -94,8 +96,11 @@ interface NodesContext {
 }
 
 export function createNodes({ store, events, clock, log }: NodesContext): Nodes {
-  /** Monotonic milliseconds of the last check-in: wall clocks jump. */
-  const seen = new Map<NodeId, { readonly at: number; written: number }>();
+  /** Monotonic milliseconds of the last sign of its agent: wall clocks jump. `lastSeen` is for people. */
+  const seen = new Map<
+    NodeId,
+    { readonly at: number; readonly written: number; readonly lastSeen?: Instant }
+  >();
   // After a start every node that was online gets the full time to call again.
   for (const node of store.nodes.list()) {
     if (node.connection === "online") {
@@ -108,6 +113,14 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     if (!node) throw new NotFoundError(`no node ${id}`);
     return node;
   };
+
+  /** As the journal has it, but with the last sign of its agent. */
+  const current = (node: Node): Node => {
+    const lastSeen = seen.get(node.id)?.lastSeen;
+    if (lastSeen === undefined || !node.agent) return node;
+    return { ...node, agent: { ...node.agent, lastSeen } };
+  };
+  const currentOrNone = (node: Node | undefined) => node && current(node);
 
   const save = (node: Node): Node => {
     store.nodes.put(node);
@@ -165,10 +178,10 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
   };
 
   return {
-    get: (id) => store.nodes.get(id),
-    byMac: (mac) => store.nodes.byMac(mac),
-    byName: (name) => store.nodes.byName(name),
-    list: () => store.nodes.list(),
+    get: (id) => currentOrNone(store.nodes.get(id)),
+    byMac: (mac) => currentOrNone(store.nodes.byMac(mac)),
+    byName: (name) => currentOrNone(store.nodes.byName(name)),
+    list: () => store.nodes.list().map(current),
 
     heard(client, address) {
       const known = store.nodes.byMac(client.mac);
@@ -241,11 +254,21 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       const after = withChange(node, change);
       const onlyLastSeen = sameText(withoutLastSeen(node), withoutLastSeen(after));
       if (onlyLastSeen && now - written < lastSeenWritten) {
-        seen.set(id, { at: now, written });
+        seen.set(id, { at: now, written, lastSeen: agent.lastSeen });
         return after;
       }
-      seen.set(id, { at: now, written: now });
-      return save({ ...after, updatedAt: clock.now() });
+      seen.set(id, { at: now, written: now, lastSeen: agent.lastSeen });
+      if (!onlyLastSeen) return save({ ...after, updatedAt: clock.now() });
+      store.nodes.put(after);
+      return after;
+    },
+
+    heartbeat(id) {
+      const { connection, power } = existing(id);
+      const written = seen.get(id)?.written ?? Number.NEGATIVE_INFINITY;
+      seen.set(id, { at: clock.monotonic(), written, lastSeen: clock.now() });
+      if (connection === "online" && power === "on") return;
+      update(id, { connection: "online", power: "on" });
     },
 
     markOffline() {
