@@ -7,7 +7,8 @@
  *   --role netinst|resident   --site FILE          --identity-dir DIR   --cmdline TEXT
  *   --interface NAME          --address IPV4       --mac MAC            --boot-id TEXT
  *   --server-url HTTPS-URL    --authority PEMFILE  (both: no discovery)
- *   --disk-file FILE          --simulate           (power verbs end the process: 10 reboot, 11 shutdown)
+ *   --disk-file FILE          --simulate           (power verbs end the process: 10 reboot, 11 shutdown;
+ *                                                   FILE.root/ plays the mounted root file system)
  *   --agent-image FILE        --unreachable-seconds N
  */
 

@@ -27,8 +27,8 @@ export interface RawInstall {
   readonly console: Console;
   /** Called with the mounted root file system. @returns fingerprints of the SSH host keys */
   readonly configure: (directory: string) => readonly string[];
-  /** Tests without root leave the file systems alone. */
-  readonly withoutMounts?: boolean;
+  /** Of a simulated node: this directory plays the root file system, and nothing is mounted. */
+  readonly playedRoot?: string;
 }
 
 /** What was kept in RAM instead of being written. */
@@ -54,9 +54,10 @@ export async function installRaw(
   await verify(install, held, signal);
   reporter.progress("configuring", 0);
   const grown = growLastPartition(held.head, disk.sizeBytes);
-  const fingerprints = install.withoutMounts
-    ? []
-    : await configureRoot(install, held.head, grown.grown);
+  const fingerprints =
+    install.playedRoot === undefined
+      ? await configureRoot(install, held.head, grown.grown)
+      : install.configure(install.playedRoot);
   signal.throwIfAborted();
   reporter.progress("committing", 0);
   await commit(disk, grown.head.subarray(0, Math.min(headOctets, sizeBytes)), grown.backup);

@@ -76,14 +76,15 @@ export async function installTar(
     );
   }
   const layout = layOut(disk.sizeBytes, manifest.architecture, manifest.bootloader);
-  if (manifest.bootloader === "grub" && !install.withoutMounts)
+  if (manifest.bootloader === "grub" && install.playedRoot === undefined)
     addGrub(layout, manifest.architecture);
   reporter.progress("writing", 0); // from here on the old system is gone
   await makeUnbootable(disk);
   signal.throwIfAborted();
-  const fingerprints = install.withoutMounts
-    ? await onlyStream(install, signal)
-    : await buildTree(install, layout, signal);
+  const fingerprints =
+    install.playedRoot === undefined
+      ? await buildTree(install, layout, signal)
+      : await onlyStream(install, install.playedRoot, signal);
   signal.throwIfAborted();
   reporter.progress("committing", 0);
   console.info(
@@ -239,13 +240,17 @@ async function unpack(install: RawInstall, directory: string, signal: AbortSigna
   if (skipped > 0) console.info(`${skipped} devices and pipes of the archive were left out`);
 }
 
-/** A simulated node has no file systems: it only proves that the image arrives. */
-async function onlyStream(install: RawInstall, signal: AbortSignal): Promise<readonly string[]> {
+/** A simulated node has no file systems: it proves that the image arrives, and becomes itself. */
+async function onlyStream(
+  install: RawInstall,
+  playedRoot: string,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
   const tick = meter("writing", install.source.manifest.sizeBytes, install.reporter);
   await streamImage(
     install.source,
     async (chunk, position) => tick(position + chunk.length),
     signal,
   );
-  return [];
+  return install.configure(playedRoot);
 }

@@ -39,6 +39,9 @@ export async function install(context: InstallContext, signal: AbortSignal): Pro
       `image ${manifest.name} is for ${manifest.architecture}, this machine is ${settings.architecture}`,
     );
   }
+  if (settings.simulate && settings.diskFile === undefined) {
+    throw new InstallRefusedError("a simulated node writes to a file only: --disk-file names none");
+  }
   const { disks } = readHardware("/sys", settings.diskFile);
   const needed = manifest.format === "raw" ? manifest.sizeBytes : treeDiskBytes(manifest);
   const chosen = chooseDisk(disks, assignment.disk, needed);
@@ -67,9 +70,11 @@ export async function install(context: InstallContext, signal: AbortSignal): Pro
       `installing ${manifest.name} (${manifest.format}, ${manifest.compression}) on ${disk.path}, ${disk.sizeBytes} bytes`,
     );
     const step = manifest.format === "raw" ? installRaw : installTar;
-    const withoutMounts = settings.simulate;
     const sshHostKeys = await step(
-      { disk, source, reporter, console, configure, withoutMounts },
+      {
+        ...{ disk, source, reporter, console, configure },
+        ...(settings.simulate && { playedRoot: `${settings.diskFile}.root` }),
+      },
       signal,
     );
     return { sshHostKeys };
