@@ -1,26 +1,19 @@
 /**
- * The rack's power strip: outlets that start and kill QEMU, switched over a
- * unix socket by the server's `qemu` power driver. One JSON object per line:
- *
- *   {"verb":"on","outlet":"a1"}     -> {"ok":true,"state":"on"}
- *   {"verb":"off","outlet":"a1"}    -> {"ok":true,"state":"off"}      (a power cut)
- *   {"verb":"query","outlet":"a1"}  -> {"ok":true,"state":"on"}
- *   anything wrong                  -> {"ok":false,"reason":"…"}
+ * The rack's power strip: outlets that start and kill QEMU.
  *
  * A guest that powers itself off by ACPI leaves its outlet `off` too; `exits`
  * tells the two apart.
  */
 
 import { once } from "node:events";
-import { mkdirSync, rmSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { loadByRom, type RaspberryPiRom } from "./boot-rom.ts";
 import { type Cleanup, endProcess } from "./cleanup.ts";
 import type { Accelerator } from "./kvm.ts";
-import { linesOf } from "./lines.ts";
 import { type Machine, type MachineExit, startMachine } from "./machine.ts";
 import type { LabNetwork } from "./namespaces.ts";
+import { outletNamed, PowerSwitch, type StripOutlet, startPowerStrip } from "./power-strip.ts";
 import type { Guest, LoadedKernel } from "./qemu.ts";
 import { openSerialLog, type SerialLog } from "./serial-log.ts";
 
@@ -55,39 +48,9 @@ export async function startQemuRack(options: QemuRackOptions): Promise<QemuRack>
   const outlets = new Map(
     options.guests.map((guest) => [guest.name, new PoweredNode(guest, options)]),
   );
-  const nodeAt = (outlet: string) => {
-    const node = outlets.get(outlet);
-    if (!node) throw new RangeError(`no outlet ${JSON.stringify(outlet)} on this strip`);
-    return node;
-  };
-  const answer = async (line: string): Promise<object> => {
-    try {
-      const { verb, outlet } = JSON.parse(line) as { verb?: unknown; outlet?: unknown };
-      const node = nodeAt(String(outlet));
-      if (verb === "on") node.switchOn();
-      else if (verb === "off") await node.switchOff();
-      else if (verb !== "query") throw new RangeError(`unknown verb ${JSON.stringify(verb)}`);
-      return { ok: true, state: node.state };
-    } catch (error) {
-      return { ok: false, reason: error instanceof Error ? error.message : String(error) };
-    }
-  };
-  const connections = new Set<Socket>();
-  const server = createServer((connection) => {
-    connections.add(connection);
-    connection.on("close", () => connections.delete(connection));
-    linesOf(connection, (line) => {
-      void answer(line).then((reply) => {
-        if (connection.writable) connection.write(`${JSON.stringify(reply)}\n`);
-      });
-    });
-  });
+  const nodeAt = (outlet: string) => outletNamed(outlets, outlet);
   const socket = join(options.directory, "power.sock");
-  rmSync(socket, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(socket, resolve);
-  });
+  const strip = await startPowerStrip(socket, outlets);
   return {
     socket,
     state: (outlet) => nodeAt(outlet).state,
@@ -95,27 +58,28 @@ export async function startQemuRack(options: QemuRackOptions): Promise<QemuRack>
     tail: (outlet, lines) => nodeAt(outlet).serial.tail(lines),
     hasSaid: (outlet, pattern) => nodeAt(outlet).hasSaid(pattern),
     async close() {
-      server.close();
-      for (const connection of connections) connection.destroy();
+      strip.close();
       await Promise.all([...outlets.values()].map((node) => node.close()));
     },
   };
 }
 
 /** An outlet and the node behind it. */
-class PoweredNode {
+class PoweredNode implements StripOutlet {
   readonly exits: MachineExit[] = [];
   readonly serial: SerialLog;
   readonly #guest: Guest;
   readonly #options: QemuRackOptions;
   readonly #rom: RaspberryPiRom | undefined;
-  #power: AbortController | undefined;
-  #running: Promise<void> = Promise.resolve();
+  readonly #power: PowerSwitch;
   #said: string[] = [];
 
   constructor(guest: Guest, options: QemuRackOptions) {
     this.#guest = guest;
     this.#options = options;
+    this.#power = new PowerSwitch((signal) =>
+      this.#run(signal).catch((error: unknown) => this.serial.note(`laboratory: ${String(error)}`)),
+    );
     this.serial = openSerialLog(join(options.directory, `${guest.name}.serial.log`), (line) => {
       this.#said.push(line);
       if (guest.firmware === "raspberry-pi-3" && piIsDown.test(line)) this.#piPoweredOff?.();
@@ -132,7 +96,7 @@ class PoweredNode {
   #piPoweredOff: (() => void) | undefined;
 
   get state(): "on" | "off" {
-    return this.#power ? "on" : "off";
+    return this.#power.state;
   }
 
   hasSaid(pattern: RegExp): boolean {
@@ -140,22 +104,11 @@ class PoweredNode {
   }
 
   switchOn(): void {
-    if (this.#power) return;
-    const power = new AbortController();
-    this.#power = power;
-    const before = this.#running;
-    this.#running = before
-      .then(() => this.#run(power.signal))
-      .catch((error: unknown) => this.serial.note(`laboratory: ${String(error)}`))
-      .finally(() => {
-        if (this.#power === power) this.#power = undefined;
-      });
+    this.#power.switchOn();
   }
 
-  async switchOff(): Promise<void> {
-    this.#power?.abort();
-    this.#power = undefined;
-    await this.#running;
+  switchOff(): Promise<void> {
+    return this.#power.switchOff();
   }
 
   async close(): Promise<void> {
