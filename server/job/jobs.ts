@@ -16,7 +16,7 @@ import {
   type NodeId,
   type TaskId,
 } from "#protocol/brand.ts";
-import type { Job, JobParameters, Task } from "#protocol/job.ts";
+import { isFinished, type Job, type JobParameters, type Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import type { Clock } from "../clock.ts";
 import {
@@ -35,7 +35,7 @@ import type { Images, Timing } from "./kind.ts";
 import type { Queue } from "./queue.ts";
 import { isJobKind, kindOf } from "./registry.ts";
 import { createRunner, type JobPower, type JobWindows } from "./runner.ts";
-import { createTaskJournal, isFinished } from "./task-journal.ts";
+import { createTaskJournal } from "./task-journal.ts";
 import { createTickets } from "./tickets.ts";
 
 export type JobRequest = JobParameters & {

@@ -9,7 +9,7 @@
 import type { Assignment } from "#protocol/agent.ts";
 import type { MacAddress } from "#protocol/brand.ts";
 import { type Milliseconds, milliseconds, type NodeId, type TaskId } from "#protocol/brand.ts";
-import type { Attempt, Task } from "#protocol/job.ts";
+import { type Attempt, isFinished, type Task } from "#protocol/job.ts";
 import type { Node, PowerState, SlotRef } from "#protocol/node.ts";
 import type { Outlet } from "#protocol/rack.ts";
 import type { Clock } from "../clock.ts";
@@ -20,7 +20,7 @@ import type { Store } from "../store/store.ts";
 import type { Assignments } from "./assignments.ts";
 import { AttemptError, type Images, type InstallImage, type TaskRun, type Timing } from "./kind.ts";
 import { kindOf } from "./registry.ts";
-import { isFinished, type TaskJournal } from "./task-journal.ts";
+import type { TaskJournal } from "./task-journal.ts";
 import type { Tickets } from "./tickets.ts";
 
 /** What of power switching a job needs. */

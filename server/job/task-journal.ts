@@ -7,7 +7,15 @@
 import type { Report } from "#protocol/agent.ts";
 import type { Instant, TaskId } from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
-import type { Attempt, Job, JobState, Stage, Task, TaskState } from "#protocol/job.ts";
+import {
+  type Attempt,
+  isFinished,
+  type Job,
+  type JobState,
+  type Stage,
+  type Task,
+  type TaskState,
+} from "#protocol/job.ts";
 import type { Clock } from "../clock.ts";
 import { NotFoundError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
@@ -257,10 +265,6 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
         endTask(task, "cancelled", reason, publish);
       }),
   };
-}
-
-export function isFinished(state: TaskState): boolean {
-  return state === "done" || state === "failed" || state === "cancelled";
 }
 
 /** A job is what its tasks are: one failed task makes a failed job, but only when all have ended. */

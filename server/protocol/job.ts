@@ -5,10 +5,24 @@ import type { ImageDigest, Instant, JobId, NodeId, TaskId } from "./brand.ts";
 export const jobKinds = ["install", "reboot", "shutdown", "identify"] as const;
 export type JobKindName = (typeof jobKinds)[number];
 
-export const taskStates = ["queued", "running", "done", "failed", "cancelled"] as const;
+export const taskStates = [
+  "waiting", // for its time, its window or its batch; holds up nothing else on its node
+  "queued", // may begin as soon as its node is free
+  "running",
+  "done",
+  "failed",
+  "cancelled",
+] as const;
 export type TaskState = (typeof taskStates)[number];
-/** A job is done when all its tasks are done, failed when one failed, cancelled when one was cancelled. */
+/**
+ * Once all tasks have ended: failed when one failed, else cancelled when the job
+ * was, or none is done; else done.
+ */
 export type JobState = TaskState;
+
+export function isFinished(state: TaskState): boolean {
+  return state === "done" || state === "failed" || state === "cancelled";
+}
 
 export const installStages = [
   "waiting-for-agent",
@@ -46,15 +60,60 @@ export type JobParameters =
   | { readonly kind: "shutdown"; readonly parameters: ShutdownParameters }
   | { readonly kind: "identify"; readonly parameters: IdentifyParameters };
 
-export type Job = JobParameters & {
-  readonly id: JobId;
-  readonly state: JobState;
-  /** The selector as it was given, for people; the nodes were frozen when the job was made. */
-  readonly selector: string;
-  readonly createdBy: string;
-  readonly createdAt: Instant;
-  readonly endedAt?: Instant;
-};
+/** So many, or a part of all: `25%`. */
+export type Share = number | `${number}%`;
+
+/** How a job goes through its nodes. Without one all of them begin at once, and none stops another. */
+export interface Rollout {
+  /** Nodes that go first, alone. One that fails there pauses the rest. */
+  readonly canary?: number;
+  /** Nodes that go together; each batch begins when the one before has ended. */
+  readonly batch?: Share;
+  /** At the same time, at most. */
+  readonly perRack?: number;
+  readonly perStack?: number;
+  readonly perOutlet?: number;
+  /** Tasks that may fail; one more pauses the rest. */
+  readonly failures: Share;
+  /** How long the nodes of a batch must stay online after it, before the next one begins. */
+  readonly settleSeconds: number;
+}
+
+/** When a job's tasks may begin. One that has begun goes on to its end. */
+export interface When {
+  readonly notBefore?: Instant;
+  /** What has not begun by then is cancelled. */
+  readonly deadline?: Instant;
+  /** Name of a maintenance window. */
+  readonly window?: string;
+  /** Jobs that must have ended well; one that did not cancels this job. */
+  readonly after?: readonly JobId[];
+}
+
+export type Job = JobParameters &
+  When & {
+    readonly id: JobId;
+    readonly state: JobState;
+    /** The selector as it was given, for people; the nodes were frozen when the job was made. */
+    readonly selector: string;
+    readonly createdBy: string;
+    /** In the words of whoever asked. */
+    readonly why?: string;
+    readonly rollout?: Rollout;
+    /** Nothing more begins. By a person, or `server` when too much failed. */
+    readonly paused?: { readonly at: Instant; readonly by: string; readonly reason: string };
+    /** Failures that somebody has seen and gone on from. */
+    readonly forgiven?: number;
+    /** Why nothing more begins now, in plain words. */
+    readonly waitsFor?: string;
+    readonly cancelledBy?: string;
+    /** Name of the schedule that made it. */
+    readonly schedule?: string;
+    /** The job whose failed nodes it tries again. */
+    readonly retryOf?: JobId;
+    readonly createdAt: Instant;
+    readonly endedAt?: Instant;
+  };
 
 export interface Task {
   readonly id: TaskId;
@@ -62,6 +121,8 @@ export interface Task {
   readonly nodeId: NodeId;
   readonly kind: JobKindName;
   readonly state: TaskState;
+  /** Which batch of the roll-out, from 0; absent without one. */
+  readonly batch?: number;
   /** Number of the current attempt, from 1; 0 before the first. Older epochs are refused. */
   readonly epoch: number;
   readonly stage?: Stage;

@@ -122,4 +122,20 @@ export const migrations: readonly Migration[] = [
       ) STRICT;
     `,
   },
+  {
+    version: 8,
+    name: "windows, schedules, and tasks that wait",
+    sql: `
+      CREATE TABLE windows (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+      CREATE TABLE schedules (name TEXT PRIMARY KEY, due INTEGER, body TEXT NOT NULL) STRICT;
+      CREATE INDEX schedules_by_due ON schedules (due) WHERE due IS NOT NULL;
+      ALTER TABLE jobs ADD COLUMN unfinished INTEGER NOT NULL DEFAULT 0;
+      UPDATE jobs SET unfinished = 1
+        WHERE id IN (SELECT job FROM tasks WHERE state IN ('queued', 'running'));
+      CREATE INDEX jobs_unfinished ON jobs (age) WHERE unfinished = 1;
+      ALTER TABLE tasks ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;
+      DROP INDEX tasks_by_job;
+      CREATE INDEX tasks_by_job ON tasks (job, batch, state);
+    `,
+  },
 ];

@@ -5,11 +5,12 @@
 
 import { type DomainEvent, type StoredEvent, subjectOf } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
-import type { Attempt, Job, Task } from "#protocol/job.ts";
+import { type Attempt, isFinished, type Job, type Task } from "#protocol/job.ts";
 import type { LearningRecord } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Rule } from "#protocol/rule.ts";
+import type { Schedule, Window } from "#protocol/schedule.ts";
 import { ConfigurationError, ConflictError } from "../errors.ts";
 import { type Database, openDatabase, type Row } from "./database.ts";
 import { seal, unseal } from "./seal.ts";
@@ -22,6 +23,8 @@ import type {
   ProtectedDisk,
   Reservation,
   Store,
+  TaskCount,
+  TaskRef,
   User,
 } from "./store.ts";
 
@@ -67,6 +70,8 @@ function storeOf(database: Database): Store {
     images: imagesOf(database),
     jobs: jobsOf(database),
     tasks: tasksOf(database),
+    windows: windowsOf(database),
+    schedules: schedulesOf(database),
     attempts: attemptsOf(database),
     events: eventsOf(database),
     learnings: learningsOf(database),
@@ -104,23 +109,69 @@ function withoutNulls<T>(row: Row | undefined): T | undefined {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as T;
 }
 
+/**
+ * Every heartbeat and every request of an agent asks for its node, so they are kept in memory;
+ * the table is read at the start and when a change was undone.
+ */
 function nodesOf(database: Database): Store["nodes"] {
-  const get = database.prepare("SELECT body FROM nodes WHERE id = ?");
-  const byMac = database.prepare("SELECT body FROM nodes WHERE mac = ?");
-  const byName = database.prepare("SELECT body FROM nodes WHERE name = ?");
-  const list = database.prepare("SELECT body FROM nodes ORDER BY name");
+  const list = database.prepare("SELECT body FROM nodes");
   const put = database.prepare(
     `INSERT INTO nodes (id, mac, name, body) VALUES (?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, name = excluded.name, body = excluded.body`,
   );
   const remove = database.prepare("DELETE FROM nodes WHERE id = ?");
+  const readTable = () => {
+    const all = readAll<Node>(list.all());
+    return {
+      byId: new Map(all.map((node) => [node.id, node])),
+      byMac: new Map(all.map((node) => [node.mac, node])),
+      byName: new Map(all.map((node) => [node.name, node])),
+    };
+  };
+  let known: ReturnType<typeof readTable> | undefined;
+  let sorted: readonly Node[] | undefined;
+  const forgetAll = () => {
+    known = undefined;
+    sorted = undefined;
+  };
+  const inMemory = () => {
+    known ??= readTable();
+    return known;
+  };
+  const forget = (id: Node["id"]) => {
+    const { byId, byMac, byName } = inMemory();
+    const node = byId.get(id);
+    sorted = undefined;
+    if (!node) return;
+    byId.delete(id);
+    byMac.delete(node.mac);
+    byName.delete(node.name);
+  };
+  const remember = (node: Node) => {
+    forget(node.id);
+    const { byId, byMac, byName } = inMemory();
+    byId.set(node.id, node);
+    byMac.set(node.mac, node);
+    byName.set(node.name, node);
+  };
+  database.onUndo(forgetAll);
   return {
-    get: (id) => read<Node>(get.get(id)),
-    byMac: (mac) => read<Node>(byMac.get(mac)),
-    byName: (name) => read<Node>(byName.get(name)),
-    list: () => readAll<Node>(list.all()),
-    put: (node) => void put.run(node.id, node.mac, node.name, seal(JSON.stringify(node))),
-    delete: (id) => void remove.run(id),
+    get: (id) => inMemory().byId.get(id),
+    byMac: (mac) => inMemory().byMac.get(mac),
+    byName: (name) => inMemory().byName.get(name),
+    list() {
+      sorted ??= [...inMemory().byId.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
+      return sorted;
+    },
+    put(node) {
+      const text = JSON.stringify(node);
+      put.run(node.id, node.mac, node.name, seal(text));
+      remember(JSON.parse(text) as Node); // what a restart would read
+    },
+    delete(id) {
+      remove.run(id);
+      forget(id);
+    },
   };
 }
 
@@ -245,14 +296,17 @@ function jobsOf(database: Database): Store["jobs"] {
     `SELECT body FROM jobs WHERE age < (SELECT age FROM jobs WHERE id = ?)
      ORDER BY age DESC LIMIT ?`,
   );
+  const unfinished = database.prepare("SELECT body FROM jobs WHERE unfinished = 1 ORDER BY age");
   const put = database.prepare(
-    "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+    `INSERT INTO jobs (id, unfinished, body) VALUES (?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET unfinished = excluded.unfinished, body = excluded.body`,
   );
   return {
     get: (id) => read<Job>(get.get(id)),
     list: ({ limit, before }) =>
       readAll<Job>(before === undefined ? newest.all(limit) : older.all(before, limit)),
-    put: (job) => void put.run(job.id, seal(JSON.stringify(job))),
+    unfinished: () => readAll<Job>(unfinished.all()),
+    put: (job) => void put.run(job.id, Number(!isFinished(job.state)), seal(JSON.stringify(job))),
   };
 }
 
@@ -260,15 +314,27 @@ function tasksOf(database: Database): Store["tasks"] {
   const open = "state IN ('queued', 'running')";
   const get = database.prepare("SELECT body FROM tasks WHERE id = ?");
   const ofJob = database.prepare("SELECT body FROM tasks WHERE job = ? ORDER BY age");
-  const unfinished = database.prepare(`SELECT body FROM tasks WHERE ${open} ORDER BY age`);
+  const counts = database.prepare(
+    "SELECT batch, state, count(*) AS count FROM tasks WHERE job = ? GROUP BY batch, state",
+  );
+  const ofBatch = database.prepare(
+    "SELECT body FROM tasks WHERE job = ? AND batch = ? ORDER BY age",
+  );
+  const inState = database.prepare(
+    "SELECT id, node AS nodeId FROM tasks WHERE job = ? AND batch = ? AND state = ? ORDER BY age",
+  );
+  // "running" is after "queued" in the alphabet.
+  const unfinished = database.prepare(
+    `SELECT body FROM tasks WHERE ${open} ORDER BY state DESC, age`,
+  );
   const unfinishedOf = database.prepare(
-    `SELECT body FROM tasks WHERE node = ? AND ${open} ORDER BY age`,
+    `SELECT body FROM tasks WHERE node = ? AND ${open} ORDER BY state DESC, age`,
   );
   const ofNode = database.prepare(
     "SELECT body FROM tasks WHERE node = ? ORDER BY age DESC LIMIT ?",
   );
   const put = database.prepare(
-    `INSERT INTO tasks (id, job, node, state, body) VALUES (?, ?, ?, ?, ?)
+    `INSERT INTO tasks (id, job, node, batch, state, body) VALUES (?, ?, ?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body`,
   );
   const addLine = database.prepare("INSERT INTO task_log (task, at, line) VALUES (?, ?, ?)");
@@ -283,8 +349,14 @@ function tasksOf(database: Database): Store["tasks"] {
     unfinished: () => readAll<Task>(unfinished.all()),
     unfinishedOf: (node) => readAll<Task>(unfinishedOf.all(node)),
     ofNode: (node, limit) => readAll<Task>(ofNode.all(node, limit)),
-    put: (task) =>
-      void put.run(task.id, task.jobId, task.nodeId, task.state, seal(JSON.stringify(task))),
+    counts: (job) => counts.all(job).map((row) => ({ ...row }) as unknown as TaskCount),
+    ofBatch: (job, batch) => readAll<Task>(ofBatch.all(job, batch)),
+    inState: (job, batch, state) =>
+      inState.all(job, batch, state).map((row) => ({ ...row }) as unknown as TaskRef),
+    put(task) {
+      const { id, jobId, nodeId, batch, state } = task;
+      put.run(id, jobId, nodeId, batch ?? 0, state, seal(JSON.stringify(task)));
+    },
     appendLog: (id, at, lines) =>
       database.transaction(() => {
         for (const line of lines) addLine.run(id, Math.trunc(at), line);
@@ -292,6 +364,42 @@ function tasksOf(database: Database): Store["tasks"] {
       }),
     log: (id) =>
       log.all(id).map((row) => ({ ...row }) as unknown as { at: Task["createdAt"]; line: string }),
+  };
+}
+
+function windowsOf(database: Database): Store["windows"] {
+  const get = database.prepare("SELECT body FROM windows WHERE name = ?");
+  const list = database.prepare("SELECT body FROM windows ORDER BY name");
+  const put = database.prepare(
+    "INSERT INTO windows (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+  );
+  const remove = database.prepare("DELETE FROM windows WHERE name = ?");
+  return {
+    get: (name) => read<Window>(get.get(name)),
+    list: () => readAll<Window>(list.all()),
+    put: (window) => void put.run(window.name, seal(JSON.stringify(window))),
+    delete: (name) => void remove.run(name),
+  };
+}
+
+function schedulesOf(database: Database): Store["schedules"] {
+  const get = database.prepare("SELECT body FROM schedules WHERE name = ?");
+  const list = database.prepare("SELECT body FROM schedules WHERE name > ? ORDER BY name LIMIT ?");
+  const due = database.prepare("SELECT body FROM schedules WHERE due <= ? ORDER BY due LIMIT ?");
+  const put = database.prepare(
+    `INSERT INTO schedules (name, due, body) VALUES (?, ?, ?)
+     ON CONFLICT (name) DO UPDATE SET due = excluded.due, body = excluded.body`,
+  );
+  const remove = database.prepare("DELETE FROM schedules WHERE name = ?");
+  return {
+    get: (name) => read<Schedule>(get.get(name)),
+    list: ({ limit, after = "" }) => readAll<Schedule>(list.all(after, limit)),
+    due: (at, limit) => readAll<Schedule>(due.all(Math.trunc(at), limit)),
+    put(schedule) {
+      const at = schedule.isPaused ? undefined : schedule.due;
+      put.run(schedule.name, at ?? null, seal(JSON.stringify(schedule)));
+    },
+    delete: (name) => void remove.run(name),
   };
 }
 

@@ -18,11 +18,12 @@ import type {
 } from "#protocol/brand.ts";
 import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
-import type { Attempt, Job, Task } from "#protocol/job.ts";
+import type { Attempt, Job, Task, TaskState } from "#protocol/job.ts";
 import type { LearningRecord } from "#protocol/learning.ts";
 import type { Node, Protection, SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Rule } from "#protocol/rule.ts";
+import type { Schedule, Window } from "#protocol/schedule.ts";
 
 /** An address that belongs to a MAC address for good. Never handed to another. */
 export interface Reservation {
@@ -100,6 +101,17 @@ export interface AuditEntry {
   readonly detail?: string;
 }
 
+export interface TaskCount {
+  readonly batch: number;
+  readonly state: TaskState;
+  readonly count: number;
+}
+
+export interface TaskRef {
+  readonly id: TaskId;
+  readonly nodeId: NodeId;
+}
+
 export interface Store {
   /** Runs `work` as one atomic, durable change; a throw inside undoes it. Nested calls join the outer one. */
   transaction<T>(work: () => T): T;
@@ -157,14 +169,21 @@ export interface Store {
     get(id: JobId): Job | undefined;
     /** Newest first. `before`: id of the last job of the previous page. */
     list(page: { readonly limit: number; readonly before?: JobId }): readonly Job[];
+    /** Oldest first. */
+    unfinished(): readonly Job[];
     put(job: Job): void;
   };
   readonly tasks: {
     get(id: TaskId): Task | undefined;
     ofJob(job: JobId): readonly Task[];
-    /** Queued or running, oldest first. */
+    /** How many tasks of the job are in each state, by batch. */
+    counts(job: JobId): readonly TaskCount[];
+    ofBatch(job: JobId, batch: number): readonly Task[];
+    /** Oldest first; without reading their documents. */
+    inState(job: JobId, batch: number, state: TaskState): readonly TaskRef[];
+    /** Running, then queued; oldest first. Those that wait are not among them. */
     unfinished(): readonly Task[];
-    /** The queued or running tasks of a node, oldest first. */
+    /** The running, then the queued tasks of a node, oldest first. */
     unfinishedOf(node: NodeId): readonly Task[];
     /** Every task the node ever had, newest first, at most `limit`. */
     ofNode(node: NodeId, limit: number): readonly Task[];
@@ -172,6 +191,22 @@ export interface Store {
     /** Appends lines to the task's log, which keeps its newest 10,000. */
     appendLog(id: TaskId, at: Instant, lines: readonly string[]): void;
     log(id: TaskId): readonly { readonly at: Instant; readonly line: string }[];
+  };
+  readonly windows: {
+    get(name: string): Window | undefined;
+    /** By name. */
+    list(): readonly Window[];
+    put(window: Window): void;
+    delete(name: string): void;
+  };
+  readonly schedules: {
+    get(name: string): Schedule | undefined;
+    /** By name; `after`: name of the last one of the previous page. */
+    list(page: { readonly limit: number; readonly after?: string }): readonly Schedule[];
+    /** Those whose time has come and that are not paused, the longest overdue first. */
+    due(at: Instant, limit: number): readonly Schedule[];
+    put(schedule: Schedule): void;
+    delete(name: string): void;
   };
   readonly attempts: {
     put(attempt: Attempt): void;

@@ -14,6 +14,7 @@ import type { Image } from "#protocol/image.ts";
 import type { Job, Task, TaskState } from "#protocol/job.ts";
 import type { LearningRecord } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
+import type { Schedule, Window } from "#protocol/schedule.ts";
 import { ConflictError } from "../../server/errors.ts";
 import type { Store } from "../../server/store/store.ts";
 
@@ -257,18 +258,84 @@ export function storeContract(name: string, open: () => Store): void {
     t.deepEqual(ids(store.jobs.list({ limit: 2, before: "job_2" as JobId })), ["job_1"]);
   });
 
-  check("unfinished tasks are told oldest first", (t, store) => {
-    store.jobs.put(exampleJob("job_1"));
-    store.tasks.put(exampleTask("task_1"));
-    store.tasks.put(exampleTask("task_2", "queued", "node_2"));
-    store.tasks.put(exampleTask("task_3", "done"));
-    store.tasks.put(exampleTask("task_4"));
-    store.tasks.put(exampleTask("task_1", "running"));
-    t.deepEqual(ids(store.tasks.unfinished()), ["task_1", "task_2", "task_4"]);
-    t.deepEqual(ids(store.tasks.unfinishedOf("node_1" as NodeId)), ["task_1", "task_4"]);
-    t.deepEqual(ids(store.tasks.ofNode("node_1" as NodeId, 2)), ["task_4", "task_3"]);
-    t.is(store.tasks.ofJob("job_1" as JobId).length, 4);
+  check("the unfinished jobs are told oldest first", (t, store) => {
+    for (const id of ["job_1", "job_2", "job_3"]) store.jobs.put(exampleJob(id));
+    store.jobs.put({ ...exampleJob("job_2"), state: "failed" });
+    store.jobs.put({ ...exampleJob("job_3"), state: "running" });
+    t.deepEqual(ids(store.jobs.unfinished()), ["job_1", "job_3"]);
   });
+
+  check(
+    "unfinished tasks are told running first, then oldest first; waiting ones not",
+    (t, store) => {
+      store.jobs.put(exampleJob("job_1"));
+      store.tasks.put(exampleTask("task_0", "waiting"));
+      store.tasks.put(exampleTask("task_1"));
+      store.tasks.put(exampleTask("task_2", "queued", "node_2"));
+      store.tasks.put(exampleTask("task_3", "done"));
+      store.tasks.put(exampleTask("task_4"));
+      store.tasks.put(exampleTask("task_4", "running"));
+      t.deepEqual(ids(store.tasks.unfinished()), ["task_4", "task_1", "task_2"]);
+      t.deepEqual(ids(store.tasks.unfinishedOf("node_1" as NodeId)), ["task_4", "task_1"]);
+      t.deepEqual(ids(store.tasks.ofNode("node_1" as NodeId, 2)), ["task_4", "task_3"]);
+      t.is(store.tasks.ofJob("job_1" as JobId).length, 5);
+    },
+  );
+
+  check("tasks are counted by batch and state", (t, store) => {
+    const job = "job_1" as JobId;
+    store.jobs.put(exampleJob(job));
+    store.tasks.put(exampleTask("task_1", "done"));
+    store.tasks.put({ ...exampleTask("task_2", "waiting"), batch: 1 });
+    store.tasks.put({ ...exampleTask("task_3", "waiting", "node_2"), batch: 1 });
+    store.tasks.put({ ...exampleTask("task_4", "queued"), batch: 1 });
+    t.deepEqual(store.tasks.counts(job), [
+      { batch: 0, state: "done", count: 1 },
+      { batch: 1, state: "queued", count: 1 },
+      { batch: 1, state: "waiting", count: 2 },
+    ]);
+    t.deepEqual(store.tasks.inState(job, 1, "waiting"), [
+      { id: "task_2" as TaskId, nodeId: "node_1" as NodeId },
+      { id: "task_3" as TaskId, nodeId: "node_2" as NodeId },
+    ]);
+    t.deepEqual(ids(store.tasks.ofBatch(job, 0)), ["task_1"]);
+  });
+
+  check(
+    "windows and schedules come back as they were put; what is due is told in time",
+    (t, store) => {
+      const window: Window = {
+        name: "night",
+        effect: "allows",
+        opens: "0 2 * * *",
+        minutes: 60,
+        zone: "UTC",
+      };
+      store.windows.put(window);
+      t.deepEqual(store.windows.list(), [window]);
+      t.deepEqual(store.windows.get("night"), window);
+      store.windows.delete("night");
+      t.deepEqual(store.windows.list(), []);
+      for (const [name, due, isPaused] of [
+        ["b", 5, false],
+        ["a", 9, false],
+        ["c", 3, true],
+        ["d", 3, false],
+        ["e", undefined, false],
+      ] as const) {
+        store.schedules.put({ name, isPaused, ...(due && { due: at(due) }) } as Schedule);
+      }
+      const names = (found: readonly Schedule[]) => found.map(({ name }) => name);
+      t.deepEqual(names(store.schedules.due(at(5), 9)), ["d", "b"]);
+      t.deepEqual(names(store.schedules.due(at(9), 2)), ["d", "b"]);
+      t.deepEqual(names(store.schedules.due(at(2), 9)), []);
+      t.deepEqual(names(store.schedules.list({ limit: 2 })), ["a", "b"]);
+      t.deepEqual(names(store.schedules.list({ limit: 9, after: "b" })), ["c", "d", "e"]);
+      t.is(store.schedules.get("b")?.due, at(5));
+      store.schedules.delete("b");
+      t.is(store.schedules.get("b"), undefined);
+    },
+  );
 
   check("a task keeps its log and every attempt", (t, store) => {
     store.jobs.put(exampleJob("job_1"));
