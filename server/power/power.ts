@@ -6,9 +6,8 @@
  */
 
 import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
-import { canonicalJson } from "#protocol/discovery.ts";
 import type { PowerState, SlotRef } from "#protocol/node.ts";
-import type { Outlet, Slot, Stack } from "#protocol/rack.ts";
+import type { Outlet, Rack, Stack } from "#protocol/rack.ts";
 import type { Clock } from "../clock.ts";
 import {
   NotFoundError,
@@ -21,7 +20,8 @@ import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import type { Store } from "../store/store.ts";
 import { type AnyPowerDriver, driverNamed } from "./registry.ts";
-import { createGate, createSequencer } from "./sequencer.ts";
+import { identityOf, plainSecrets, type Secrets } from "./secrets.ts";
+import { createGate, createSequencer, type Sequencer } from "./sequencer.ts";
 
 export interface Power {
   /**
@@ -39,6 +39,8 @@ export interface Power {
   cycle(slot: SlotRef, who: string): Promise<void>;
   /** `unknown` where the hardware cannot be asked. @throws NotFoundError, PowerUnreachableError */
   query(slot: SlotRef): Promise<PowerState>;
+  /** Asks an outlet that need not be in any rack; changes nothing. Errors as {@link Power.query}. */
+  probe(outlet: Outlet): Promise<PowerState>;
   /** The slot's own outlet, or its stack's; undefined when there is none or no such slot. */
   outletOf(slot: SlotRef): Outlet | undefined;
 }
@@ -52,6 +54,8 @@ export interface PowerContext {
   readonly driver?: (kind: string) => AnyPowerDriver | undefined;
   /** At most `onAtOnce` nodes are switched on within `onEverySeconds`. Default: no limit. */
   readonly inrush?: { readonly onAtOnce: number; readonly onEverySeconds: number };
+  /** Default: the journal holds none that are sealed. */
+  readonly secrets?: Pick<Secrets, "open">;
 }
 
 /** Hardware that has not answered by then, retries included, is unreachable. */
@@ -73,6 +77,9 @@ interface Circuit {
   readonly name: string;
   readonly slots: readonly SlotRef[];
   readonly key: string;
+  readonly minimumOffTime: Milliseconds;
+  /** Of its rack. */
+  readonly sequencer: Sequencer | undefined;
 }
 
 export function createPower(context: PowerContext): Power {
@@ -84,27 +91,46 @@ export function createPower(context: PowerContext): Power {
   const { onAtOnce = Number.POSITIVE_INFINITY, onEverySeconds = 0 } = context.inrush ?? {};
   const every = milliseconds(onEverySeconds * 1000);
   const sequencer = createSequencer({ atOnce: onAtOnce, every, clock });
+  const rackSequencers = new Map<string, { readonly key: string; readonly sequencer: Sequencer }>();
+  const { open } = context.secrets ?? plainSecrets;
 
-  const find = ({ rack, stack, slot }: SlotRef): { stack: Stack; slot: Slot } | undefined => {
-    const foundStack = store.racks.get(rack)?.stacks.find((one) => one.name === stack);
+  /** Undefined where the rack file sets no limit. */
+  const sequencerOf = (rack: Rack | undefined): Sequencer | undefined => {
+    const { onAtOnce: atOnce, onEverySeconds: seconds = 1 } = rack?.power ?? {};
+    if (!rack || atOnce === undefined) return undefined;
+    const key = `${atOnce} ${seconds}`;
+    const known = rackSequencers.get(rack.name);
+    if (known?.key === key) return known.sequencer;
+    const made = createSequencer({ atOnce, every: milliseconds(seconds * 1000), clock });
+    rackSequencers.set(rack.name, { key, sequencer: made });
+    return made;
+  };
+
+  const find = ({ rack: name, stack, slot }: SlotRef) => {
+    const rack = store.racks.get(name);
+    const foundStack = rack?.stacks.find((one) => one.name === stack);
     const foundSlot = foundStack?.slots.find((one) => one.name === slot);
-    return foundStack && foundSlot && { stack: foundStack, slot: foundSlot };
+    return rack && foundStack && foundSlot && { rack, stack: foundStack, slot: foundSlot };
   };
 
   const circuit = (
     outlet: Outlet | undefined,
     slots: readonly SlotRef[],
     what: string,
+    rack?: Rack,
   ): Circuit => {
     if (!outlet) throw new PowerRefusedError(`${what} has no outlet in the rack file`);
     const driver = findDriver(outlet.driver);
     if (!driver) throw new PowerRefusedError(`${what}: no power driver ${outlet.driver}`);
+    const settings = settingsOf(driver, open(outlet), what);
     return {
       driver,
-      settings: settingsOf(driver, outlet, what),
+      settings,
       name: `outlet of ${what}`,
       slots,
-      key: canonicalJson(outlet),
+      key: identityOf(driver, settings),
+      minimumOffTime: minimumOffTimeOf(driver, settings, rack),
+      sequencer: sequencerOf(rack),
     };
   };
 
@@ -114,13 +140,14 @@ export function createPower(context: PowerContext): Power {
     const outlet = found.slot.outlet ?? found.stack.outlet;
     const shared = !found.slot.outlet;
     const slots = shared ? slotsOf(ref.rack, found.stack) : [ref];
-    return circuit(outlet, slots, `slot ${textOf(ref)}`);
+    return circuit(outlet, slots, `slot ${textOf(ref)}`, found.rack);
   };
 
-  const circuitOfStack = ({ rack, stack }: Omit<SlotRef, "slot">): Circuit => {
-    const found = store.racks.get(rack)?.stacks.find((one) => one.name === stack);
-    if (!found) throw new NotFoundError(`no stack ${rack}/${stack}`);
-    return circuit(found.outlet, slotsOf(rack, found), `stack ${rack}/${stack}`);
+  const circuitOfStack = ({ rack: name, stack }: Omit<SlotRef, "slot">): Circuit => {
+    const rack = store.racks.get(name);
+    const found = rack?.stacks.find((one) => one.name === stack);
+    if (!found) throw new NotFoundError(`no stack ${name}/${stack}`);
+    return circuit(found.outlet, slotsOf(name, found), `stack ${name}/${stack}`, rack);
   };
 
   /** Runs after everything asked of the same outlet before. */
@@ -211,7 +238,7 @@ export function createPower(context: PowerContext): Power {
   const drain = async (line: Circuit): Promise<void> => {
     const since = offSince.get(line.key);
     if (since === undefined) return;
-    const left = minimumOffTimeOf(line) - (clock.monotonic() - since);
+    const left = line.minimumOffTime - (clock.monotonic() - since);
     if (left > 0) await clock.sleep(milliseconds(left));
   };
 
@@ -221,6 +248,7 @@ export function createPower(context: PowerContext): Power {
     try {
       if (state === "on") {
         await drain(line);
+        await line.sequencer?.turn(line.slots.length);
         await sequencer.turn(line.slots.length);
       }
       await order(line, state);
@@ -263,6 +291,9 @@ export function createPower(context: PowerContext): Power {
     async query(slot) {
       return await query(circuitOfSlot(slot));
     },
+    async probe(outlet) {
+      return await query(circuit(outlet, [], `driver ${outlet.driver}`));
+    },
     outletOf(slot) {
       const found = find(slot);
       return found?.slot.outlet ?? found?.stack.outlet;
@@ -280,8 +311,14 @@ function settingsOf(driver: AnyPowerDriver, { settings }: Outlet, what: string):
   }
 }
 
-function minimumOffTimeOf({ driver, settings }: Circuit): Milliseconds {
-  const { offSeconds } = (settings ?? {}) as { readonly offSeconds?: number };
+/** What the outlet says, else its rack, else its driver. */
+function minimumOffTimeOf(
+  driver: AnyPowerDriver,
+  settings: unknown,
+  rack: Rack | undefined,
+): Milliseconds {
+  const own = (settings as { readonly offSeconds?: number }).offSeconds;
+  const offSeconds = own ?? rack?.power?.offSeconds;
   return offSeconds === undefined ? driver.minimumOffTime : milliseconds(offSeconds * 1000);
 }
 

@@ -2,7 +2,7 @@ import test from "ava";
 import { Type } from "typebox";
 import { milliseconds } from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
-import type { Rack } from "#protocol/rack.ts";
+import type { Outlet, Rack } from "#protocol/rack.ts";
 import {
   NotFoundError,
   PowerRefusedError,
@@ -179,7 +179,7 @@ function talking(behaviour: {
     driver: () => driver,
     ...(behaviour.inrush && { inrush: behaviour.inrush }),
   });
-  return { power, clock, told, at, published };
+  return { power, store, clock, told, at, published };
 }
 
 test("an outlet that says yes and stays off is told twice, then named as stuck", async (t) => {
@@ -335,4 +335,46 @@ test("stored settings that do not fit any more are a refusal that says what is w
     instanceOf: PowerRefusedError,
     message: /outlet of slot s\/a\/1: host is missing/,
   });
+});
+
+test("a rack's own in-rush limit holds beside the site's, and its least off time where an outlet says none", async (t) => {
+  const { store, power, clock, at } = talking({});
+  store.racks.put({ ...rack, power: { onAtOnce: 1, onEverySeconds: 3, offSeconds: 7 } });
+  const both = Promise.all([power.set(a1, "on", "x"), power.set(a2, "on", "x")]);
+  await clock.advance(3000);
+  await both;
+  t.deepEqual(at, [0, 3000]);
+  const cycle = power.cycle(a1, "x");
+  await clock.advance(7000);
+  await cycle;
+  t.deepEqual(at.slice(2), [3000, 10_000]);
+});
+
+test("sealed settings are opened for the driver only", async (t) => {
+  const sealed = { driver: "ipmi", settings: { host: "h", user: "u", password: { sealed: "x" } } };
+  const secrets = {
+    open: (one: Outlet) => ({ ...one, settings: { ...one.settings, password: "opened" } }),
+  };
+  const seen: unknown[] = [];
+  const driver: AnyPowerDriver = {
+    ...talkingDriver,
+    parse: (settings) => settings,
+    query: (settings) => {
+      seen.push(settings);
+      return Promise.resolve("off");
+    },
+  };
+  const { store, clock } = bench();
+  const events = createEventBus(silentLog);
+  const power = createPower({
+    store,
+    clock,
+    events,
+    log: silentLog,
+    driver: () => driver,
+    secrets,
+  });
+  t.is(await power.probe(sealed), "off");
+  t.deepEqual(seen, [{ host: "h", user: "u", password: "opened" }]);
+  t.deepEqual(store.audit.list({ limit: 1 }), []);
 });
