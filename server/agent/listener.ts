@@ -25,6 +25,7 @@ import {
   type TaskId,
 } from "#protocol/brand.ts";
 import type { Node } from "#protocol/node.ts";
+import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import { createAudit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
@@ -40,7 +41,6 @@ import type { Log } from "../log.ts";
 import { listenOn } from "../net/listen.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
-import { createTokenBuckets } from "../token-bucket.ts";
 import { createEnrolment } from "./enrolment.ts";
 import {
   type AssignmentQuery,

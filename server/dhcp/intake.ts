@@ -11,7 +11,7 @@
  */
 
 import { type MacAddress, type Milliseconds, macAddressFrom } from "#protocol/brand.ts";
-import { createTokenBuckets } from "../token-bucket.ts";
+import { createTokenBuckets } from "#protocol/token-bucket.ts";
 
 /** Messages per second of one known hardware address; a firmware sends two in a second. */
 const perSecond = 32;

@@ -1,11 +1,11 @@
 /** Port 4011 of one interface: where PXE firmware asks for its boot file (PXE 2.1 §2.4.5). */
 
 import type { Ipv4Address } from "#protocol/brand.ts";
+import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import type { Clock } from "../clock.ts";
 import { PacketError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { openDatagramSocket, type Sender } from "../net/udp.ts";
-import { createTokenBuckets } from "../token-bucket.ts";
 import { readMessageType } from "./codec/options.ts";
 import { type DhcpPacket, decodePacket, encodePacket } from "./codec/packet.ts";
 import type { Decision, HandlerContext } from "./decision.ts";

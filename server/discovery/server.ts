@@ -13,13 +13,13 @@ import {
   type ServerParams,
   signedText,
 } from "#protocol/discovery.ts";
+import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import type { Clock } from "../clock.ts";
 import type { Config, Subnet } from "../config.ts";
 import type { Site } from "../enrol/authority.ts";
 import { ConfigurationError, PacketError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { DatagramSocket, openDatagramSocket } from "../net/udp.ts";
-import { createTokenBuckets } from "../token-bucket.ts";
 import { answerTo, decodeQuestion, encodeAnswer } from "./codec.ts";
 
 export type DiscoveryOutcome =

@@ -11,8 +11,8 @@
 
 import { type DomainEvent, subjectOf } from "#protocol/events.ts";
 import type { Node } from "#protocol/node.ts";
+import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import type { Clock } from "../clock.ts";
-import { createTokenBuckets } from "../token-bucket.ts";
 
 /** A boot is about 100 events: DHCP, leases, files. Then one in 20 s: 4,320 a day. */
 const ofNode = { burst: 400, perSecond: 1 / 20, sources: 8192 };
@@ -69,6 +69,7 @@ export function isCausedByPacket({ topic }: DomainEvent): boolean {
     case "task-log":
     case "power":
     case "enrolment":
+    case "hardware":
     case "learning":
     case "alarm":
       return false;

@@ -7,13 +7,13 @@
  */
 
 import { type Ipv4Address, type MacAddress, milliseconds } from "#protocol/brand.ts";
+import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import type { EventBus } from "../events.ts";
 import { contains } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
 import type { DatagramSocket, openDatagramSocket } from "../net/udp.ts";
-import { createTokenBuckets } from "../token-bucket.ts";
 import { createLineAssembler } from "./lines.ts";
 
 /** Lines of one sender are gathered for so long into one event. */

@@ -15,8 +15,8 @@
  */
 
 import type { Milliseconds } from "#protocol/brand.ts";
+import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import { PacketError } from "../errors.ts";
-import { createTokenBuckets } from "../token-bucket.ts";
 import { decodePacket, encodePacket, errorCode, type TftpRequest } from "./codec.ts";
 import { datagramOctets, planTransfer } from "./terms.ts";
 import {

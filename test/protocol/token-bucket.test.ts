@@ -1,7 +1,7 @@
 import { fc, testProp } from "@fast-check/ava";
 import test from "ava";
 import { milliseconds } from "#protocol/brand.ts";
-import { createTokenBuckets } from "../../server/token-bucket.ts";
+import { createTokenBuckets } from "#protocol/token-bucket.ts";
 
 test("a full bucket gives its burst, then its rate", (t) => {
   const buckets = createTokenBuckets({ burst: 2, perSecond: 1, sources: 8 });

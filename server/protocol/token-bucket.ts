@@ -1,6 +1,6 @@
 /** Token buckets per source, in bounded memory: how often strangers are listened to. */
 
-import type { Milliseconds } from "#protocol/brand.ts";
+import type { Milliseconds } from "./brand.ts";
 
 export interface TokenBuckets {
   /** True, and one token less, when the source may be answered at `now` (monotonic). */
