@@ -71,6 +71,8 @@ function linesOf(event: DomainEvent): readonly Line[] {
       const why = reason === undefined ? "" : `: ${reason}`;
       return [{ source: "task", text: `${kind} ${doing}${why}`, isFault: state === "failed" }];
     }
+    case "hardware":
+      return event.changes.map(({ text, isLoss }) => ({ source: "agent", text, isFault: isLoss }));
     case "lease":
       // what was offered and bound is told by the DHCP messages
       if (event.state === "offered" || event.state === "bound") return [];

@@ -10,6 +10,7 @@
 import { randomUUID } from "node:crypto";
 import type { CheckIn } from "#protocol/agent.ts";
 import {
+  type Instant,
   type Ipv4Address,
   type MacAddress,
   type Milliseconds,
@@ -18,13 +19,15 @@ import {
 } from "#protocol/brand.ts";
 import { canonicalJson } from "#protocol/discovery.ts";
 import { type Architecture, architectureOf, type FirmwareName } from "#protocol/firmware.ts";
-import type { AgentSession, Hardware, Node, SlotRef } from "#protocol/node.ts";
+import type { AgentSession, Hardware, Node, Protection, SlotRef } from "#protocol/node.ts";
+import { createAudit } from "../audit/audit.ts";
 import type { BootClient } from "../boot/client.ts";
 import type { Clock } from "../clock.ts";
 import { ConflictError, InvalidInputError, NotFoundError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import type { Store } from "../store/store.ts";
+import { hardwareChanges } from "./hardware-changes.ts";
 
 /** Three missed check-ins of 15 s. */
 export const offlineAfter = milliseconds(45_000);
@@ -41,6 +44,13 @@ const constantUuid = /^(?:0{8}-0{4}-0{4}-0{4}-0{12}|f{8}-f{4}-f{4}-f{4}-f{12})$/
 type Changeable = Omit<Node, "id" | "mac" | "createdAt" | "updatedAt">;
 /** A member given as `undefined` is removed. */
 export type NodeChange = { readonly [Name in keyof Changeable]?: Changeable[Name] | undefined };
+
+/**
+ * Asked when a node in its slot calls with its certificate and would become `ready`. What it
+ * answers becomes part of the same change, and so does all it writes to the journal meanwhile;
+ * with `{ state: "enrolled" }` the node waits, and its next check-in asks again.
+ */
+export type Admission = (node: Node) => NodeChange;
 
 export interface Nodes {
   get(id: NodeId): Node | undefined;
@@ -61,10 +71,14 @@ export interface Nodes {
     id: NodeId,
     facts: {
       readonly certificate: string;
+      /** Absent: it is to be renewed at once. */
+      readonly certificateUntil?: Instant;
       readonly hardware: Hardware;
       readonly architecture: Architecture;
     },
   ): Node;
+  /** The node's certificate is worth nothing from now on, and it is held back until an admin approves it. */
+  revoke(id: NodeId, reason: string): Node;
   /** @throws NotFoundError */
   checkIn(id: NodeId, checkIn: CheckIn, address: Ipv4Address): Node;
   /** Its agent has nothing new to say. @throws NotFoundError */
@@ -84,6 +98,10 @@ export interface Nodes {
    * @throws NotFoundError, or ConflictError while it has a task
    */
   retire(id: NodeId): Node;
+  /** No job may write the disk, in whatever node it is; undefined releases it. */
+  protectDisk(serial: string, protection: Protection | undefined): void;
+  /** Who decides what a node does first; without one it is simply `ready`. */
+  admitBy(admission: Admission): void;
   /** Time since the last check-in or heartbeat this process saw; infinite when it saw none. */
   silence(id: NodeId): Milliseconds;
 }
@@ -96,6 +114,8 @@ interface NodesContext {
 }
 
 export function createNodes({ store, events, clock, log }: NodesContext): Nodes {
+  const audit = createAudit({ store, clock });
+  let admission: Admission = () => ({});
   /** Monotonic milliseconds of the last sign of its agent: wall clocks jump. `lastSeen` is for people. */
   const seen = new Map<
     NodeId,
@@ -122,19 +142,56 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
   };
   const currentOrNone = (node: Node | undefined) => node && current(node);
 
-  const save = (node: Node): Node => {
-    store.nodes.put(node);
-    events.publish({ topic: "node", node });
-    return node;
+  const save = (node: Node, before?: Node): Node =>
+    store.transaction(() => {
+      store.nodes.put(node);
+      if (before) tellHardware(before, node);
+      store.afterCommit(() => events.publish({ topic: "node", node }));
+      return node;
+    });
+
+  /** What is different in the machine goes into the audit log and to whoever watches. */
+  const tellHardware = (before: Node, { id, mac, name, hardware }: Node): void => {
+    if (!before.hardware || !hardware || before.hardware === hardware) return;
+    const changes = hardwareChanges(before.hardware, hardware);
+    if (changes.length === 0) return;
+    const textOf = (some: typeof changes) => some.map(({ text }) => text).join("; ");
+    audit.append("server", "node hardware changed", id, textOf(changes));
+    const losses = changes.filter(({ isLoss }) => isLoss);
+    store.afterCommit(() => {
+      events.publish({ topic: "hardware", nodeId: id, mac, changes });
+      if (losses.length > 0) {
+        events.publish({ topic: "alarm", text: `${name} (${mac}): ${textOf(losses)}` });
+      }
+    });
   };
+
+  /** Which disks are protected is the server's word. */
+  const marked = (hardware: Hardware): Hardware => ({
+    ...hardware,
+    disks: hardware.disks.map(({ protection: _, ...disk }) => {
+      const found = disk.serial === undefined ? undefined : store.protectedDisks.get(disk.serial);
+      if (!found) return disk;
+      const { serial: __, ...protection } = found;
+      return { ...disk, protection };
+    }),
+  });
 
   const update = (id: NodeId, change: NodeChange): Node => {
     const before = existing(id);
     const after = withChange(before, change);
     if (after.name !== before.name) checkName(after, store);
     if (sameText(before, after)) return before;
-    return save({ ...after, updatedAt: clock.now() });
+    return save({ ...after, updatedAt: clock.now() }, before);
   };
+
+  /** @param node - as its check-in left it, not stored yet */
+  const admit = (before: Node, node: Node): Node =>
+    store.transaction(() => {
+      const ready: Node = { ...node, state: "ready" };
+      store.nodes.put(ready); // whoever makes a job for it looks it up
+      return save(withChange(ready, admission(ready)), before);
+    });
 
   const create = (mac: MacAddress, name: string, facts: NodeChange): Node => {
     const now = clock.now();
@@ -219,18 +276,20 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       return update(node.id, { slot, name, address, state: stateOncePlaced(node) });
     },
 
-    enrolled(id, { certificate, hardware, architecture }) {
+    enrolled(id, { certificate, certificateUntil, hardware, architecture }) {
       const node = existing(id);
       const fresh = node.state === "discovered" || node.state === "retired";
       const swapped = isSwapped(node.hardware, hardware);
       if (swapped) log.warn({ node: id, mac: node.mac, serial: hardware.serial }, "node swapped");
       return update(id, {
+        ...withoutCredential,
         certificate,
-        hardware,
+        certificateUntil,
+        hardware: marked(hardware),
         architecture,
         ...(hardware.serial !== undefined && { serial: hardware.serial }),
         ...(hardware.uuid !== undefined && { uuid: hardware.uuid }),
-        ...(fresh && { state: node.slot ? "ready" : "enrolled" }),
+        ...(fresh && { state: "enrolled" }),
         ...(swapped && {
           quarantined: true,
           reason: `serial number was ${node.hardware?.serial}, is ${hardware.serial}: approve it if the computer was exchanged on purpose`,
@@ -248,27 +307,31 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
         address,
         connection: "online",
         power: "on",
-        ...(checkIn.hardware && { hardware: checkIn.hardware }),
-        ...(node.state === "enrolled" && node.slot && { state: "ready" }),
+        ...(checkIn.hardware && { hardware: marked(checkIn.hardware) }),
       };
       const after = withChange(node, change);
+      if (mayBecomeReady(after)) {
+        seen.set(id, { at: now, written: now, lastSeen: agent.lastSeen });
+        return admit(node, { ...after, updatedAt: clock.now() });
+      }
       const onlyLastSeen = sameText(withoutLastSeen(node), withoutLastSeen(after));
       if (onlyLastSeen && now - written < lastSeenWritten) {
         seen.set(id, { at: now, written, lastSeen: agent.lastSeen });
         return after;
       }
       seen.set(id, { at: now, written: now, lastSeen: agent.lastSeen });
-      if (!onlyLastSeen) return save({ ...after, updatedAt: clock.now() });
+      if (!onlyLastSeen) return save({ ...after, updatedAt: clock.now() }, node);
       store.nodes.put(after);
       return after;
     },
 
     heartbeat(id) {
-      const { connection, power } = existing(id);
+      const node = existing(id);
       const written = seen.get(id)?.written ?? Number.NEGATIVE_INFINITY;
       seen.set(id, { at: clock.monotonic(), written, lastSeen: clock.now() });
-      if (connection === "online" && power === "on") return;
-      update(id, { connection: "online", power: "on" });
+      const change = { connection: "online", power: "on" } as const;
+      if (mayBecomeReady(node)) admit(node, withChange(node, change));
+      else if (node.connection !== "online" || node.power !== "on") update(id, change);
     },
 
     markOffline() {
@@ -299,21 +362,65 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
         name: nameOfMac(node.mac),
         connection: "offline",
         quarantined: false,
-        ...{ slot: undefined, address: undefined, certificate: undefined, reason: undefined },
+        ...withoutCredential,
+        ...{ slot: undefined, address: undefined, reason: undefined },
+        ...{ rule: undefined, burnIn: undefined },
+      });
+    },
+
+    protectDisk: (serial, protection) =>
+      store.transaction(() => {
+        if (protection) store.protectedDisks.put({ serial, ...protection });
+        else store.protectedDisks.delete(serial);
+        for (const { id, hardware } of store.nodes.list()) {
+          const holds = hardware?.disks.some((disk) => disk.serial === serial);
+          if (hardware && holds) update(id, { hardware: marked(hardware) });
+        }
+      }),
+
+    admitBy(given) {
+      admission = given;
+    },
+
+    revoke(id, reason) {
+      seen.delete(id);
+      return update(id, {
+        ...withoutCredential,
+        connection: "offline",
+        quarantined: true,
+        reason,
       });
     },
 
     approve(id) {
       // What identified the board goes too: an exchanged one tells its own at the enrolment that follows.
-      const { reason: _, serial: __, hardware: ___, uuid: ____, ...node } = existing(id);
-      return save({ ...node, quarantined: false, updatedAt: clock.now() });
+      const unknown = {
+        reason: undefined,
+        serial: undefined,
+        hardware: undefined,
+        uuid: undefined,
+      };
+      const change = { ...unknown, asks: undefined, quarantined: false };
+      return save(withChange({ ...existing(id), updatedAt: clock.now() }, change));
     },
   };
 }
 
+const withoutCredential: NodeChange = {
+  certificate: undefined,
+  certificateUntil: undefined,
+  nextCertificate: undefined,
+  asks: undefined,
+};
+
+/** A board that was put away is back. One that has enrolled becomes `ready` with its next check-in. */
 function stateOncePlaced({ state }: Node): Node["state"] {
-  if (state === "enrolled") return "ready";
-  return state === "retired" ? "discovered" : state; // a board that was put away is back
+  return state === "retired" ? "discovered" : state;
+}
+
+/** It has shown its certificate, somebody knows where it is, and no test of it runs. */
+function mayBecomeReady({ state, slot, quarantined, burnIn }: Node): boolean {
+  return state === "enrolled" && slot !== undefined && !quarantined && burnIn?.state !== "pending";
 }
 
 /** Made from the MAC address, for a node that no rack file names: `node-dca632010203`. */

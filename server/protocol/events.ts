@@ -86,6 +86,14 @@ export type DomainEvent =
       readonly outcome: "accepted" | "refused";
       readonly reason?: string;
     }
+  /** A node's machine is not what it was at its boot before. */
+  | {
+      readonly topic: "hardware";
+      readonly nodeId: NodeId;
+      readonly mac: MacAddress;
+      /** `isLoss`: something is missing or smaller. */
+      readonly changes: readonly { readonly text: string; readonly isLoss: boolean }[];
+    }
   | {
       readonly topic: "learning";
       readonly state: "running" | "done" | "failed" | "cancelled";
@@ -123,6 +131,7 @@ export function subjectOf(event: DomainEvent): string | undefined {
     case "heard":
     case "dhcp":
     case "enrolment":
+    case "hardware":
       return event.mac;
     case "boot-file":
     case "netconsole":

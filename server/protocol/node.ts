@@ -162,6 +162,19 @@ export interface BurnInResult {
   readonly text: string;
 }
 
+export interface NextCertificate {
+  readonly fingerprint: string;
+  readonly until: Instant;
+}
+
+export interface EnrolmentAsk {
+  /** Eight letters that tell the key from another, also shown on the node's console. */
+  readonly code: string;
+  readonly address: Ipv4Address;
+  /** When it asked last. */
+  readonly at: Instant;
+}
+
 export interface Node {
   readonly id: NodeId;
   /** Host name it gets, unique; from the rack file, or made from the MAC address. */
@@ -187,8 +200,14 @@ export interface Node {
   readonly image?: ImageDigest;
   /** Fingerprints of the installed system's SSH host keys, `SHA256:…`, recorded at install. */
   readonly sshHostKeys?: readonly string[];
-  /** sha-256 fingerprint of the node's certificate, in hex; a new enrolment replaces it. */
+  /** sha-256 fingerprint of the node's certificate, in hex; a new enrolment or a renewal replaces it. */
   readonly certificate?: string;
+  /** It is refused from then on; renewed in time by the agent. */
+  readonly certificateUntil?: Instant;
+  /** Issued at a renewal; takes the other one's place when the node first shows it. */
+  readonly nextCertificate?: NextCertificate;
+  /** Keys that asked to enrol in the node's name and were refused, oldest first: an admin may approve one. */
+  readonly asks?: readonly EnrolmentAsk[];
   readonly installedDisk?: InstalledDisk;
   /** Names given by people, for selectors and rules; sorted. */
   readonly tags?: readonly string[];

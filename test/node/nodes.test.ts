@@ -209,22 +209,93 @@ test("a slot and a name belong to one node", (t) => {
 });
 
 const enrolments = [
-  ["a node without a slot is enrolled", false, "enrolled"],
-  ["a node in a slot is ready", true, "ready"],
+  ["a node without a slot stays enrolled when it calls", false, "enrolled"],
+  ["a node in a slot is ready when it calls with its certificate", true, "ready"],
 ] as const;
 for (const [title, placed, state] of enrolments) {
   test(title, (t) => {
     const { nodes } = createRig();
     const { id } = placed ? nodes.place(mac, slot, "lab-a-1", address) : nodes.heard(client);
-    t.like(nodes.enrolled(id, facts), { state, certificate: "f", serial: "1" });
+    t.like(nodes.enrolled(id, facts), { state: "enrolled", certificate: "f", serial: "1" });
+    t.is(nodes.checkIn(id, checkIn, address).state, state);
   });
 }
 
-test("placing an enrolled node makes it ready; enrolling an installed one again keeps its state", (t) => {
+test("an enrolled node that gets its slot is ready with its next sign of life", (t) => {
   const { nodes } = createRig();
   const { id } = nodes.heard(client);
   nodes.enrolled(id, facts);
-  t.is(nodes.place(mac, slot, "lab-a-1", address).state, "ready");
+  nodes.checkIn(id, checkIn, address);
+  nodes.place(mac, slot, "lab-a-1", address);
+  nodes.heartbeat(id);
+  t.is(nodes.get(id)?.state, "ready");
+});
+
+test("whoever admits nodes is asked once, and may hold a node back until it is asked again", (t) => {
+  const { nodes, store } = createRig();
+  const { id } = nodes.place(mac, slot, "lab-a-1", address);
+  nodes.enrolled(id, facts);
+  const asked: string[] = [];
+  nodes.admitBy((node) => {
+    asked.push(node.state);
+    return asked.length === 1 ? { state: "enrolled" } : { tags: ["admitted"] };
+  });
+  t.is(nodes.checkIn(id, checkIn, address).state, "enrolled");
+  t.like(nodes.checkIn(id, checkIn, address), { state: "ready", tags: ["admitted"] });
+  nodes.checkIn(id, { ...checkIn, bootId: "b" }, address);
+  t.deepEqual(asked, ["ready", "ready"]);
+  t.like(store.nodes.get(id), { state: "ready", tags: ["admitted"] });
+});
+
+test("an admission that throws leaves the node as it was", (t) => {
+  const { nodes, store, published } = createRig();
+  const { id } = nodes.place(mac, slot, "lab-a-1", address);
+  nodes.enrolled(id, facts);
+  const before = published.length;
+  nodes.admitBy(() => {
+    throw new RangeError("no");
+  });
+  t.throws(() => nodes.checkIn(id, checkIn, address), { instanceOf: RangeError });
+  t.like(store.nodes.get(id), { state: "enrolled", connection: "offline" });
+  t.is(published.length, before);
+});
+
+const disk = { name: "sda", sizeBytes: 480e9, serial: "S1", removable: false };
+
+test("a machine that has lost something is told: audit, event and alarm", (t) => {
+  const { nodes, store, published } = createRig();
+  const { id } = nodes.heard(client);
+  nodes.enrolled(id, { ...facts, hardware: { ...hardware, disks: [disk] } });
+  nodes.checkIn(id, { ...checkIn, hardware: { ...hardware, memoryMiB: 1024 } }, address);
+  const [row] = store.audit.list({ limit: 1 });
+  const text = "memory: 2048 MiB before, 1024 MiB now; disk sda (S1, 480.0 GB) is gone";
+  t.like(row, { who: "server", what: "node hardware changed", target: id, detail: text });
+  t.deepEqual(
+    published.flatMap((event) => (event.topic === "alarm" ? [event.text] : [])),
+    [`node-dca632010203 (${mac}): ${text}`],
+  );
+  t.is(published.filter(({ topic }) => topic === "hardware").length, 1);
+});
+
+test("a disk is protected by its serial number, in whatever node it turns up", (t) => {
+  const { nodes, store } = createRig();
+  const protection = { reason: "archive", by: "ada", at: created };
+  const { id } = nodes.heard(client);
+  nodes.enrolled(id, { ...facts, hardware: { ...hardware, disks: [disk] } });
+  nodes.protectDisk("S1", protection);
+  t.deepEqual(nodes.get(id)?.hardware?.disks, [{ ...disk, protection }]);
+  const other = nodes.heard({ ...client, mac: otherMac });
+  nodes.checkIn(other.id, { ...checkIn, hardware: { ...hardware, disks: [disk] } }, address);
+  t.deepEqual(nodes.get(other.id)?.hardware?.disks, [{ ...disk, protection }]);
+  nodes.protectDisk("S1", undefined);
+  t.deepEqual(nodes.get(other.id)?.hardware?.disks, [disk]);
+  t.deepEqual(store.protectedDisks.list(), []);
+});
+
+test("enrolling an installed node again keeps its state", (t) => {
+  const { nodes } = createRig();
+  const { id } = nodes.heard(client);
+  nodes.enrolled(id, facts);
   nodes.update(id, { state: "installed" });
   t.like(nodes.enrolled(id, { ...facts, certificate: "g" }), {
     state: "installed",

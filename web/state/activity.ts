@@ -18,6 +18,7 @@ export function activityOf({ id, at, event }: StoredEvent): Activity | undefined
 function isAlarm(event: DomainEvent): boolean {
   if (event.topic === "enrolment") return event.outcome === "refused";
   if (event.topic === "power") return !event.ok;
+  if (event.topic === "hardware") return event.changes.some(({ isLoss }) => isLoss);
   return event.topic === "alarm" || event.topic === "rogue-server";
 }
 
@@ -38,6 +39,8 @@ function sentenceOf(event: DomainEvent): string | undefined {
     }
     case "enrolment":
       return `${event.mac} enrolment ${event.outcome}${event.reason ? `: ${event.reason}` : ""}`;
+    case "hardware":
+      return `${event.mac}: ${event.changes.map(({ text }) => text).join("; ")}`;
     case "learning":
     case "alarm":
       return event.text;
