@@ -196,6 +196,8 @@ const configSchema = Type.Object(
     redisUrl: Type.Optional(Type.String()),
     /** Minutes during which a powered-on or rebooted node may use its enrolment token, 1-60. */
     enrolmentMinutes: Type.Integer({ minimum: 1, maximum: 60, default: 10 }),
+    /** Days a node's certificate counts; agents renew theirs when a third is left. */
+    certificateDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90 }),
     /** In-rush: at most so many nodes are switched on within so many seconds. */
     power: Type.Object(
       {

@@ -1,10 +1,11 @@
 /**
- * HTTPS for agents on one subnet's address: enrolment, check-in, assignments,
- * reports (protocol/agent.ts). TLS 1.3 only.
+ * HTTPS for agents on one subnet's address: enrolment, renewal, check-in,
+ * assignments, reports (protocol/agent.ts). TLS 1.3 only.
  *
  * Whoever connects may enrol, and nothing else. Every other route demands a
- * certificate of the site's authority that is the node's current one; the node
- * it names is the only one the request can reach.
+ * certificate of the site's authority that counts for its node (credentials.ts);
+ * that node is the only one the request can reach. One that is held back may
+ * check in, so that it is seen, and gets no work.
  */
 
 import { createServer } from "node:https";
@@ -17,13 +18,7 @@ import {
   type Report,
   type SignedAssignment,
 } from "#protocol/agent.ts";
-import {
-  type Ipv4Address,
-  milliseconds,
-  type NodeId,
-  parseIpv4Address,
-  type TaskId,
-} from "#protocol/brand.ts";
+import { type Ipv4Address, milliseconds, type TaskId } from "#protocol/brand.ts";
 import type { Node } from "#protocol/node.ts";
 import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import { createAudit } from "../audit/audit.ts";
@@ -31,7 +26,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import type { Site } from "../enrol/authority.ts";
 import type { Windows } from "../enrol/token.ts";
-import { ForbiddenError, TooManyRequestsError, UnauthorisedError } from "../errors.ts";
+import { ForbiddenError, TooManyRequestsError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import { readJson } from "../http/body.ts";
 import { checkInput } from "../http/check.ts";
@@ -41,6 +36,8 @@ import type { Log } from "../log.ts";
 import { listenOn } from "../net/listen.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
+import { addressOf, type Credentials, createCredentials } from "./credentials.ts";
+import { createDoubles } from "./doubles.ts";
 import { createEnrolment } from "./enrolment.ts";
 import {
   type AssignmentQuery,
@@ -50,7 +47,9 @@ import {
   cleaned,
   type EnrolBody,
   enrolSchema,
+  type RenewBody,
   type ReportBody,
+  renewSchema,
   reportSchema,
 } from "./schemas.ts";
 
@@ -69,16 +68,19 @@ const keepAliveTimeout = milliseconds(60_000);
 const closeGrace = milliseconds(1000);
 
 export interface AgentListenerContext {
-  readonly config: Pick<Config, "agentPort">;
+  readonly config: Pick<Config, "agentPort" | "certificateDays">;
   readonly address: Ipv4Address;
   /** Only what comes in there is heard; absent: whatever reaches the address. */
   readonly interfaceName?: string;
   readonly site: Site;
-  readonly nodes: Pick<Nodes, "get" | "byMac" | "heard" | "enrolled" | "checkIn" | "quarantine">;
+  readonly nodes: Pick<
+    Nodes,
+    "get" | "byMac" | "heard" | "enrolled" | "checkIn" | "quarantine" | "update" | "silence"
+  >;
   readonly jobs: Pick<Jobs, "report" | "waitForAssignment">;
   readonly windows: Pick<Windows, "check" | "burn" | "isTokenOf">;
   readonly store: Pick<Store, "transaction" | "tasks" | "reservations" | "audit">;
-  readonly events: Pick<EventBus, "publish">;
+  readonly events: Pick<EventBus, "publish" | "on">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -96,7 +98,8 @@ export async function startAgentListener(context: AgentListenerContext): Promise
   application.silent = true; // koa would print to the console
   application.on("error", (error: unknown) => log.debug({ err: error }, "agent connection failed"));
   application.use(problems((error) => log.error({ err: error }, "agent request failed")));
-  application.use(routesOf(context, closing.signal).routes());
+  const credentials = createCredentials(context);
+  application.use(agentRouter(context, credentials, closing.signal).routes());
 
   const server = createServer(
     {
@@ -124,6 +127,7 @@ export async function startAgentListener(context: AgentListenerContext): Promise
     port,
     async close() {
       closing.abort();
+      credentials.close();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const ended = new AbortController();
@@ -135,16 +139,22 @@ export async function startAgentListener(context: AgentListenerContext): Promise
   };
 }
 
-function routesOf(context: AgentListenerContext, closing: AbortSignal): Router {
+/** Exported for the test that tries every route with every credential. */
+export function agentRouter(
+  context: AgentListenerContext,
+  credentials: Credentials,
+  closing: AbortSignal,
+): Router {
   const { nodes, jobs, store, site, clock } = context;
   const enrol = createEnrolment(context);
-  const nodeOf = authenticator(context);
+  const nodeOf = (ctx: Context) => credentials.nodeOf(ctx.req.socket as TLSSocket);
+  const holdDoubles = doublesWatch(context);
   // A node enrols once per boot; a retry comes after seconds.
   const enrolments = createTokenBuckets({ burst: 10, perSecond: 0.5, sources: 1024 });
   const router = new Router({ prefix: "/agent/v1" });
 
   router.post("/enrol", async (ctx) => {
-    const from = addressOf(ctx);
+    const from = addressOf(ctx.req.socket);
     if (!enrolments.take(from, clock.monotonic())) {
       throw new TooManyRequestsError(`too many enrolments from ${from}`);
     }
@@ -155,19 +165,35 @@ function routesOf(context: AgentListenerContext, closing: AbortSignal): Router {
   router.post("/check-in", async (ctx) => {
     const { id } = nodeOf(ctx);
     const body = (await jsonOf(ctx, checkInSchema, maxNodeOctets)) as CheckInBody;
-    const node = nodes.checkIn(id, cleaned(body), addressOf(ctx));
-    ctx.body = { nodeId: node.id, name: node.name, checkInSeconds } satisfies CheckInAnswer;
+    const from = addressOf(ctx.req.socket);
+    const node = holdDoubles(nodes.checkIn(id, cleaned(body), from), body.bootId, from);
+    ctx.body = {
+      nodeId: node.id,
+      name: node.name,
+      checkInSeconds,
+      now: clock.now(),
+      ...(credentials.isRenewalDue(node) && { renew: true }),
+    } satisfies CheckInAnswer;
+  });
+
+  router.post("/renew", async (ctx) => {
+    const node = nodeOf(ctx);
+    const body = (await jsonOf(ctx, renewSchema, maxNodeOctets)) as RenewBody;
+    ctx.body = await credentials.renew(node, body);
   });
 
   router.get("/assignment", async (ctx) => {
-    const { id } = nodeOf(ctx);
+    const { id, quarantined } = nodeOf(ctx);
     const query = checkInput(assignmentQuerySchema, { ...ctx.query }, "query", true);
     const { wait, known } = query as AssignmentQuery;
     const gone = new AbortController();
     ctx.res.once("close", () => gone.abort());
     const signal = AbortSignal.any([closing, gone.signal]);
-    const assignment = await jobs.waitForAssignment(id, known, milliseconds(wait * 1000), signal);
-    if (!assignment) {
+    const waitTime = milliseconds(wait * 1000);
+    const assignment = quarantined
+      ? await clock.sleep(waitTime, signal)
+      : await jobs.waitForAssignment(id, known, waitTime, signal);
+    if (!assignment || !mayWork(nodes.get(id))) {
       ctx.status = 204;
       return;
     }
@@ -179,14 +205,15 @@ function routesOf(context: AgentListenerContext, closing: AbortSignal): Router {
   });
 
   router.post("/report", async (ctx) => {
-    const { id } = nodeOf(ctx);
+    const { id, quarantined } = nodeOf(ctx);
     const body = (await jsonOf(ctx, reportSchema, maxNodeOctets)) as ReportBody;
     const report: Report = cleaned({ ...body, taskId: body.taskId as TaskId });
     const task = store.tasks.get(report.taskId);
     if (task && task.nodeId !== id) {
       throw new ForbiddenError(`task ${report.taskId} is another node's`);
     }
-    ctx.body = jobs.report(id, report);
+    // One that is held back stops at the next safe point; its attempt ends for its silence.
+    ctx.body = quarantined ? { cancelled: true } : jobs.report(id, report);
   });
 
   const jsonOf = async (ctx: Context, schema: Parameters<typeof checkInput>[0], limit: number) =>
@@ -195,38 +222,26 @@ function routesOf(context: AgentListenerContext, closing: AbortSignal): Router {
   return router;
 }
 
-/** Who asks, proven by the connection's client certificate. */
-function authenticator(context: AgentListenerContext): (ctx: Context) => Node {
-  const { nodes, clock, log } = context;
-  const audit = createAudit(context);
-  // A refused certificate is worth a row, a thousand of them are not.
-  const rows = createTokenBuckets({ burst: 3, perSecond: 1 / 60, sources: 256 });
-
-  const refuse = (from: Ipv4Address, reason: string): ForbiddenError => {
-    if (rows.take(from, clock.monotonic())) {
-      audit.append("server", "agent certificate refused", from, reason);
-      log.warn({ from, reason }, "agent certificate refused");
-    }
-    return new ForbiddenError(reason);
-  };
-
-  return (ctx) => {
-    const socket = ctx.req.socket as TLSSocket;
-    const certificate = socket.getPeerX509Certificate();
-    if (!certificate) throw new UnauthorisedError("a client certificate is needed: enrol first");
-    const from = addressOf(ctx);
-    if (!socket.authorized) {
-      throw refuse(from, `client certificate is not of this site: ${socket.authorizationError}`);
-    }
-    const id = certificate.subject.replace(/^CN=/, "") as NodeId;
-    const node = nodes.get(id);
-    if (!node) throw refuse(from, `client certificate names the unknown node ${id}`);
-    const fingerprint = certificate.fingerprint256.replaceAll(":", "").toLowerCase();
-    if (node.certificate === fingerprint) return node;
-    throw refuse(from, `client certificate of ${id} was replaced by a newer enrolment`);
-  };
+/** While it waited, an admin may have revoked it, or something held it back. */
+function mayWork(node: Node | undefined): boolean {
+  return node?.certificate !== undefined && !node.quarantined;
 }
 
-function addressOf(ctx: Context): Ipv4Address {
-  return parseIpv4Address(ctx.req.socket.remoteAddress ?? "");
+/** Holds a node back whose check-ins come from two boots at a time. */
+function doublesWatch(context: AgentListenerContext) {
+  const { nodes, events, log } = context;
+  const audit = createAudit(context);
+  const doubles = createDoubles();
+  return (node: Node, bootId: string, from: Ipv4Address): Node => {
+    if (!doubles.sees(node.id, bootId) || node.quarantined) return node;
+    const reason =
+      "two machines check in with its certificate: one of their disks is a copy; switch one off, then approve";
+    audit.append("server", "node held back", node.id, reason);
+    events.publish({
+      topic: "alarm",
+      text: `${node.name} (${node.mac}, now from ${from}): ${reason}`,
+    });
+    log.warn({ node: node.id, from, bootId }, "two machines with one identity");
+    return nodes.quarantine(node.id, reason);
+  };
 }

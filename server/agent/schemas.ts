@@ -56,6 +56,11 @@ export const enrolSchema = Type.Object(
   strict,
 );
 
+export const renewSchema = Type.Object(
+  { publicKey: Type.String({ maxLength: 1024 }), nonce: hexDigits(32) },
+  strict,
+);
+
 export const checkInSchema = Type.Object(
   {
     role: literals(["netinst", "resident"]),
@@ -97,6 +102,7 @@ export const assignmentQuerySchema = Type.Object(
 );
 
 export type EnrolBody = Static<typeof enrolSchema>;
+export type RenewBody = Static<typeof renewSchema>;
 export type CheckInBody = Static<typeof checkInSchema>;
 export type ReportBody = Static<typeof reportSchema>;
 export type AssignmentQuery = Static<typeof assignmentQuerySchema>;

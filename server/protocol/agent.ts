@@ -4,14 +4,16 @@
  *   POST /agent/v1/enrol        EnrolRequest      -> EnrolAnswer        (TLS; no client certificate yet)
  *   POST /agent/v1/check-in     CheckIn           -> CheckInAnswer      (mutual TLS from here on)
  *   GET  /agent/v1/assignment?wait=25&known=<task>:<epoch>:<action>  -> SignedAssignment | 204
+ *   POST /agent/v1/renew        RenewRequest      -> EnrolAnswer
  *   POST /agent/v1/report       Report            -> ReportAnswer | 409 attempt-superseded
  *   GET  <assignment.image.url> with `Authorization: Bearer <ticket>`, Range allowed (plain boot listener)
  *
  * Errors are problem documents (problem.ts).
  */
 
-import type { NodeId, TaskId } from "./brand.ts";
+import type { Instant, NodeId, TaskId } from "./brand.ts";
 import type { Architecture } from "./firmware.ts";
+import type { HeartbeatOffer } from "./heartbeat.ts";
 import type { ImageManifest } from "./image.ts";
 import type { Stage } from "./job.ts";
 import type { AgentRole, Hardware } from "./node.ts";
@@ -44,7 +46,20 @@ export function enrolText(answer: Omit<EnrolAnswer, "signature">): string {
   return `marcoboot enrol 1\n${answer.nonce}\n${answer.nodeId}\n${answer.certificate}`;
 }
 
-/** Sent at start and every 15 s afterwards; a changed boot id tells of a reboot. */
+/**
+ * Asks for another certificate while the present one counts; answered like an enrolment. The
+ * present one counts until the new one is shown: an answer that is lost costs nothing.
+ */
+export interface RenewRequest {
+  /** As in {@link EnrolRequest}. */
+  readonly publicKey: string;
+  readonly nonce: string;
+}
+
+/**
+ * Sent at start, and every 15 s afterwards while beats (heartbeat.ts) are not answered; a changed
+ * boot id tells of a reboot.
+ */
 export interface CheckIn {
   readonly role: AgentRole;
   readonly version: string;
@@ -59,6 +74,12 @@ export interface CheckInAnswer {
   readonly nodeId: NodeId;
   readonly name: string;
   readonly checkInSeconds: number;
+  /** How it beats from now on; absent: it asks by long polls. */
+  readonly heartbeat?: HeartbeatOffer;
+  /** The server's clock: a board without a battery begins in 1970. */
+  readonly now: Instant;
+  /** Its certificate ends soon, or has no end yet: it shall ask for another. */
+  readonly renew?: true;
 }
 
 interface AssignmentBase {

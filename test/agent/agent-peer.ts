@@ -66,7 +66,7 @@ export async function startServer(t: ExecutionContext) {
     },
   };
   const listener = await startAgentListener({
-    config: { agentPort: 0 },
+    config: { agentPort: 0, certificateDays: 90 },
     address: loopback,
     site,
     nodes,

@@ -66,11 +66,12 @@ test("a node with its token is enrolled, and the answer is signed over its nonce
 });
 
 test("an enrolled node checks in by its certificate", async (t) => {
-  const { call, enrolled, nodes } = await startServer(t);
+  const { call, enrolled, nodes, clock } = await startServer(t);
   const { node, credential } = await enrolled(macA);
   const { status, body } = await call("/check-in", { credential, body: checkInBody });
   t.is(status, 200);
-  t.deepEqual(body, { nodeId: node.id, name: node.name, checkInSeconds: 15 });
+  const now = clock.now();
+  t.deepEqual(body, { nodeId: node.id, name: node.name, checkInSeconds: 15, now });
   t.is(nodes.get(node.id)?.connection, "online");
 });
 
