@@ -1,6 +1,7 @@
 /** `npm run -s lab -- <what>`: what is measured with simulated nodes, in namespaces of its own. */
 
 import { type Cleanup, cleanUpOnSignals, createCleanup } from "./lab/cleanup.ts";
+import { runLearn } from "./lab/learn.ts";
 import { runLoad } from "./lab/load.ts";
 import { runPiRack } from "./lab/pi-rack.ts";
 import { models } from "./lab/rack-trial.ts";
@@ -9,6 +10,7 @@ import { refuse } from "./usage.ts";
 /** Each reads the rest of the command line, prints its result, and gives the exit code. */
 const experiments: Readonly<Record<string, (cleanup: Cleanup) => Promise<number>>> = {
   ...Object.fromEntries(models.map((model) => [model, runPiRack])),
+  learn: runLearn,
   load: runLoad,
 };
 
@@ -16,6 +18,7 @@ const usage = `
 npm run -s lab -- <what> [-- options]; each has its own --help
 
   ${models.join("|")}   a rack of simulated boards boots from our server and from dnsmasq
+  learn         a rack of simulated boards, some with faults, is learned: who is where
   load          thousands of agents are online: memory, processor time, time to an order
 `;
 

@@ -60,8 +60,17 @@ function efiProgram(bytes: number): Buffer {
   return Buffer.concat([Buffer.from("MZ"), randomBytes(bytes - 2)]);
 }
 
-/** One set of files in the two layouts. */
-export function makeBootTree(directory: string, kernelBytes: number): BootTree {
+/**
+ * One set of files in the two layouts.
+ *
+ * @param mostBytes - no file is larger: where boots are needed, and not what they cost
+ */
+export function makeBootTree(
+  directory: string,
+  kernelBytes: number,
+  mostBytes = Number.POSITIVE_INFINITY,
+): BootTree {
+  const sized = (bytes: number) => Math.min(bytes, mostBytes);
   const root = join(directory, "tftp");
   const loaders = join(directory, "loaders");
   const netinst = join(directory, "netinst");
@@ -75,13 +84,13 @@ export function makeBootTree(directory: string, kernelBytes: number): BootTree {
     for (const path of paths) writeFileSync(path, content);
   };
   for (const [name, size] of Object.entries(firmwareFiles)) {
-    put(name, randomBytes(size), join(root, name), join(firmware, name));
+    put(name, randomBytes(sized(size)), join(root, name), join(firmware, name));
   }
   put("kernel8.img", randomBytes(kernelBytes), join(root, "kernel8.img"), join(arm64, "kernel"));
   put("kernel", randomBytes(kernelBytes), join(amd64, "kernel"));
   for (const name of pxeFiles)
-    put(name, efiProgram(200_000), join(root, name), join(loaders, name));
-  const stage1 = randomBytes(1_048_576);
+    put(name, efiProgram(sized(200_000)), join(root, name), join(loaders, name));
+  const stage1 = randomBytes(sized(1_048_576));
   writeFileSync(join(root, "initrd.img"), stage1);
   const agent = Buffer.from("agent");
   const stage2Digest = createHash("sha256").update(agent).digest("hex");

@@ -2,9 +2,9 @@
  * A power strip: outlets that are switched over a unix socket by the server's
  * `qemu` power driver. One JSON object per line:
  *
- *   {"verb":"on","outlet":"a1"}     -> {"ok":true,"state":"on"}
- *   {"verb":"off","outlet":"a1"}    -> {"ok":true,"state":"off"}      (a power cut)
- *   {"verb":"query","outlet":"a1"}  -> {"ok":true,"state":"on"}
+ *   {"verb":"on","outlet":"a1"}     -> {"ok":true,"state":"on"}       the order is taken
+ *   {"verb":"off","outlet":"a1"}    -> {"ok":true,"state":"off"}      the same: a power cut
+ *   {"verb":"query","outlet":"a1"}  -> {"ok":true,"state":"on"}       what the outlet senses
  *   anything wrong                  -> {"ok":false,"reason":"…"}
  */
 
@@ -33,10 +33,18 @@ export async function startPowerStrip(
     try {
       const { verb, outlet } = JSON.parse(line) as { verb?: unknown; outlet?: unknown };
       const found = outletNamed(outlets, String(outlet));
-      if (verb === "on") found.switchOn();
-      else if (verb === "off") await found.switchOff();
-      else if (verb !== "query") throw new RangeError(`unknown verb ${JSON.stringify(verb)}`);
-      return { ok: true, state: found.state };
+      switch (verb) {
+        case "on":
+          found.switchOn();
+          return { ok: true, state: verb };
+        case "off":
+          await found.switchOff();
+          return { ok: true, state: verb };
+        case "query":
+          return { ok: true, state: found.state };
+        default:
+          throw new RangeError(`unknown verb ${JSON.stringify(verb)}`);
+      }
     } catch (error) {
       return { ok: false, reason: error instanceof Error ? error.message : String(error) };
     }

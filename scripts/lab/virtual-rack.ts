@@ -3,16 +3,16 @@
  * What the demonstration shows and the end-to-end tests check both stand on this.
  */
 
-import { randomBytes } from "node:crypto";
 import { copyFileSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Api, createApi } from "./api.ts";
+import type { Api } from "./api.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Accelerator } from "./kvm.ts";
+import { type LabAdmin, startLabServer } from "./lab-server.ts";
 import { createNetwork, type LabNetwork } from "./namespaces.ts";
 import { type Guest, type GuestFirmware, variableTemplates } from "./qemu.ts";
 import { type QemuRack, startQemuRack } from "./qemu-rack.ts";
-import { type ServerProcess, type SubnetSettings, startServerProcess } from "./server-process.ts";
+import type { SubnetSettings } from "./server-process.ts";
 
 /** A node as the laboratory knows it: the truth that the server has to find out. */
 export interface LabNode {
@@ -31,8 +31,7 @@ export interface VirtualRack {
   readonly network: LabNetwork;
   readonly strip: QemuRack;
   readonly api: Api;
-  /** Name and password of the admin that was made with the set-up code. */
-  readonly admin: { readonly name: string; readonly password: string };
+  readonly admin: LabAdmin;
   readonly adminSocket: string;
   /** Kills the server as a power cut would, and starts it again on the same state. */
   killAndRestartServer(): Promise<void>;
@@ -90,15 +89,8 @@ export async function createVirtualRack(options: VirtualRackOptions): Promise<Vi
     cleanup,
     ...(options.onLine && { onLine: options.onLine }),
   });
-  const serverOptions = { ...options, network };
-  let server: ServerProcess = await startServerProcess(serverOptions);
-  const api = createApi(server.adminSocket);
-  const admin = { name: "admin", password: randomBytes(9).toString("base64url") };
-  const session = await api.send<{ token: string }>("POST", "/api/v1/setup", {
-    code: server.setupCode,
-    ...admin,
-  });
-  api.token = session.token;
+  const server = await startLabServer({ ...options, network });
+  const { api, admin, adminSocket } = server;
   return {
     nodes,
     rackName,
@@ -106,11 +98,8 @@ export async function createVirtualRack(options: VirtualRackOptions): Promise<Vi
     strip,
     api,
     admin,
-    adminSocket: server.adminSocket,
-    async killAndRestartServer() {
-      await server.kill();
-      server = await startServerProcess(serverOptions);
-    },
+    adminSocket,
+    killAndRestartServer: server.killAndRestart,
     async close() {
       await Promise.all([strip.close(), server.stop()]);
     },

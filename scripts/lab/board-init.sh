@@ -1,0 +1,79 @@
+#!/bin/sh
+# A simulated board once its firmware has loaded something, in its own network, mount
+# and UTS namespace. `netinst`: what netinst/initramfs/init does; `installed`: the
+# system on its disk. The agent is the real one; it starts again when it is killed.
+#
+# Exit status: 10 reset, 11 powered off by itself.
+
+set -uf
+readonly root="$BOARD_DISK.root"
+readonly run="$BOARD_DIRECTORY/run"
+
+say() { echo "board: $*" >&2; }
+
+# What this machine says about itself would be the same on every board.
+mount -t tmpfs tmpfs /sys/firmware
+mkdir -p /sys/firmware/devicetree/base
+printf '%s\0' "$BOARD_MODEL" >/sys/firmware/devicetree/base/model
+printf '%s\0' "$BOARD_SERIAL" >/sys/firmware/devicetree/base/serial-number
+[ ! -d /sys/class/dmi/id ] || mount -t tmpfs tmpfs /sys/class/dmi/id
+
+lease() {
+  ip -4 addr flush dev eth0
+  busybox udhcpc -i eth0 -f -q -n -t 6 -T 3 -A 1 -s "$BOARD_UDHCPC" >/dev/null 2>&1
+}
+
+# Stage 2 as the real one: fetched over HTTP, compared with the digest in the initramfs.
+fetch() {
+  url=$(echo "$BOARD_CMDLINE" | tr ' ' '\n' | sed -n 's/^marcoboot.url=//p')
+  busybox wget -q -O "$run/stage2" "$url/boot/netinst/$BOARD_ARCHITECTURE/agent.squashfs" || return 1
+  grep -q "$(sha256sum "$run/stage2" | cut -d ' ' -f 1)" "$run/site.json" || {
+    say "stage 2 has another digest than the initramfs names"
+    return 1
+  }
+}
+
+agent() {
+  nice -n "$BOARD_NICE" setpriv --pdeathsig KILL "$BOARD_NODE" --max-semi-space-size=1 \
+    --max-old-space-size=48 "$BOARD_AGENT" --simulate --boot-id "$BOARD_BOOT_ID" --mac "$BOARD_MAC" \
+    --interface eth0 --disk-file "$BOARD_DISK" "$@"
+}
+
+netinst() {
+  rm -rf "$run"
+  mkdir -p "$run" "$root/etc"
+  echo "$BOARD_SITE" >"$run/site.json"
+  hostname netinst
+  attempts=0
+  pause=2
+  while [ $attempts -lt 10 ]; do
+    attempts=$((attempts + 1))
+    if lease && { [ -s "$run/stage2" ] || fetch; }; then
+      agent --role netinst --cmdline "$BOARD_CMDLINE" --site "$run/site.json" \
+        --identity-dir "$run/identity" --agent-image "$run/stage2"
+      ended=$?
+      case $ended in 10 | 11) exit $ended ;; esac
+      say "the agent ended with $ended"
+    fi
+    sleep $pause
+    pause=$((pause * 2))
+    [ $pause -le 30 ] || pause=30
+  done
+  exit 10
+}
+
+installed() {
+  hostname "$(cat "$root/etc/hostname")"
+  until lease; do sleep 5; done
+  while :; do
+    agent --role resident --identity-dir "$root/var/lib/marcoboot/identity"
+    ended=$?
+    case $ended in 10 | 11) exit $ended ;; esac
+    say "the agent ended with $ended"
+    sleep 5
+  done
+}
+
+ip link set lo up
+ip link set eth0 up
+"$BOARD_SYSTEM"

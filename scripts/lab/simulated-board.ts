@@ -1,0 +1,229 @@
+/**
+ * A simulated board: power comes, its firmware asks the network for a boot, and
+ * what that gave runs as processes in the board's own namespace (board-init.sh),
+ * with a file as its disk. Power goes, and they are gone.
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { simulatedExit } from "../../netinst/steps/power.ts";
+import { boardModels, type ModelName } from "./board-models.ts";
+import { type Cleanup, endProcess } from "./cleanup.ts";
+import { run } from "./command.ts";
+import type { FirmwareHost } from "./firmware-host.ts";
+import type { LabNetwork } from "./namespaces.ts";
+import { PowerSwitch } from "./power-strip.ts";
+
+export interface BoardSettings {
+  /** `a1`; at most 12 characters. */
+  readonly name: string;
+  readonly model: ModelName;
+  readonly mac: string;
+  /** Number in its rack, which its serial is made from. */
+  readonly index: number;
+  /** From power-on to its first word, asked anew each time; Infinity: it never speaks. */
+  readonly startDelayMs: () => number;
+}
+
+export interface BoardContext {
+  readonly network: LabNetwork;
+  readonly firmware: FirmwareHost;
+  /** Disks and logs go there; keep its path short. */
+  readonly directory: string;
+  readonly cleanup: Cleanup;
+  readonly onMoment?: (moment: BoardMoment) => void;
+}
+
+/** What happened to a board, as nobody but the laboratory can know. */
+export interface BoardMoment {
+  readonly board: SimulatedBoard;
+  readonly at: number;
+  readonly what:
+    | "power-on"
+    | "power-off"
+    | "netinst"
+    | "installed-system"
+    | "nothing-boots"
+    /** The system that ran ended it by itself. */
+    | "reset"
+    | "shutdown";
+}
+
+const diskOctets = 64 * 1024 ** 2;
+const root = join(import.meta.dirname, "..", "..");
+/** Between two rounds of a firmware that goes on trying. */
+const roundPauseMs = 1000;
+/** Servers and firmware go first: a real board has a processor of its own for its agent. */
+const agentNiceness = 5;
+
+export class SimulatedBoard {
+  readonly settings: BoardSettings;
+  readonly disk: string;
+  readonly log: string;
+  readonly #context: BoardContext;
+  readonly #namespace: string;
+  readonly #power: PowerSwitch;
+  #system: ChildProcess | undefined;
+
+  constructor(settings: BoardSettings, context: BoardContext) {
+    this.settings = settings;
+    this.#context = context;
+    const directory = join(context.directory, settings.name);
+    mkdirSync(directory, { recursive: true });
+    this.disk = join(directory, "disk");
+    this.log = join(directory, "log");
+    writeFileSync(this.disk, "");
+    truncateSync(this.disk, diskOctets);
+    this.#namespace = context.network.addHost(settings.name, settings.mac);
+    run("ip", ["-n", this.#namespace, "link", "set", "eth0", "up"]);
+    this.#power = new PowerSwitch((signal) => this.#live(signal));
+  }
+
+  get mac(): string {
+    return this.settings.mac;
+  }
+
+  get isOn(): boolean {
+    return this.#power.state === "on";
+  }
+
+  powerOn(): void {
+    if (this.isOn) return;
+    this.#tell("power-on");
+    this.#power.switchOn();
+  }
+
+  async powerOff(): Promise<void> {
+    if (this.isOn) this.#tell("power-off");
+    await this.#power.switchOff();
+  }
+
+  /** Kills the agent, if one runs, as an error in it would; what runs it starts it again. */
+  killAgent(): boolean {
+    const inside = run("ip", ["netns", "pids", this.#namespace]).split(/\s+/).filter(Boolean);
+    const agents = inside.map(Number).filter((pid) => pid !== this.#system?.pid);
+    for (const pid of agents) endProcess(pid);
+    return agents.length > 0;
+  }
+
+  #tell(what: BoardMoment["what"]): void {
+    this.#context.onMoment?.({ board: this, at: Date.now(), what });
+  }
+
+  /** From power-on to power-off; comes back here after each reset. */
+  async #live(signal: AbortSignal): Promise<void> {
+    const delay = this.settings.startDelayMs();
+    await pause(Math.min(delay, 2 ** 31 - 1), signal);
+    while (!signal.aborted) {
+      const ended = await this.#boot(signal);
+      if (signal.aborted || ended === "off") return;
+      if (ended === "dark") await pause(2 ** 31 - 1, signal);
+      else if (ended === "again") await pause(roundPauseMs, signal);
+    }
+  }
+
+  /** Network first, disk second, always: where it boots from is the server's doing. */
+  async #boot(signal: AbortSignal): Promise<"reset" | "off" | "again" | "dark"> {
+    const { model, mac, index } = this.settings;
+    const loaded = await this.#context.firmware.boot(
+      { model, mac, index, namespace: this.#namespace },
+      signal,
+    );
+    if (signal.aborted) return "off";
+    if (loaded.outcome === "kernel") {
+      this.#tell("netinst");
+      return await this.#run(
+        "netinst",
+        { BOARD_CMDLINE: loaded.commandLine, BOARD_SITE: loaded.site },
+        signal,
+      );
+    }
+    if (this.#isBootable()) {
+      this.#tell("installed-system");
+      return await this.#run("installed", {}, signal);
+    }
+    this.#tell("nothing-boots");
+    return boardModels[model].whenNothingBoots;
+  }
+
+  /** The last thing an install writes is the boot sector's signature. */
+  #isBootable(): boolean {
+    const sector = Buffer.alloc(512);
+    const file = openSync(this.disk, "r");
+    readSync(file, sector, 0, sector.length, 0);
+    closeSync(file);
+    return sector.readUInt16LE(510) === 0xaa55 && existsSync(`${this.disk}.root/etc/hostname`);
+  }
+
+  async #run(
+    system: "netinst" | "installed",
+    given: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<"reset" | "off"> {
+    const { says, architecture } = boardModels[this.settings.model];
+    const log = openSync(this.log, "a");
+    const child = spawn(
+      "ip",
+      [
+        ...["netns", "exec", this.#namespace, "setpriv", "--pdeathsig", "KILL"],
+        ...["unshare", "--uts", join(import.meta.dirname, "board-init.sh")],
+      ],
+      {
+        stdio: ["ignore", log, log],
+        detached: true, // a group of its own: a power cut takes all of it
+        env: {
+          PATH: process.env["PATH"],
+          BOARD_SYSTEM: system,
+          BOARD_DISK: this.disk,
+          BOARD_DIRECTORY: join(this.#context.directory, this.settings.name),
+          BOARD_MODEL: says,
+          BOARD_ARCHITECTURE: architecture,
+          BOARD_SERIAL: this.settings.mac.replaceAll(":", "").padStart(16, "0"),
+          BOARD_MAC: this.settings.mac,
+          BOARD_BOOT_ID: randomUUID(),
+          BOARD_UDHCPC: join(import.meta.dirname, "board-udhcpc.sh"),
+          BOARD_NODE: process.execPath,
+          BOARD_AGENT: join(root, "netinst", "main.ts"),
+          BOARD_NICE: String(agentNiceness),
+          // all agents are one program: what one has compiled the others read
+          NODE_COMPILE_CACHE: join(this.#context.directory, "compiled"),
+          MALLOC_ARENA_MAX: "1",
+          UV_THREADPOOL_SIZE: "2",
+          ...given,
+        },
+      },
+    );
+    closeSync(log);
+    this.#system = child;
+    const cut = () => void (child.pid !== undefined && endProcess(-child.pid));
+    const forget = this.#context.cleanup.add(`board ${this.settings.name}`, cut);
+    signal.addEventListener("abort", cut, { once: true });
+    if (signal.aborted) cut();
+    const [status] = (await once(child, "exit")) as [number | null];
+    signal.removeEventListener("abort", cut);
+    forget();
+    this.#system = undefined;
+    if (status === simulatedExit.shutdown) {
+      this.#tell("shutdown");
+      return "off";
+    }
+    if (!signal.aborted) this.#tell("reset");
+    return "reset";
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined); // its power was cut
+}
