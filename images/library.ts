@@ -74,7 +74,7 @@ export interface Library {
 
 export interface LibraryContext {
   readonly directory: string;
-  readonly store: Pick<Store, "images" | "tasks" | "jobs">;
+  readonly store: Pick<Store, "images" | "jobs">;
   readonly site: { sign(text: string): string };
   readonly clock: Clock;
   readonly log: Log;
@@ -207,10 +207,9 @@ function sameOrConflict(existing: Image, offered: ImageManifest): Image {
 
 /** Id of an unfinished job that needs the image. */
 function userOf(digest: ImageDigest, store: LibraryContext["store"]): string | undefined {
-  return store.tasks
+  return store.jobs
     .unfinished()
-    .map((task) => store.jobs.get(task.jobId))
-    .find((job) => job?.kind === "install" && job.parameters.image === digest)?.id;
+    .find((job) => job.kind === "install" && job.parameters.image === digest)?.id;
 }
 
 async function checkSpace(path: string, directory: string): Promise<void> {

@@ -6,7 +6,6 @@
  * and is filled again from it at start and whenever it was lost.
  */
 
-import { randomUUID } from "node:crypto";
 import type { Assignment, Report, ReportAnswer } from "#protocol/agent.ts";
 import {
   type ImageDigest,
@@ -19,44 +18,42 @@ import {
 import { isFinished, type Job, type JobParameters, type Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import type { Clock } from "../clock.ts";
-import {
-  AttemptSupersededError,
-  ConflictError,
-  ForbiddenError,
-  InvalidInputError,
-  NotFoundError,
-} from "../errors.ts";
+import { AttemptSupersededError, ConflictError, ForbiddenError, NotFoundError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
 import { assignmentKey, createAssignments, type Order } from "./assignments.ts";
+import { createConductor, isPlanned } from "./conductor.ts";
 import type { Images, Timing } from "./kind.ts";
+import { type JobRequest, newJob } from "./new-job.ts";
 import type { Queue } from "./queue.ts";
-import { isJobKind, kindOf } from "./registry.ts";
+import { kindOf } from "./registry.ts";
 import { createRunner, type JobPower, type JobWindows } from "./runner.ts";
 import { createTaskJournal } from "./task-journal.ts";
 import { createTickets } from "./tickets.ts";
 
-export type JobRequest = JobParameters & {
-  /** As it was given, for people. */
-  readonly selector: string;
-  /** What it meant when the job was made. */
-  readonly nodes: readonly NodeId[];
-  /** User name. */
-  readonly createdBy: string;
-};
+export type { JobRequest };
 
 export interface Jobs {
   /**
    * Durable before it returns, then queued. A node that cannot take the job
    * gets a failed task with the reason; the others go on.
    *
+   * @param alongside - what else is stored in the same transaction
    * @throws InvalidInputError, NotFoundError
    */
-  create(request: JobRequest): Job;
+  create(request: JobRequest, alongside?: (job: Job) => void): Job;
   /** Cancels what has not ended. Again: nothing happens. @throws NotFoundError, ConflictError when it ended otherwise. */
   cancel(id: JobId, by: string): Job;
+  /** Leaves out one node of a job, or stops its task. Again: nothing happens. @throws NotFoundError, ConflictError */
+  cancelTask(id: TaskId, by: string): Task;
+  /** Nothing more of it begins until it is resumed. @throws NotFoundError, ConflictError when it has ended */
+  pause(id: JobId, by: string, reason: string): Job;
+  /** Goes on, also after too much failed: what was seen by then counts no more. @throws NotFoundError, ConflictError */
+  resume(id: JobId, by: string): Job;
+  /** A new job of the same kind for the nodes that failed in this one. @throws NotFoundError, ConflictError when none did */
+  retry(id: JobId, by: string): Job;
   /**
    * Durable before it returns.
    *
@@ -118,7 +115,7 @@ export const usualTiming: Timing = {
 const sweepPeriod = milliseconds(30_000);
 
 export function createJobs(context: JobsContext): Jobs {
-  const { store, nodes, events, clock, log, queue, images } = context;
+  const { store, nodes, events, clock, log, queue } = context;
   const journal = createTaskJournal(context);
   const assignments = createAssignments(clock);
   const tickets = createTickets(store);
@@ -136,6 +133,12 @@ export function createJobs(context: JobsContext): Jobs {
     tickets,
     timing: { ...usualTiming, ...context.timing },
     onTurn: enqueue,
+  });
+
+  const conductor = createConductor({
+    ...context,
+    journal,
+    onTurn: (tasks) => tasks.forEach(enqueue),
   });
 
   /** Unfinished tasks whose turn it is and that do not run here. */
@@ -179,36 +182,124 @@ export function createJobs(context: JobsContext): Jobs {
   const isForThisBoot = (order: Order): boolean =>
     nodes.get(order.assignment.nodeId)?.agent?.bootId === order.bootId;
 
+  const existing = (id: JobId): Job => {
+    const job = store.jobs.get(id);
+    if (!job) throw new NotFoundError(`no job ${id}`);
+    return job;
+  };
+  const unended = ({ id, state }: Job): readonly Task[] => {
+    if (isFinished(state)) throw new ConflictError(`job ${id} has ended: ${state}`);
+    return store.tasks.ofJob(id).filter((task) => !isFinished(task.state));
+  };
+  const audit = (who: string, what: string, target: string, detail?: string): void =>
+    store.audit.append({ at: clock.now(), who, what, target, ...(detail && { detail }) });
+  const waitingOf = (id: JobId): readonly TaskId[] =>
+    store.tasks
+      .counts(id)
+      .filter(({ state }) => state === "waiting")
+      .flatMap(({ batch }) => store.tasks.inState(id, batch, "waiting"))
+      .map((task) => task.id);
+  const seenOf = (id: JobId): NonNullable<Job["forgiven"]> => {
+    const counts = store.tasks.counts(id);
+    const waiting = counts.filter(({ state }) => state === "waiting");
+    const failures = counts
+      .filter(({ state }) => state === "failed")
+      .reduce((sum, { count }) => sum + count, 0);
+    return { failures, batch: Math.min(...waiting.map(({ batch }) => batch)) - 1 };
+  };
+
+  const create: Jobs["create"] = (request, alongside) => {
+    const { job, tasks } = newJob(request, context);
+    journal.together(() => {
+      journal.create(job, tasks);
+      alongside?.(job);
+    });
+    log.info({ job: job.id, kind: job.kind, nodes: tasks.length }, "job created");
+    if (job.state === "queued") tasks.forEach(enqueue);
+    else conductor.look(job.id);
+    return existing(job.id);
+  };
+
+  const afterCancel = (task: Task): void => {
+    assignments.withdraw(task.nodeId, task.id);
+    runner.wake(task.id);
+    // A queued task has no run that would pass the turn on.
+    const next = store.tasks.unfinishedOf(task.nodeId)[0];
+    if (next && !runner.isRunning(task.id)) enqueue(next);
+  };
+
   const unsubscribe: (() => void)[] = [];
 
   return {
-    create(request) {
-      const { job, nodeIds } = newJob(request, context);
-      const tasks = nodeIds.map((nodeId) => newTask(job, nodeId));
-      journal.create(job, tasks);
-      log.info({ job: job.id, kind: job.kind, nodes: tasks.length }, "job created");
-      for (const task of tasks) enqueue(task);
-      return job;
-    },
+    create,
 
     cancel(id, by) {
-      const job = store.jobs.get(id);
-      if (!job) throw new NotFoundError(`no job ${id}`);
+      const job = existing(id);
       if (job.state === "cancelled") return job;
-      if (isFinished(job.state)) throw new ConflictError(`job ${id} has ended: ${job.state}`);
-      const open = store.tasks.ofJob(id).filter((task) => !isFinished(task.state));
+      const open = unended(job);
       journal.together(() => {
+        journal.changeJob(id, { cancelledBy: by, paused: undefined, waitsFor: undefined });
         for (const task of open) journal.cancel(task.id, `cancelled by ${by}`);
-        store.audit.append({ at: clock.now(), who: by, what: "job cancel", target: id });
+        audit(by, "job cancel", id);
       });
-      for (const task of open) {
-        assignments.withdraw(task.nodeId, task.id);
-        runner.wake(task.id);
-        // A queued task has no run that would pass the turn on.
-        const next = store.tasks.unfinishedOf(task.nodeId)[0];
-        if (next && !runner.isRunning(task.id)) enqueue(next);
-      }
-      return store.jobs.get(id) ?? job;
+      open.forEach(afterCancel);
+      return existing(id);
+    },
+
+    cancelTask(id, by) {
+      const task = store.tasks.get(id);
+      if (!task) throw new NotFoundError(`no task ${id}`);
+      if (task.state === "cancelled") return task;
+      if (isFinished(task.state)) throw new ConflictError(`task ${id} has ended: ${task.state}`);
+      journal.together(() => {
+        journal.cancel(id, `cancelled by ${by}`);
+        audit(by, "task cancel", id);
+      });
+      afterCancel(task);
+      return journal.task(id);
+    },
+
+    pause(id, by, reason) {
+      const job = existing(id);
+      unended(job);
+      if (job.paused) return job;
+      journal.together(() => {
+        journal.recall(id);
+        journal.changeJob(id, { paused: { at: clock.now(), by, reason } });
+        audit(by, "job pause", id, reason);
+      });
+      conductor.look(id);
+      return existing(id);
+    },
+
+    resume(id, by) {
+      const job = existing(id);
+      unended(job);
+      if (!job.paused) return job;
+      const seen = job.paused.by === "server" ? { forgiven: seenOf(id) } : {};
+      journal.together(() => {
+        journal.changeJob(id, { paused: undefined, waitsFor: undefined, ...seen });
+        audit(by, "job resume", id);
+      });
+      const resumed = existing(id);
+      if (isPlanned(resumed)) conductor.look(id);
+      else journal.release(waitingOf(id)).forEach(enqueue);
+      return existing(id);
+    },
+
+    retry(id, by) {
+      const job = existing(id);
+      const failed = store.tasks.ofJob(id).filter(({ state }) => state === "failed");
+      if (failed.length === 0) throw new ConflictError(`no node failed in job ${id}`);
+      const { kind, parameters, rollout } = job;
+      return create({
+        ...({ kind, parameters } as JobParameters), // of one job
+        selector: `what failed of ${job.selector}`,
+        nodes: failed.map(({ nodeId }) => nodeId),
+        createdBy: by,
+        retryOf: id,
+        ...(rollout && { rollout }),
+      });
     },
 
     report(nodeId, report) {
@@ -269,6 +360,7 @@ export function createJobs(context: JobsContext): Jobs {
           if (queue.isConnected()) waitingForTurn().forEach(enqueue);
         }),
         queue.onRestored(rebuildSoon),
+        conductor.start(),
       );
       queue.process(({ taskId }) => runner.dispatch(taskId));
       // Not awaited: an unreachable queue must not keep the server from serving boots.
@@ -281,48 +373,4 @@ export function createJobs(context: JobsContext): Jobs {
       await queue.close();
     },
   };
-
-  function newJob(request: JobRequest, { nodes: known }: JobsContext) {
-    const { kind, selector, createdBy } = request;
-    if (!isJobKind(kind)) throw new InvalidInputError(`no job kind ${JSON.stringify(kind)}`);
-    const parameters = kindOf(kind).parse(request.parameters);
-    if ("image" in parameters && !images.get(parameters.image)) {
-      throw new NotFoundError(`no image ${parameters.image}`);
-    }
-    const nodeIds = [...new Set(request.nodes)];
-    if (nodeIds.length === 0) throw new InvalidInputError(`${selector} names no node`);
-    const missing = nodeIds.find((id) => !known.get(id));
-    if (missing !== undefined) throw new NotFoundError(`no node ${missing}`);
-    const job = {
-      kind,
-      parameters,
-      id: `job_${randomUUID()}` as JobId,
-      state: "queued",
-      selector,
-      createdBy,
-      createdAt: clock.now(),
-    } as Job;
-    return { job, nodeIds };
-  }
-
-  function keptOf(job: Job, nodeId: NodeId): Partial<Task> {
-    const node = nodes.get(nodeId);
-    const kind = kindOf(job.kind);
-    return (node && kind.keepsOf?.(node, job.parameters)) ?? {};
-  }
-
-  function newTask(job: Job, nodeId: NodeId): Task {
-    return {
-      id: `task_${randomUUID()}` as TaskId,
-      jobId: job.id,
-      nodeId,
-      kind: job.kind,
-      state: "queued",
-      epoch: 0,
-      percent: 0,
-      stageSeconds: {},
-      createdAt: job.createdAt,
-      ...keptOf(job, nodeId),
-    };
-  }
 }

@@ -7,10 +7,12 @@
  * through {@link TaskRun.switchPowerOnce}.
  */
 
-import type { InstallAssignment, Work } from "#protocol/agent.ts";
+import type { InstallAssignment, Report, Work } from "#protocol/agent.ts";
 import type { Milliseconds } from "#protocol/brand.ts";
+import type { DiskGuard } from "#protocol/disk.ts";
 import type { Job, JobKindName, JobParameters, Stage, Task } from "#protocol/job.ts";
-import type { Node } from "#protocol/node.ts";
+import type { BurnIn, Node } from "#protocol/node.ts";
+import type { Wipe } from "#protocol/rule.ts";
 import type { NodeChange } from "../node/nodes.ts";
 
 export type JobOf<Name extends JobKindName> = Extract<Job, { readonly kind: Name }>;
@@ -29,6 +31,8 @@ export interface Kind<Name extends JobKindName> {
   readonly stageAfterDone: Stage;
   /** Stage a task moves to when its power order was handed to the agent. */
   readonly stageWhenFetched?: Stage;
+  /** A node that did it is not expected to call again. */
+  readonly endsOffline?: boolean;
   /** @throws InvalidInputError naming the wrong member. */
   parse(parameters: unknown): ParametersOf<Name>;
   /** What a node's task keeps of what is known of the node when the job is made. */
@@ -43,10 +47,22 @@ export interface Kind<Name extends JobKindName> {
   run(run: TaskRun, job: JobOf<Name>): Promise<NodeChange>;
   /** What an attempt that begins, or a task that ends unfinished, changes in the node. */
   nodeWhenBegun?(node: Node): NodeChange;
-  nodeWhenEnded?(node: Node, task: Task, reason: string): NodeChange;
+  nodeWhenEnded?(
+    node: Node,
+    task: Task,
+    reason: string,
+    outcome: "failed" | "cancelled",
+  ): NodeChange;
   /** What a report changes in the node. */
   nodeWhenReported?(node: Node, stage: Stage): NodeChange;
+  /** What the agent's last report of an attempt, `done` or `failed`, changes in the node. */
+  nodeWhenTold?(node: Node, told: Told): NodeChange;
 }
+
+/** What a report brings besides progress. */
+export type Told = Pick<Report, "sshHostKeys" | "disk" | "hardware"> & {
+  readonly burnIn?: BurnIn;
+};
 
 export interface Images {
   get(digest: InstallAssignment["image"]["digest"]): InstallImage | undefined;
@@ -89,6 +105,8 @@ export interface TaskRun {
   orderInstall(job: JobOf<"install">, bootId: string): void;
   order(work: Exclude<Work, { readonly action: "install" }>, bootId: string): void;
   withdraw(): void;
+  /** What the agent must leave alone on this node's disks. */
+  guard(wipe: Wipe): DiskGuard;
   /** Lets the node enrol again: it will boot netinst with a new identity. */
   openWindow(cause: "power-on" | "reboot"): void;
   hasOutlet(): boolean;

@@ -4,8 +4,9 @@
  * after the commit.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import type { Report } from "#protocol/agent.ts";
-import type { Instant, TaskId } from "#protocol/brand.ts";
+import type { Instant, JobId, TaskId } from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
 import {
   type Attempt,
@@ -20,7 +21,7 @@ import type { Clock } from "../clock.ts";
 import { NotFoundError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { NodeChange, Nodes } from "../node/nodes.ts";
-import type { Store } from "../store/store.ts";
+import type { Store, TaskCount } from "../store/store.ts";
 import { kindOf } from "./registry.ts";
 
 /** Attempts at a task, the first included. */
@@ -35,9 +36,15 @@ export interface TaskJournal {
   /** The attempt that runs now; undefined between attempts. */
   openAttempt(task: Task): Attempt | undefined;
   /** Makes all changes in `work` one. */
-  together(work: () => void): void;
+  together<T>(work: () => T): T;
   /** Stores a new job with its tasks, and who asked for it. */
   create(job: Job, tasks: readonly Task[]): void;
+  /** A member given as `undefined` is removed. */
+  changeJob(id: JobId, change: JobChange): Job;
+  /** Tasks that waited may begin. */
+  release(ids: readonly TaskId[]): readonly Task[];
+  /** What of the job has not begun waits again. */
+  recall(job: JobId): void;
   /** A new attempt with the next epoch. */
   begin(id: TaskId): Task;
   setStage(id: TaskId, stage: Stage): void;
@@ -53,6 +60,9 @@ export interface TaskJournal {
   cancel(id: TaskId, reason: string): void;
 }
 
+type Changeable = Pick<Job, "paused" | "forgiven" | "waitsFor" | "cancelledBy">;
+export type JobChange = { readonly [Name in keyof Changeable]?: Changeable[Name] | undefined };
+
 interface JournalContext {
   readonly store: Store;
   readonly nodes: Nodes;
@@ -65,17 +75,21 @@ type Publish = (event: DomainEvent) => void;
 export function createTaskJournal({ store, nodes, events, clock }: JournalContext): TaskJournal {
   let collected: DomainEvent[] | undefined;
   /** One transaction; a change inside a change joins it, and all events wait for the outer commit. */
-  const commit = (work: (publish: Publish) => void): void => {
+  const commit = <T>(work: (publish: Publish) => T): T => {
     const outer = collected;
     const happened = outer ?? [];
     collected = happened;
+    let value: T;
     try {
-      store.transaction(() => work((event) => void happened.push(event)));
+      value = store.transaction(() => work((event) => void happened.push(event)));
     } finally {
       collected = outer;
     }
-    if (outer) return;
-    for (const event of happened) events.publish(event);
+    if (outer) return value;
+    store.afterCommit(() => {
+      for (const event of happened) events.publish(event);
+    });
+    return value;
   };
 
   const taskOf = (id: TaskId): Task => {
@@ -91,12 +105,30 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
 
   const refreshJob = (task: Task, publish: Publish): void => {
     const job = store.jobs.get(task.jobId);
-    if (!job) return;
-    const state = jobStateOf(store.tasks.ofJob(job.id).map((one) => one.state));
+    if (!job || (job.state === "running" && store.tasks.hasUnfinished(job.id))) return;
+    const state = jobStateOf(job, store.tasks.counts(job.id));
     if (state === job.state) return;
-    const after: Job = { ...job, state, ...(isFinished(state) && { endedAt: clock.now() }) };
+    const after: Job = isFinished(state)
+      ? withoutMembers({ ...job, state, endedAt: clock.now() }, ["paused", "waitsFor"])
+      : { ...job, state };
     store.jobs.put(after);
     publish({ topic: "job", job: after });
+  };
+
+  const moveAll = (
+    ids: readonly TaskId[],
+    from: TaskState,
+    to: TaskState,
+    publish: Publish,
+  ): readonly Task[] => {
+    const moved = ids
+      .map(taskOf)
+      .filter(({ state }) => state === from)
+      .map((task): Task => ({ ...task, state: to }));
+    for (const task of moved) put(task, publish);
+    const [any] = moved;
+    if (any) refreshJob(any, publish);
+    return moved;
   };
 
   const endAttempt = (task: Task, outcome: Attempt["outcome"], reason?: string): void => {
@@ -127,10 +159,14 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
   };
 
   /** What the kind says the node is after a task that ended without its result. */
-  const nodeAfter = (task: Task, reason: string): NodeChange | undefined => {
+  const nodeAfter = (
+    task: Task,
+    reason: string,
+    outcome: "failed" | "cancelled",
+  ): NodeChange | undefined => {
     const node = nodes.get(task.nodeId);
     return task.epoch > 0 && node
-      ? kindOf(task.kind).nodeWhenEnded?.(node, task, reason)
+      ? kindOf(task.kind).nodeWhenEnded?.(node, task, reason, outcome)
       : undefined;
   };
 
@@ -162,8 +198,35 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
           who: job.createdBy,
           what: `job ${job.kind}`,
           target: job.id,
-          detail: job.selector,
+          detail: job.why === undefined ? job.selector : `${job.selector}: ${job.why}`,
         });
+      }),
+
+    changeJob: (id, change) =>
+      commit((publish) => {
+        const job = store.jobs.get(id);
+        if (!job) throw new NotFoundError(`no job ${id}`);
+        const after: Job = withChange(job, change);
+        if (isDeepStrictEqual(after, job)) return job;
+        store.jobs.put(after);
+        publish({ topic: "job", job: after });
+        return after;
+      }),
+
+    release: (ids) => commit((publish) => moveAll(ids, "waiting", "queued", publish)),
+
+    recall: (id) =>
+      commit((publish) => {
+        const queued = store.tasks
+          .counts(id)
+          .filter(({ state }) => state === "queued")
+          .flatMap(({ batch }) => store.tasks.inState(id, batch, "queued"));
+        moveAll(
+          queued.map((task) => task.id),
+          "queued",
+          "waiting",
+          publish,
+        );
       }),
 
     begin(id) {
@@ -228,9 +291,10 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
         if (stage !== before.stage) {
           changeNode(task, kindOf(task.kind).nodeWhenReported?.(node, stage));
         }
-        if (report.status === "done" && report.sshHostKeys) {
-          changeNode(task, { sshHostKeys: report.sshHostKeys });
-        }
+        if (report.status === "running") return;
+        const { burnIn, ...told } = report;
+        const tested = burnIn && { burnIn: { ...burnIn, at: clock.now() } };
+        changeNode(task, kindOf(task.kind).nodeWhenTold?.(node, { ...told, ...tested }));
       });
     },
 
@@ -253,7 +317,7 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
           put(task, publish);
           return;
         }
-        changeNode(task, nodeAfter(task, reason));
+        changeNode(task, nodeAfter(task, reason, "failed"));
         endTask(task, "failed", reason, publish);
       }),
 
@@ -261,19 +325,38 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
       commit((publish) => {
         const task = taskOf(id);
         endAttempt(task, "cancelled", reason);
-        changeNode(task, nodeAfter(task, reason));
+        changeNode(task, nodeAfter(task, reason, "cancelled"));
         endTask(task, "cancelled", reason, publish);
       }),
   };
 }
 
-/** A job is what its tasks are: one failed task makes a failed job, but only when all have ended. */
-export function jobStateOf(tasks: readonly TaskState[]): JobState {
-  if (tasks.every(isFinished)) {
-    if (tasks.includes("failed")) return "failed";
-    return tasks.includes("cancelled") ? "cancelled" : "done";
+/** What a job is by its tasks (see JobState): it ends when all of them have. */
+export function jobStateOf(
+  job: Pick<Job, "cancelledBy">,
+  counts: readonly Pick<TaskCount, "state">[],
+): JobState {
+  const states = new Set(counts.map(({ state }) => state));
+  const isOpen = [...states].some((state) => !isFinished(state));
+  if (!isOpen) {
+    if (states.has("failed")) return "failed";
+    return job.cancelledBy !== undefined || !states.has("done") ? "cancelled" : "done";
   }
-  return tasks.every((state) => state === "queued") ? "queued" : "running";
+  if (states.size === 1 && states.has("waiting")) return "waiting";
+  const hasBegun = ["running", "done", "failed"].some((state) => states.has(state as TaskState));
+  return hasBegun ? "running" : "queued";
+}
+
+function withChange(job: Job, change: JobChange): Job {
+  const removed = Object.entries(change).flatMap(([name, value]) =>
+    value === undefined ? [name as keyof JobChange] : [],
+  );
+  return withoutMembers({ ...job, ...change } as Job, removed);
+}
+
+function withoutMembers(job: Job, names: readonly (keyof JobChange)[]): Job {
+  const kept = Object.entries(job).filter(([name]) => !names.some((one) => one === name));
+  return Object.fromEntries(kept) as unknown as Job;
 }
 
 /** Adds the time since `stageSince` to the present stage. Never negative: wall clocks jump. */

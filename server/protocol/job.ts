@@ -1,8 +1,16 @@
 /** Jobs: an admin's request; its task on each node; and each attempt at a task, numbered by an epoch. */
 
 import type { ImageDigest, Instant, JobId, NodeId, TaskId } from "./brand.ts";
+import type { Wipe } from "./rule.ts";
 
-export const jobKinds = ["install", "reboot", "shutdown", "identify"] as const;
+export const jobKinds = [
+  "install",
+  "reboot",
+  "shutdown",
+  "identify",
+  "inventory",
+  "burn-in",
+] as const;
 export type JobKindName = (typeof jobKinds)[number];
 
 export const taskStates = [
@@ -34,7 +42,11 @@ export const installStages = [
   "rebooting",
   "first-boot",
 ] as const;
-export const stages = [...installStages, "requested", "powering-off", "showing", "shown"] as const;
+export const stages = [
+  ...installStages,
+  ...(["requested", "powering-off", "showing", "shown"] as const),
+  ...(["reading-hardware", "recorded", "testing", "tested"] as const),
+] as const;
 export type Stage = (typeof stages)[number];
 
 export interface InstallParameters {
@@ -43,6 +55,8 @@ export interface InstallParameters {
   readonly disk?: string;
   /** Lines for root's authorized_keys. */
   readonly authorizedKeys: readonly string[];
+  /** `known`: the agent refuses a disk that holds what was not installed from here. Default `any`. */
+  readonly wipe?: Wipe;
 }
 export interface RebootParameters {
   /** Warning to logged-in users before it happens, 0-3600. */
@@ -53,12 +67,19 @@ export interface IdentifyParameters {
   /** How long the node shows which one it is, 1-600. */
   readonly seconds: number;
 }
+export interface BurnInParameters {
+  readonly seconds: number;
+  /** Test disks by writing too, where they are blank or hold what was installed from here. */
+  readonly writeDisks: boolean;
+}
 
 export type JobParameters =
   | { readonly kind: "install"; readonly parameters: InstallParameters }
   | { readonly kind: "reboot"; readonly parameters: RebootParameters }
   | { readonly kind: "shutdown"; readonly parameters: ShutdownParameters }
-  | { readonly kind: "identify"; readonly parameters: IdentifyParameters };
+  | { readonly kind: "identify"; readonly parameters: IdentifyParameters }
+  | { readonly kind: "inventory"; readonly parameters: Readonly<Record<never, never>> }
+  | { readonly kind: "burn-in"; readonly parameters: BurnInParameters };
 
 /** So many, or a part of all: `25%`. */
 export type Share = number | `${number}%`;
@@ -102,8 +123,8 @@ export type Job = JobParameters &
     readonly rollout?: Rollout;
     /** Nothing more begins. By a person, or `server` when too much failed. */
     readonly paused?: { readonly at: Instant; readonly by: string; readonly reason: string };
-    /** Failures that somebody has seen and gone on from. */
-    readonly forgiven?: number;
+    /** What somebody has seen and gone on from: failures so far, and batches up to this one. */
+    readonly forgiven?: { readonly failures: number; readonly batch: number };
     /** Why nothing more begins now, in plain words. */
     readonly waitsFor?: string;
     readonly cancelledBy?: string;

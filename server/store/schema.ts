@@ -136,6 +136,8 @@ export const migrations: readonly Migration[] = [
       ALTER TABLE tasks ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;
       DROP INDEX tasks_by_job;
       CREATE INDEX tasks_by_job ON tasks (job, batch, state);
+      CREATE INDEX tasks_unfinished_by_job ON tasks (job)
+        WHERE state IN ('waiting', 'queued', 'running');
     `,
   },
 ];

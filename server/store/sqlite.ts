@@ -317,6 +317,9 @@ function tasksOf(database: Database): Store["tasks"] {
   const counts = database.prepare(
     "SELECT batch, state, count(*) AS count FROM tasks WHERE job = ? GROUP BY batch, state",
   );
+  const hasUnfinished = database.prepare(
+    `SELECT 1 FROM tasks WHERE job = ? AND state IN ('waiting', 'queued', 'running') LIMIT 1`,
+  );
   const ofBatch = database.prepare(
     "SELECT body FROM tasks WHERE job = ? AND batch = ? ORDER BY age",
   );
@@ -350,6 +353,7 @@ function tasksOf(database: Database): Store["tasks"] {
     unfinishedOf: (node) => readAll<Task>(unfinishedOf.all(node)),
     ofNode: (node, limit) => readAll<Task>(ofNode.all(node, limit)),
     counts: (job) => counts.all(job).map((row) => ({ ...row }) as unknown as TaskCount),
+    hasUnfinished: (job) => hasUnfinished.get(job) !== undefined,
     ofBatch: (job, batch) => readAll<Task>(ofBatch.all(job, batch)),
     inState: (job, batch, state) =>
       inState.all(job, batch, state).map((row) => ({ ...row }) as unknown as TaskRef),

@@ -178,6 +178,7 @@ export interface Store {
     ofJob(job: JobId): readonly Task[];
     /** How many tasks of the job are in each state, by batch. */
     counts(job: JobId): readonly TaskCount[];
+    hasUnfinished(job: JobId): boolean;
     ofBatch(job: JobId, batch: number): readonly Task[];
     /** Oldest first; without reading their documents. */
     inState(job: JobId, batch: number, state: TaskState): readonly TaskRef[];

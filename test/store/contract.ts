@@ -237,7 +237,7 @@ export function storeContract(name: string, open: () => Store): void {
     const learning = (id: number): LearningRecord => ({
       ...{ id: `learning_${id}`, rack: "lab", rackDigest: "", who: "ada", startedAt: at(id) },
       ...{ state: "running", step: { kind: "off" }, isQuietDue: false },
-      ...{ groups: [], strangers: [], unknown: [], questions: [] },
+      ...{ groups: [], strangers: [], unknown: [], unconfirmed: [], questions: [] },
       options: {
         ...{ slotTimeoutSeconds: 1, lateTimeoutSeconds: 1, quietSeconds: 1, settleSeconds: 1 },
       },
@@ -299,6 +299,9 @@ export function storeContract(name: string, open: () => Store): void {
       { id: "task_3" as TaskId, nodeId: "node_2" as NodeId },
     ]);
     t.deepEqual(ids(store.tasks.ofBatch(job, 0)), ["task_1"]);
+    t.true(store.tasks.hasUnfinished(job));
+    for (const id of ["task_2", "task_3", "task_4"]) store.tasks.put(exampleTask(id, "failed"));
+    t.false(store.tasks.hasUnfinished(job));
   });
 
   check(

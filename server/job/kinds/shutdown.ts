@@ -17,6 +17,7 @@ export const shutdown: Kind<"shutdown"> = {
   agentStages: ["requested", "powering-off"],
   stageAfterDone: "powering-off",
   stageWhenFetched: "powering-off",
+  endsOffline: true,
   parse: parsePowerParameters,
   refuse: refuseWithoutAgent,
 
