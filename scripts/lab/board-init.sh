@@ -34,9 +34,8 @@ fetch() {
 }
 
 agent() {
-  nice -n "$BOARD_NICE" setpriv --pdeathsig KILL "$BOARD_NODE" --max-semi-space-size=1 \
-    --max-old-space-size=48 "$BOARD_AGENT" --simulate --boot-id "$BOARD_BOOT_ID" --mac "$BOARD_MAC" \
-    --interface eth0 --disk-file "$BOARD_DISK" "$@"
+  nice -n "$BOARD_NICE" setpriv --pdeathsig KILL "$BOARD_NODE" "$BOARD_AGENT" --simulate \
+    --boot-id "$BOARD_BOOT_ID" --mac "$BOARD_MAC" --interface eth0 --disk-file "$BOARD_DISK" "$@"
 }
 
 netinst() {

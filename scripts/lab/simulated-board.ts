@@ -4,7 +4,7 @@
  * with a file as its disk. Power goes, and they are gone.
  */
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import {
@@ -12,6 +12,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readFileSync,
   readSync,
   truncateSync,
   writeFileSync,
@@ -62,11 +63,32 @@ export interface BoardMoment {
 }
 
 const diskOctets = 64 * 1024 ** 2;
-const root = join(import.meta.dirname, "..", "..");
+const agentProgram = join(import.meta.dirname, "..", "..", "netinst", "main.ts");
 /** Between two rounds of a firmware that goes on trying. */
 const roundPauseMs = 1000;
 /** Servers and firmware go first: a real board has a processor of its own for its agent. */
 const agentNiceness = 5;
+
+/** As netinst/initramfs/run has it for small machines; and what one agent has compiled the others read. */
+function agentEnvironment(directory: string): Readonly<Record<string, string>> {
+  return {
+    NODE_OPTIONS: "--max-semi-space-size=1 --max-old-space-size=48",
+    NODE_COMPILE_CACHE: join(directory, "compiled"),
+    MALLOC_ARENA_MAX: "1",
+    UV_THREADPOOL_SIZE: "2",
+  };
+}
+
+/**
+ * Has the agent's source compiled before the first board needs it: what is compiled is written
+ * when a process ends by itself, which an agent seldom does. 48 of them: 1.8 GB before, 1.1 GB after.
+ */
+export function compileAgent(directory: string): void {
+  const env = { ...process.env, ...agentEnvironment(directory) };
+  const { stderr } = spawnSync(process.execPath, [agentProgram, "--role", "none"], { env });
+  if (!/--role must be/.test(String(stderr)))
+    throw new Error(`the agent does not start: ${stderr}`);
+}
 
 export class SimulatedBoard {
   readonly settings: BoardSettings;
@@ -75,7 +97,6 @@ export class SimulatedBoard {
   readonly #context: BoardContext;
   readonly #namespace: string;
   readonly #power: PowerSwitch;
-  #system: ChildProcess | undefined;
 
   constructor(settings: BoardSettings, context: BoardContext) {
     this.settings = settings;
@@ -113,9 +134,9 @@ export class SimulatedBoard {
   /** Kills the agent, if one runs, as an error in it would; what runs it starts it again. */
   killAgent(): boolean {
     const inside = run("ip", ["netns", "pids", this.#namespace]).split(/\s+/).filter(Boolean);
-    const agents = inside.map(Number).filter((pid) => pid !== this.#system?.pid);
-    for (const pid of agents) endProcess(pid);
-    return agents.length > 0;
+    const agent = inside.find((pid) => wordsOf(pid).includes(agentProgram));
+    if (agent !== undefined) endProcess(Number(agent));
+    return agent !== undefined;
   }
 
   #tell(what: BoardMoment["what"]): void {
@@ -195,18 +216,14 @@ export class SimulatedBoard {
           BOARD_BOOT_ID: randomUUID(),
           BOARD_UDHCPC: join(import.meta.dirname, "board-udhcpc.sh"),
           BOARD_NODE: process.execPath,
-          BOARD_AGENT: join(root, "netinst", "main.ts"),
+          BOARD_AGENT: agentProgram,
           BOARD_NICE: String(agentNiceness),
-          // all agents are one program: what one has compiled the others read
-          NODE_COMPILE_CACHE: join(this.#context.directory, "compiled"),
-          MALLOC_ARENA_MAX: "1",
-          UV_THREADPOOL_SIZE: "2",
+          ...agentEnvironment(this.#context.directory),
           ...given,
         },
       },
     );
     closeSync(log);
-    this.#system = child;
     const cut = () => void (child.pid !== undefined && endProcess(-child.pid));
     const forget = this.#context.cleanup.add(`board ${this.settings.name}`, cut);
     signal.addEventListener("abort", cut, { once: true });
@@ -214,13 +231,20 @@ export class SimulatedBoard {
     const [status] = (await once(child, "exit")) as [number | null];
     signal.removeEventListener("abort", cut);
     forget();
-    this.#system = undefined;
     if (status === simulatedExit.shutdown) {
       this.#tell("shutdown");
       return "off";
     }
     if (!signal.aborted) this.#tell("reset");
     return "reset";
+  }
+}
+
+function wordsOf(pid: string): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return []; // it has just ended
   }
 }
 
