@@ -71,12 +71,12 @@ function installPackages() {
     const path = `${join(first, "node_modules", ".bin")}:${process.env.PATH}`;
     // Not `npm ci`: from npm 11 on it refuses a lock file that lacks optional packages of other
     // platforms. This takes the locked versions just so, and leaves both files as they are.
-    install(["--no-save"], old ? path : process.env.PATH);
+    // No package's install script is run but that of node, below: ssh2's would start a compiler.
+    install(["--no-save", "--ignore-scripts"], old ? path : process.env.PATH);
   } finally {
     rmSync(first, { recursive: true, force: true });
   }
   if (!existsSync(node)) {
-    // npm may be set not to run install scripts: the package's own script then has to be asked for.
     spawnSync("npm", ["rebuild", "node", "--foreground-scripts"], {
       cwd: root,
       stdio: ["ignore", 2, 2],
