@@ -16,6 +16,7 @@ import {
   type CheckInAnswer,
   type IdentifyAssignment,
 } from "#protocol/agent.ts";
+import { linksOf } from "../discovery/sockets.ts";
 import { correctClock } from "./clock.ts";
 import { type ClientCredential, type Connection, connect } from "./connection.ts";
 import type { Console } from "./console.ts";
@@ -31,7 +32,7 @@ import {
 } from "./errors.ts";
 import { readHardware, usedMemoryMiB } from "./hardware.ts";
 import { type Reporter, startReporter } from "./report.ts";
-import { interfaceAddress, type Settings } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
 import type { InstallContext, Installed } from "./steps/install.ts";
 import type { Power } from "./steps/power.ts";
@@ -152,8 +153,8 @@ async function findServer(
   if (settings.server !== undefined) {
     return { ...settings.server, bootUrl: settings.bootUrl ?? settings.server.url };
   }
-  const address = settings.address ?? interfaceAddress(settings.interface);
-  if (address === undefined) {
+  const links = linksOf(settings.interface, settings.address);
+  if (!links.some(({ family }) => family === 4)) {
     throw new NetworkError(`interface ${settings.interface} has no IPv4 address`);
   }
   const alsoAsk = settings.bootUrl === undefined ? undefined : new URL(settings.bootUrl).hostname;
@@ -162,7 +163,7 @@ async function findServer(
       key,
       group: settings.site.discovery.group,
       port: settings.site.discovery.port,
-      address,
+      links,
       console,
       ...(alsoAsk === undefined ? {} : { alsoAsk }),
       ...(context.paceMs === undefined ? {} : { firstDelayMs: context.paceMs }),

@@ -1,31 +1,28 @@
 /**
- * Finds the install server by multicast, and believes only the pinned key.
+ * Finds the install server, and believes only the pinned key.
  *
- * The question leaves through the one interface that is named (no default route is needed) and is
- * sent again with growing delay. Where a switch eats multicast, the host of `marcoboot.url` is
- * asked by unicast as well: the answer must carry the same signature.
+ * The question leaves by the one interface that is named (no default route is needed), by IPv4 and
+ * by IPv6, and is sent again with growing delay; while strangers answer, without. Where a switch
+ * eats multicast, the host of `marcoboot.url` is asked by unicast as well: the answer must carry
+ * the same signature.
  */
 
 import { randomBytes } from "node:crypto";
-import { createSocket, type Socket } from "node:dgram";
-import {
-  type DiscoveryAnswer,
-  type DiscoveryQuestion,
-  installService,
-  maxDiscoveryOctets,
-  type ServerParams,
-} from "#protocol/discovery.ts";
+import { installService, type Params, type ServerParams } from "#protocol/discovery.ts";
+import { ask } from "../discovery/ask.ts";
+import { createQuery } from "../discovery/query.ts";
+import type { Link } from "../discovery/sockets.ts";
+import { createJudge } from "../discovery/trust.ts";
 import type { Console } from "./console.ts";
-import { NetworkError, reasonOf } from "./errors.ts";
-import { type PinnedKey, whyRefused } from "./trust.ts";
-import { sleep } from "./wait.ts";
+import { NetworkError } from "./errors.ts";
+import type { PinnedKey } from "./trust.ts";
 
 export interface DiscoverContext {
   readonly key: PinnedKey;
   readonly group: string;
   readonly port: number;
-  /** Own IPv4 address on the interface to ask through. */
-  readonly address: string;
+  /** Of the interface to ask through. */
+  readonly links: readonly Link[];
   /** Host also asked by unicast. */
   readonly alsoAsk?: string;
   readonly console: Console;
@@ -33,98 +30,60 @@ export interface DiscoverContext {
   readonly firstDelayMs?: number;
 }
 
+/** Lines about strangers; the rest of a flood is only counted. */
+const maxRefusalLines = 20;
+
 /** Resolves with the first answer that the pinned key signed. @throws NetworkError when `signal` aborts. */
 export async function discover(
   context: DiscoverContext,
   signal: AbortSignal,
 ): Promise<ServerParams> {
+  const { key, links, console } = context;
   const nonce = randomBytes(16).toString("hex");
-  const socket = createSocket({ type: "udp4" });
-  const found = Promise.withResolvers<ServerParams>();
-  const over = new AbortController();
-  const refused = new Set<string>();
-  socket.on("error", (error) => context.console.warn(`discovery: ${reasonOf(error)}`));
-  socket.on("message", (bytes, from) => {
-    const answer = parseAnswer(bytes);
-    if (answer === undefined) return;
-    const reason = whyRefused(context.key, answer, nonce);
-    if (reason === undefined) return found.resolve(answer.Params);
-    const line = `server at ${from.address} refused: ${reason}`;
-    if (refused.has(line)) return; // it answers every question: say it once
-    refused.add(line);
-    context.console.warn(line);
-  });
-  try {
-    await bind(socket, context.address);
-    const asking = ask(socket, context, nonce, AbortSignal.any([signal, over.signal]));
-    return await Promise.race([
-      found.promise,
-      asking.then(() => {
-        throw new NetworkError("discovery was stopped before a server answered");
-      }),
-    ]);
-  } finally {
-    over.abort();
-    socket.close();
-  }
+  const wanted = { service: installService, maxNodes: 1 };
+  const query = createQuery(wanted, nonce, createJudge({ site: key }));
+  const said = new Set<string>();
+  await ask(
+    {
+      query,
+      links,
+      group: context.group,
+      port: context.port,
+      ...(context.alsoAsk !== undefined && { alsoAsk: context.alsoAsk }),
+      pauses: pauses(context, () => query.refused().length > 0),
+      onAnswer({ addresses: [address], trust }) {
+        if (trust.by !== "nobody" || said.size >= maxRefusalLines) return;
+        const line = `server at ${address} refused: ${trust.reason}`;
+        if (!said.has(line)) console.warn(line); // it answers every question: say it once
+        said.add(line);
+      },
+      onTrouble: (text) => console.info(`discovery: ${text}`),
+    },
+    signal,
+  );
+  const [server] = query.found();
+  if (server && isServer(server.params)) return server.params;
+  throw new NetworkError(
+    signal.aborted
+      ? "discovery was stopped before a server answered"
+      : "the server's answer does not say where it is",
+  );
 }
 
-async function bind(socket: Socket, address: string): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    socket.once("error", reject);
-    socket.bind({ address, port: 0 }, () => {
-      socket.off("error", reject);
-      resolve();
-    });
-  });
-  socket.setMulticastInterface(address);
-  socket.setMulticastTTL(1);
-  socket.setMulticastLoopback(true); // server and agent may share a machine in a laboratory
-}
-
-async function ask(
-  socket: Socket,
-  context: DiscoverContext,
-  nonce: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const question: DiscoveryQuestion = {
-    Command: "Request-For",
-    Params: installService,
-    Nonce: nonce,
-  };
-  const bytes = Buffer.from(JSON.stringify(question));
+/** For ever. */
+function* pauses(context: DiscoverContext, isDisturbed: () => boolean): Generator<number> {
   const first = context.firstDelayMs ?? 1000;
-  const targets = [context.group, ...(context.alsoAsk === undefined ? [] : [context.alsoAsk])];
-  for (let attempt = 0; !signal.aborted; attempt++) {
-    for (const target of targets) {
-      socket.send(bytes, context.port, target, (error) => {
-        if (error && !signal.aborted && attempt % 8 === 0) {
-          context.console.info(`discovery: cannot ask ${target}: ${error.message}`);
-        }
-      });
+  for (let attempt = 0; ; attempt++) {
+    if (attempt === 4) {
+      const addresses = context.links.map(({ address }) => address).join(" and ");
+      context.console.info(`no server has answered yet on ${addresses}; asking on`);
     }
-    if (attempt === 3) {
-      context.console.info(`no server has answered yet on ${context.address}; asking on`);
-    }
-    await sleep(Math.min(first * 2 ** attempt, first * 8), signal);
+    yield isDisturbed() ? first : Math.min(first * 2 ** attempt, first * 8);
   }
 }
 
-/** Undefined for anything that is not an answer: other programs share the group. */
-export function parseAnswer(bytes: Uint8Array): DiscoveryAnswer | undefined {
-  if (bytes.length > maxDiscoveryOctets) return undefined;
-  try {
-    const value = JSON.parse(Buffer.from(bytes).toString("utf8")) as Partial<DiscoveryAnswer>;
-    const whole =
-      (value.Command === "OK" || value.Command === "Polo") &&
-      typeof value.Nonce === "string" &&
-      typeof value.Signature === "string" &&
-      typeof value.Params?.url === "string" &&
-      typeof value.Params.bootUrl === "string" &&
-      typeof value.Params.authority === "string";
-    return whole ? (value as DiscoveryAnswer) : undefined;
-  } catch {
-    return undefined;
-  }
+function isServer(params: Params): params is Params & ServerParams {
+  return ["url", "bootUrl", "hostname", "authority"].every(
+    (name) => typeof params[name] === "string",
+  );
 }

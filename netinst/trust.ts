@@ -8,7 +8,6 @@ import {
   enrolText,
   type SignedAssignment,
 } from "#protocol/agent.ts";
-import { type DiscoveryAnswer, signedText } from "#protocol/discovery.ts";
 import { signedManifestText } from "../images/manifest.ts";
 import { UntrustedError } from "./errors.ts";
 
@@ -41,23 +40,6 @@ export function pinKey(serverKey: string): PinnedKey {
     covers: (text, signature) =>
       verify(null, Buffer.from(text), key, Buffer.from(signature, "base64")),
   };
-}
-
-/**
- * Why an answer to the question with `nonce` is not believed; undefined if it is.
- *
- * The nonce comes first: a late answer to an older question is no attack.
- */
-export function whyRefused(
-  key: PinnedKey,
-  answer: DiscoveryAnswer,
-  nonce: string,
-): string | undefined {
-  if (answer.Nonce !== nonce) return "it answers another question";
-  if (key.covers(signedText(answer.Params, nonce), answer.Signature)) return undefined;
-  return answer.Key === key.id
-    ? "its signature is wrong"
-    : `it is signed by key ${JSON.stringify(String(answer.Key).slice(0, 32))}, ours is ${key.id}`;
 }
 
 /** @throws UntrustedError unless the pinned key signed this answer to `nonce`. */

@@ -16,7 +16,7 @@ import {
   ipv4ToNumber,
   parseIpv4Address,
 } from "#protocol/brand.ts";
-import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
+import { discoveryGroup, discoveryPort, isGroup } from "#protocol/discovery.ts";
 import { type FirmwareName, firmwareNames } from "#protocol/firmware.ts";
 import { ConfigurationError } from "./errors.ts";
 
@@ -187,7 +187,15 @@ const configSchema = Type.Object(
     adminAddress: Type.String({ default: "127.0.0.1" }),
     adminPort: port(8000),
     discovery: Type.Object(
-      { group: Type.String({ default: discoveryGroup }), port: port(discoveryPort) },
+      {
+        /** Mesh in which nodes look for the server: an IPv4 multicast group; by IPv6 its twin. */
+        group: Type.String({ default: discoveryGroup }),
+        /** Further meshes the server answers in. */
+        groups: Type.Array(Type.String(), { default: [], maxItems: 16 }),
+        port: port(discoveryPort),
+        /** Service files: what this machine offers besides, each signed by the site's key. */
+        services: Type.String({ default: "/etc/marcoboot/services" }),
+      },
       { ...strict, default: {} },
     ),
     /** UDP port on which nodes' boot logs are heard (NETCONSOLE, netconsole); 0: not heard. */
@@ -320,8 +328,21 @@ export function parseConfig(text: string, path: string): Config {
     raspberryPiPrefixes: Object.fromEntries(
       Object.entries(raw.raspberryPiPrefixes).map(([prefix, name]) => [prefix.toLowerCase(), name]),
     ),
+    discovery: checkDiscovery(raw.discovery, here, path),
     subnets: raw.subnets.map((subnet) => checkSubnet(subnet, path)),
   };
+}
+
+function checkDiscovery(
+  raw: Static<typeof configSchema>["discovery"],
+  here: string,
+  path: string,
+): Config["discovery"] {
+  const wrong = [raw.group, ...raw.groups].find((group) => !isGroup(group));
+  if (wrong === undefined) return { ...raw, services: resolve(here, raw.services) };
+  throw new ConfigurationError(
+    `${path}: discovery: ${wrong} is no multicast address, 224.0.0.0 to 239.255.255.255`,
+  );
 }
 
 function additional(params: unknown): string {

@@ -12,6 +12,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Ipv4Address, milliseconds } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
+import { type ServiceFiles, watchServices } from "../discovery/services.ts";
 import { createLibrary, type Library } from "../images/library.ts";
 import { startAgentListener } from "./agent/listener.ts";
 import type { BootClient } from "./boot/client.ts";
@@ -34,7 +35,7 @@ import { openQueue } from "./job/queue.ts";
 import { startRedis } from "./job/redis.ts";
 import { openLeaseFile } from "./lease/lease-file.ts";
 import { contains, createLeases, recordOf } from "./lease/leases.ts";
-import { createLog } from "./log.ts";
+import { createLog, type Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { interfaceAddress } from "./net/interfaces.ts";
 import { neighbourOf } from "./net/neighbour-table.ts";
@@ -52,6 +53,8 @@ const offlineCheck = milliseconds(5000);
 export interface RunningServer {
   /** Shown once on the console while no admin exists. */
   readonly setupCode: string | undefined;
+  /** Reads the service files again. */
+  reload(): void;
   /** Ends transfers, closes sockets, Redis and the journal. Idempotent. */
   close(): Promise<void>;
 }
@@ -160,6 +163,9 @@ export async function startServer(config: Config): Promise<RunningServer> {
     });
     closers.push(() => jobs.close());
 
+    const services = watchServices(config.discovery.services, (files) => tellServices(files, log));
+    closers.push(() => services.close());
+
     for (const { subnet, address, bootUrl, agentUrl } of segments) {
       const interfaceName = subnet.interface;
       const tftp = await startTftp({
@@ -209,6 +215,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         bootUrl,
         agentUrl,
         hostname: hostname(),
+        services: () => services.current(),
         log,
         clock,
         openSocket: openDatagramSocket,
@@ -267,7 +274,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       },
       "server started",
     );
-    return { setupCode: admin.setupCode, close };
+    return { setupCode: admin.setupCode, reload: () => services.reload(), close };
   } catch (error) {
     await close();
     throw error;
@@ -283,9 +290,15 @@ export async function serve(options: {
   enableCompileCache();
   const server = await startServer(readConfig(configPath));
   if (server.setupCode !== undefined) process.stdout.write(`set-up code: ${server.setupCode}\n`);
+  process.on("SIGHUP", server.reload);
   process.stdout.write("ready\n");
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve));
   await server.close();
+}
+
+function tellServices({ services, problems }: ServiceFiles, log: Log): void {
+  for (const problem of problems) log.warn({ problem }, "service file left out");
+  log.info({ services: services.map(({ id }) => id) }, "services offered by discovery");
 }
 
 function serveSubnet(config: Config, subnet: Subnet): Served {

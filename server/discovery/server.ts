@@ -1,33 +1,23 @@
 /**
- * Answers nodes that ask where the install server is.
+ * The server's part in discovery on one interface: offers the install server and the services of
+ * the service files, signed by the site's key.
  *
- * Hears (group, port) on one named interface and answers unicast, signed over
- * the asker's nonce. It never answers another network, a service it does not
- * offer, or a source that asks too often: those are counted, and nothing else.
+ * By IPv4 its sockets belong to the interface, so that another network reaches nothing, not even
+ * by our address; by IPv6 they have link-local addresses, which do the same.
  */
 
-import { type Ipv4Address, ipv4ToNumber } from "#protocol/brand.ts";
-import {
-  type DiscoveryQuestion,
-  installService,
-  type ServerParams,
-  signedText,
-} from "#protocol/discovery.ts";
-import { createTokenBuckets } from "#protocol/token-bucket.ts";
+import { type Ipv4Address, ipv4ToNumber, parseIpv4Address } from "#protocol/brand.ts";
+import { installService, type ServerParams } from "#protocol/discovery.ts";
+import { listen } from "../../discovery/listen.ts";
+import { createResponder, type DiscoveryOutcome } from "../../discovery/responder.ts";
+import type { Service } from "../../discovery/services.ts";
+import { type Link, linksOf, type OpenSocket, openSocket } from "../../discovery/sockets.ts";
 import type { Clock } from "../clock.ts";
 import type { Config, Subnet } from "../config.ts";
 import type { Site } from "../enrol/authority.ts";
-import { ConfigurationError, PacketError } from "../errors.ts";
+import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { DatagramSocket, openDatagramSocket } from "../net/udp.ts";
-import { answerTo, decodeQuestion, encodeAnswer } from "./codec.ts";
-
-export type DiscoveryOutcome =
-  | "answered"
-  | "malformed"
-  | "other-service"
-  | "foreign-source"
-  | "too-often";
+import type { openDatagramSocket } from "../net/udp.ts";
 
 export interface DiscoveryMetrics {
   question(interfaceName: string, outcome: DiscoveryOutcome): void;
@@ -39,7 +29,7 @@ export interface Discovery {
   close(): Promise<void>;
 }
 
-/** @throws ConfigurationError when no subnet names the interface. */
+/** @throws ConfigurationError when no subnet names the interface, or its port is taken. */
 export async function startDiscovery(context: {
   readonly config: Pick<Config, "discovery" | "subnets">;
   readonly interfaceName: string;
@@ -49,25 +39,27 @@ export async function startDiscovery(context: {
   readonly agentUrl: string;
   /** The server's name for people, shown by the agent. */
   readonly hostname: string;
+  /** Of the service files, as they are at the moment. */
+  readonly services: () => readonly Service[];
   readonly log: Log;
   readonly clock: Clock;
   readonly openSocket: typeof openDatagramSocket;
+  /** Tests have none of the machine's. */
+  readonly ipv6Links?: () => readonly Link[];
   readonly metrics?: DiscoveryMetrics;
 }): Promise<Discovery> {
-  const { config, interfaceName, address, site, log, clock } = context;
+  const { config, interfaceName, site, log, clock, hostname } = context;
   const subnets = config.subnets.filter((subnet) => subnet.interface === interfaceName);
   if (subnets.length === 0) {
     throw new ConfigurationError(`no subnet names the interface ${interfaceName}`);
   }
-  const params: ServerParams = {
+  const install: ServerParams = {
     url: context.agentUrl,
     bootUrl: context.bootUrl,
-    hostname: context.hostname,
+    hostname,
     authority: site.authorityPem,
   };
-  // A node asks once a second; 48 nodes that start together stay below 100 a second.
-  const perSource = createTokenBuckets({ burst: 5, perSecond: 2, sources: 1024 });
-  const together = createTokenBuckets({ burst: 200, perSecond: 100, sources: 1 });
+  const own: Service = { id: installService, params: { ...install }, groups: [] };
   const counts: Record<DiscoveryOutcome, number> = {
     answered: 0,
     malformed: 0,
@@ -75,53 +67,54 @@ export async function startDiscovery(context: {
     "foreign-source": 0,
     "too-often": 0,
   };
-
-  const socket: DatagramSocket = await context.openSocket(
-    {
-      interface: interfaceName,
-      port: config.discovery.port,
-      reuse: true,
-      multicast: { group: config.discovery.group, interfaceAddress: address },
+  const ipv4: Link = {
+    interface: interfaceName,
+    family: 4,
+    address: context.address,
+    reaches: (address) => subnets.some((subnet) => isInside(parseIpv4Address(address), subnet)),
+  };
+  const ipv6 =
+    context.ipv6Links ?? (() => linksOf(interfaceName).filter(({ family }) => family === 6));
+  const listening = await listen({
+    responder: createResponder({
+      signer: () => ({ key: site.keyId, sign: (text) => site.sign(text) }),
+      host: () => ({ hostname, role: "server" }),
+      services: () => [own, ...context.services()],
+    }),
+    links: () => [ipv4, ...ipv6()],
+    groups: [...new Set([config.discovery.group, ...config.discovery.groups])],
+    port: config.discovery.port,
+    monotonic: () => clock.monotonic(),
+    every: (period, work) => clock.every(period, work),
+    open: opener(context),
+    onQuestion(outcome, from, port) {
+      counts[outcome]++;
+      context.metrics?.question(interfaceName, outcome);
+      log.debug({ from, port, outcome }, "discovery question");
     },
-    log,
-  );
-
-  socket.onMessage((bytes, from) => {
-    const outcome = handle(bytes, from);
-    counts[outcome]++;
-    context.metrics?.question(interfaceName, outcome);
-    log.debug({ from: from.address, port: from.port, outcome }, "discovery question");
+    onTrouble: ({ address }, error) =>
+      log.debug({ err: error, interface: interfaceName, address }, "no discovery here yet"),
   });
-
-  function handle(
-    bytes: Uint8Array,
-    from: { readonly address: Ipv4Address; readonly port: number },
-  ): DiscoveryOutcome {
-    // The answer is longer than the question: it must not be sent to a forged far address.
-    if (!subnets.some((subnet) => isInside(from.address, subnet))) return "foreign-source";
-    const question = decodeOrUndefined(bytes);
-    if (!question) return "malformed";
-    if (question.Command === "Request-For" && question.Params !== installService) {
-      return "other-service";
-    }
-    const now = clock.monotonic();
-    if (!perSource.take(from.address, now) || !together.take("all", now)) return "too-often";
-    const signature = site.sign(signedText(params, question.Nonce));
-    const answer = encodeAnswer(answerTo(question, params, site.keyId, signature));
-    socket.send(answer, from.port, from.address);
-    return "answered";
-  }
-
-  return { counts: () => ({ ...counts }), close: () => socket.close() };
+  return { counts: () => ({ ...counts }), close: () => listening.close() };
 }
 
-function decodeOrUndefined(bytes: Uint8Array): DiscoveryQuestion | undefined {
-  try {
-    return decodeQuestion(bytes);
-  } catch (error) {
-    if (error instanceof PacketError) return undefined;
-    throw error;
-  }
+function opener({
+  openSocket: openIpv4,
+  log,
+}: {
+  readonly openSocket: typeof openDatagramSocket;
+  readonly log: Log;
+}): OpenSocket {
+  return (link, options) => {
+    if (link.family === 6) return openSocket(link, options);
+    const { port, group } = options;
+    const interfaceAddress = parseIpv4Address(link.address);
+    const where = { interface: link.interface, address: group ?? link.address, port, reuse: true };
+    return openIpv4(
+      { ...where, ...(group !== undefined && { multicast: { group, interfaceAddress } }) },
+      log,
+    );
+  };
 }
 
 function isInside(address: Ipv4Address, subnet: Subnet): boolean {

@@ -1,13 +1,20 @@
 /**
  * Discovery on the wire: one UTF-8 JSON object per UDP datagram, at most 4096 octets.
- * Message names are MarcoPolo's. The asker sends to (group, port); the answer
- * comes back unicast from the server's own address, signed.
+ * Message names are MarcoPolo's. The asker sends to (group, port), by IPv4 and by IPv6;
+ * the answer comes back unicast from the answerer's own address, signed.
  *
- *   agent  -> group   {"Command":"Request-For","Params":"marcoboot","Nonce":"<32 hex>"}
- *   server -> agent   {"Command":"OK","Params":{…},"Nonce":"<same>","Key":"<key id>","Signature":"<base64>"}
+ *   asker    -> group  {"Command":"Request-For","Params":"marcoboot","Nonce":"<32 hex>"}
+ *   answerer -> asker  {"Command":"OK","Params":{…},"Nonce":"<same>","Address":"10.77.0.1",
+ *                       "Key":"<key id>","Signature":"<base64>"}
  *
- * The signature (ed25519) covers `signedText(params, nonce)`, so an answer
- * cannot be replayed to another question.
+ *   Marco        who is there?             -> Polo, Params: the host's
+ *   Request-For  who offers this service?  -> OK, Params: the service's; others stay silent
+ *   Services     what do you offer?        -> OK, Services: [{"id":…,"params":{…}}, …]
+ *
+ * The signature (ed25519) covers `signedText`: the question with its nonce, the address that
+ * answers and what it says. So an answer can neither be replayed to another question nor be
+ * passed on from another address. The server signs by the site's key; a node by its own, and
+ * adds its certificate of the site's authority.
  */
 
 /** Administratively scoped (RFC 2365), so that a snooping switch may prune it. */
@@ -17,14 +24,21 @@ export const discoveryPort = 1337;
 export const maxDiscoveryOctets = 4096;
 /** Service name the install server answers to. */
 export const installService = "marcoboot";
+/** Service name of every node with a resident agent. */
+export const nodeService = "marcoboot-node";
 
-export interface DiscoveryQuestion {
-  readonly Command: "Marco" | "Request-For";
-  /** Service asked for; absent in `Marco`. */
-  readonly Params?: string;
-  /** 128 random bits in hex. */
-  readonly Nonce: string;
-}
+export type Scalar = string | number | boolean;
+export type Params = Readonly<Record<string, Scalar>>;
+
+export type DiscoveryQuestion =
+  | { readonly Command: "Marco" | "Services"; readonly Nonce: string }
+  | {
+      readonly Command: "Request-For";
+      /** Service asked for. */
+      readonly Params: string;
+      /** 128 random bits in hex. */
+      readonly Nonce: string;
+    };
 
 /** What the install server says about itself. */
 export interface ServerParams {
@@ -37,18 +51,33 @@ export interface ServerParams {
   readonly authority: string;
 }
 
-export interface DiscoveryAnswer {
-  readonly Command: "OK" | "Polo";
-  readonly Params: ServerParams;
-  readonly Nonce: string;
-  /** First 16 hex digits of the sha-256 of the server's raw public key: a hint, never trusted. */
-  readonly Key: string;
-  readonly Signature: string;
+export interface OfferedService {
+  readonly id: string;
+  readonly params?: Params;
 }
 
-/** The exact text that is signed: domain, nonce and canonical JSON of the parameters. */
-export function signedText(params: ServerParams, nonce: string): string {
-  return `marcoboot discovery 1\n${nonce}\n${canonicalJson(params)}`;
+export interface DiscoveryAnswer {
+  readonly Command: "OK" | "Polo";
+  /** The service's or the host's; absent in the answer to `Services`. */
+  readonly Params?: Params;
+  /** Only in the answer to `Services`. */
+  readonly Services?: readonly OfferedService[];
+  readonly Nonce: string;
+  /** Where the answer comes from, without scope. */
+  readonly Address: string;
+  /** First 16 hex digits of the sha-256 of the answerer's raw public key. */
+  readonly Key: string;
+  readonly Signature: string;
+  /** A node's: DER, base64. */
+  readonly Certificate?: string;
+}
+
+/** The exact text that is signed: domain, and canonical JSON of question and answer. */
+export function signedText(
+  question: DiscoveryQuestion,
+  { Address, Params, Services }: Pick<DiscoveryAnswer, "Address" | "Params" | "Services">,
+): string {
+  return `marcoboot discovery 2\n${canonicalJson({ question, Address, Params, Services })}`;
 }
 
 /** JSON with members sorted by name and no white space: equal values give equal text. */
@@ -58,4 +87,21 @@ export function canonicalJson(value: unknown): string {
       ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
       : member,
   );
+}
+
+const groupPattern = /^2(2[4-9]|3\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/;
+
+/** Whether it names a mesh: an IPv4 multicast address. */
+export function isGroup(value: unknown): value is string {
+  return typeof value === "string" && groupPattern.test(value);
+}
+
+/**
+ * The IPv6 twin of an IPv4 group, of link-local scope and not permanently assigned (RFC 4291
+ * §2.7, RFC 3307 §4.3): `239.77.65.82` is `ff12::8f4d:4152`.
+ */
+export function groupOnIpv6(group: string): string {
+  const [a = 0, b = 0, c = 0, d = 0] = group.split(".").map(Number);
+  const high = 0x8000 | ((a & 0x0f) << 8) | b;
+  return `ff12::${high.toString(16)}:${((c << 8) | d).toString(16)}`;
 }

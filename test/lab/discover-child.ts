@@ -1,17 +1,18 @@
-/** The agent's discovery alone: `<pinned key> <own address>`. Prints what it says, then `found <server>`. */
+/** The agent's discovery alone: `<pinned key> <interface> <own address>`. Prints what it says, then `found <server>`. */
 
 import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
+import { linksOf } from "../../discovery/sockets.ts";
 import { discover } from "../../netinst/discover.ts";
 import { pinKey } from "../../netinst/trust.ts";
 
-const [key = "", address = ""] = process.argv.slice(2);
+const [key = "", name = "", address = ""] = process.argv.slice(2);
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 const found = await discover(
   {
     key: pinKey(key),
     group: discoveryGroup,
     port: discoveryPort,
-    address,
+    links: linksOf(name, address),
     firstDelayMs: 200,
     console: { info: say, warn: say, take: () => [] },
   },

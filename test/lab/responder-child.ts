@@ -21,6 +21,7 @@ const discovery = await startDiscovery({
   bootUrl: `http://${address}:8080`,
   agentUrl: `https://${address}:8443`,
   hostname,
+  services: () => [],
   log: silentLog,
   clock: systemClock,
   openSocket: openDatagramSocket,

@@ -34,7 +34,7 @@ lab(
       stranger.start(process.execPath, responder, strangerKeys, "lan", "10.77.0.66", "stranger"),
     );
     const child = new URL("discover-child.ts", import.meta.url).pathname;
-    const asking = node.start(process.execPath, child, serverKey, "10.77.0.10");
+    const asking = node.start(process.execPath, child, serverKey, "lan", "10.77.0.10");
     const said = linesOf(asking);
 
     const refusal = await next(said, /refused/);

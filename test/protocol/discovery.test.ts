@@ -10,10 +10,11 @@ testProp("canonical JSON reads back as the same value", [fc.jsonValue()], (t, va
   t.deepEqual(JSON.parse(canonicalJson(value)), JSON.parse(JSON.stringify(value)));
 });
 
-test("the signed text names its purpose and the nonce", (t) => {
-  const params = { url: "u", bootUrl: "b", hostname: "h", authority: "a" };
+test("the signed text names its purpose, the question with its nonce, and who says what", (t) => {
+  const question = { Command: "Request-For", Params: "deployer", Nonce: "00ff" } as const;
   t.is(
-    signedText(params, "00ff"),
-    'marcoboot discovery 1\n00ff\n{"authority":"a","bootUrl":"b","hostname":"h","url":"u"}',
+    signedText(question, { Address: "10.77.0.1", Params: { port: 1342 } }),
+    'marcoboot discovery 2\n{"Address":"10.77.0.1","Params":{"port":1342},' +
+      '"question":{"Command":"Request-For","Nonce":"00ff","Params":"deployer"}}',
   );
 });
