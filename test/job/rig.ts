@@ -47,7 +47,7 @@ export interface RigQueue extends Queue {
   restore(): void;
 }
 
-function createRigQueue(): RigQueue {
+export function createRigQueue(): RigQueue {
   let work: ((entry: QueueEntry) => Promise<void>) | undefined;
   const listeners = new Set<() => void>();
   const queue: RigQueue = {
