@@ -22,6 +22,7 @@ export type ErrorCode =
   | "image-in-use"
   | "not-found"
   | "conflict"
+  | "precondition-failed"
   | "invalid-input"
   | "unauthorised"
   | "forbidden"
@@ -98,6 +99,12 @@ export class NotFoundError extends ProvisionError {
 export class ConflictError extends ProvisionError {
   readonly code = "conflict";
   readonly status = 409;
+}
+
+/** Somebody else changed it since the caller read it (`If-Match`, RFC 9110 §13.1.1). */
+export class PreconditionFailedError extends ProvisionError {
+  readonly code = "precondition-failed";
+  readonly status = 412;
 }
 
 /** A value from outside that does not fit. `fields` names each by JSON pointer. */

@@ -44,6 +44,8 @@ import { openDatagramSocket } from "./net/udp.ts";
 import { startNetconsole } from "./netconsole/server.ts";
 import { createNodes } from "./node/nodes.ts";
 import { createPower } from "./power/power.ts";
+import { openSecrets } from "./power/secrets.ts";
+import { createRacks } from "./rack/racks.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { startTftp } from "./tftp/server.ts";
 
@@ -113,7 +115,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
       const client = clientOf(heard);
       if (client) nodes.heard(client);
     });
-    const power = createPower({ store, events, clock, log, inrush: config.power });
+    const secrets = await openSecrets(join(config.stateDirectory, "keys"));
+    const power = createPower({ store, events, clock, log, secrets, inrush: config.power });
+    const ownAddresses = served.map(({ address }) => address);
+    const racks = createRacks({ store, power, secrets, config, ownAddresses });
     const learning = createLearning({
       store,
       nodes,
@@ -257,6 +262,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       leases,
       jobs,
       power,
+      racks,
       learning,
       library,
       windows,

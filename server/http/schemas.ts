@@ -98,14 +98,40 @@ export const imageSchema = Type.Object({
   createdAt: time,
 });
 
+const outletSchema = Type.Object({
+  driver: text,
+  settings: Type.Record(text, Type.Unknown()),
+});
+
 export const rackSchema = Type.Object({
   name: text,
+  subnet: Type.Optional(text),
+  hostnames: Type.Optional(text),
+  addresses: Type.Optional(Type.Object({ first: text, perStack: Type.Optional(Type.Integer()) })),
+  power: Type.Optional(
+    Type.Object({
+      onAtOnce: Type.Optional(Type.Integer()),
+      onEverySeconds: Type.Optional(Type.Number()),
+      offSeconds: Type.Optional(Type.Number()),
+    }),
+  ),
   stacks: Type.Array(
     Type.Object({
       name: text,
       x: Type.Number(),
       y: Type.Number(),
-      slots: Type.Array(Type.Object({ name: text, hostname: text, address: Type.Optional(text) })),
+      subnet: Type.Optional(text),
+      firstAddress: Type.Optional(text),
+      outlet: Type.Optional(outletSchema),
+      slots: Type.Array(
+        Type.Object({
+          name: text,
+          hostname: text,
+          address: Type.Optional(text),
+          port: Type.Optional(text),
+          outlet: Type.Optional(outletSchema),
+        }),
+      ),
     }),
   ),
 });

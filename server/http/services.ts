@@ -12,6 +12,7 @@ import type { Leases } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Power } from "../power/power.ts";
+import type { Racks } from "../rack/racks.ts";
 import type { Store } from "../store/store.ts";
 import type { Accounts } from "./auth.ts";
 import type { EventLog } from "./event-log.ts";
@@ -25,6 +26,7 @@ export interface Services {
   readonly leases: Pick<Leases, "list" | "forget">;
   readonly jobs: Pick<Jobs, "create" | "cancel">;
   readonly power: Pick<Power, "set" | "setStack" | "cycle" | "query">;
+  readonly racks: Racks;
   readonly learning: Pick<Learning, "start" | "cancel" | "status">;
   readonly library: Pick<Library, "add" | "get" | "list" | "remove">;
   readonly windows: Pick<Windows, "approve">;

@@ -9,6 +9,7 @@
 
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { Value } from "typebox/value";
 import { canonicalJson } from "#protocol/discovery.ts";
 import type { KeptSecret, Outlet, Rack, SealedSecret } from "#protocol/rack.ts";
 import { ConfigurationError, PowerRefusedError } from "../errors.ts";
@@ -83,10 +84,11 @@ export function outletsOf(rack: Rack): readonly Outlet[] {
   );
 }
 
-/** Two outlets with the same identity are one. @param settings - as `driver.parse` gave them */
+/** Two outlets with the same identity are one, whoever's credential switches it. */
 export function identityOf(driver: AnyPowerDriver, settings: unknown): string {
   const hidden = new Set(["offSeconds", ...secretNames(driver)]);
-  const shown = Object.entries(settings as Settings).filter(([name]) => !hidden.has(name));
+  const filled = Value.Default(driver.schema, structuredClone(settings)) as Settings;
+  const shown = Object.entries(filled).filter(([name]) => !hidden.has(name));
   return canonicalJson([driver.kind, Object.fromEntries(shown)]);
 }
 
@@ -117,7 +119,7 @@ export function keptSecretsOf(outlets: readonly Outlet[], secrets: Secrets): Kep
 /** Undefined when the settings do not fit the driver. */
 function deviceOf(driver: AnyPowerDriver, settings: Settings): string | undefined {
   try {
-    return driver.deviceOf?.(settings) ?? identityOf(driver, driver.parse(settings));
+    return driver.deviceOf?.(settings) ?? identityOf(driver, settings);
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;

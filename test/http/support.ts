@@ -28,6 +28,8 @@ import type { Services } from "../../server/http/services.ts";
 import { silentLog } from "../../server/log.ts";
 import { createMetrics } from "../../server/metrics.ts";
 import { createNodes } from "../../server/node/nodes.ts";
+import { plainSecrets } from "../../server/power/secrets.ts";
+import { createRacks } from "../../server/rack/racks.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import type { Store, User } from "../../server/store/store.ts";
 
@@ -218,9 +220,18 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   if (options.users ?? true) await addUsers(store);
   if (options.stock ?? true) stock(store);
   const nodes = createNodes({ store, events, clock, log: silentLog });
+  const config = testConfig(directory);
+  const racks = createRacks({
+    store,
+    power: { probe: async () => "off" },
+    secrets: plainSecrets,
+    config,
+    ownAddresses: [],
+  });
   const admin = await startAdmin({
     ...makeRooms({ store, events, clock, calls }),
-    config: testConfig(directory),
+    config,
+    racks,
     store,
     nodes,
     events,

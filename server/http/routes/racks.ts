@@ -1,19 +1,51 @@
 /** Rack files: what stands where, and which outlet powers it. */
 
+import type { Context } from "koa";
 import { Type } from "typebox";
 import type { Rack } from "#protocol/rack.ts";
-import { ConflictError, InvalidInputError, NotFoundError } from "../../errors.ts";
-import { parseRackFile } from "../../rack/rack-file.ts";
+import { PreconditionFailedError } from "../../errors.ts";
+import type { Racks } from "../../rack/racks.ts";
 import type { Principal } from "../auth.ts";
 import { withoutSettings } from "../rack-view.ts";
 import { type Route, route } from "../route.ts";
-import { nameSchema, pageOf, rackSchema } from "../schemas.ts";
+import { findingSchema, nameSchema, oneOf, pageOf, rackSchema } from "../schemas.ts";
 
 const params = Type.Object({ name: nameSchema });
 
 function viewOf(rack: Rack, principal: Principal | undefined): Rack {
   return principal?.role === "admin" ? rack : withoutSettings(rack);
 }
+
+function tag(koa: Context, racks: Pick<Racks, "revisionOf">, name: string): void {
+  const revision = racks.revisionOf(name);
+  if (revision !== undefined) koa.set("ETag", `"${revision}"`);
+}
+
+/** `If-Match` (RFC 9110 §13.1.1). @throws PreconditionFailedError for `*` where there is none */
+function wantedRevision(
+  koa: Context,
+  racks: Pick<Racks, "revisionOf">,
+  name: string,
+): string | undefined {
+  const header = koa.get("If-Match");
+  if (header === "") return undefined;
+  if (header !== "*") return header.replace(/^"(.*)"$/, "$1");
+  const revision = racks.revisionOf(name);
+  if (revision === undefined) throw new PreconditionFailedError(`no rack ${name}`);
+  return revision;
+}
+
+const reportSchema = Type.Object({
+  name: Type.String(),
+  differences: Type.Array(
+    Type.Object({
+      where: Type.String(),
+      before: Type.Optional(Type.String()),
+      after: Type.Optional(Type.String()),
+    }),
+  ),
+  findings: Type.Array(findingSchema),
+});
 
 export const rackRoutes: readonly Route[] = [
   route({
@@ -23,8 +55,8 @@ export const rackRoutes: readonly Route[] = [
     name: "list-racks",
     summary: "All racks",
     response: pageOf(rackSchema),
-    handler: ({ principal }, { store }) => ({
-      items: store.racks.list().map((rack) => viewOf(rack, principal)),
+    handler: ({ principal }, { racks }) => ({
+      items: racks.list().map((rack) => viewOf(rack, principal)),
     }),
   }),
   route({
@@ -32,13 +64,29 @@ export const rackRoutes: readonly Route[] = [
     path: "/api/v1/racks/:name",
     role: "viewer",
     name: "get-rack",
-    summary: "One rack",
+    summary: "One rack; its ETag is what If-Match of a change wants",
     params,
     response: rackSchema,
-    handler: ({ params, principal }, { store }) => {
-      const rack = store.racks.get(params.name);
-      if (!rack) throw new NotFoundError(`no rack ${params.name}`);
-      return viewOf(rack, principal);
+    handler: ({ params, principal, koa }, { racks }) => {
+      const rack = viewOf(racks.get(params.name), principal);
+      tag(koa, racks, params.name);
+      return rack;
+    },
+  }),
+  route({
+    method: "get",
+    path: "/api/v1/racks/:name/file",
+    role: "admin",
+    name: "get-rack-file",
+    summary: "The YAML file that makes this rack; secrets are `kept: true`, which keeps them",
+    params,
+    responseType: "application/yaml",
+    response: Type.String(),
+    handler: ({ params, koa }, { racks }) => {
+      const file = racks.file(params.name);
+      tag(koa, racks, params.name);
+      koa.type = "application/yaml";
+      return file;
     },
   }),
   route({
@@ -52,12 +100,26 @@ export const rackRoutes: readonly Route[] = [
     body: Type.String(),
     response: rackSchema,
     target: ({ params }) => params.name,
-    handler: ({ params, body }, { store }) => {
-      const rack = parseRackFile(body, `rack ${params.name}`);
-      if (rack.name !== params.name) {
-        throw new InvalidInputError(`the file is of rack ${rack.name}, not ${params.name}`);
-      }
-      store.racks.put(rack);
+    handler: ({ params, body, koa }, { racks }) => {
+      const rack = racks.put(params.name, body, wantedRevision(koa, racks, params.name));
+      tag(koa, racks, params.name);
+      return rack;
+    },
+  }),
+  route({
+    method: "patch",
+    path: "/api/v1/racks/:name",
+    role: "admin",
+    name: "patch-rack",
+    summary:
+      "Change some of a rack: a merge patch (RFC 7396) of its file, where stacks and slots may be objects by name",
+    params,
+    body: Type.Object({}, { additionalProperties: true }),
+    response: rackSchema,
+    target: ({ params }) => params.name,
+    handler: ({ params, body, koa }, { racks }) => {
+      const rack = racks.patch(params.name, body, wantedRevision(koa, racks, params.name));
+      tag(koa, racks, params.name);
       return rack;
     },
   }),
@@ -70,15 +132,38 @@ export const rackRoutes: readonly Route[] = [
     params,
     status: 204,
     target: ({ params }) => params.name,
-    handler: ({ params }, { store }) => {
-      if (!store.racks.get(params.name)) throw new NotFoundError(`no rack ${params.name}`);
-      const busy = store.tasks
-        .unfinished()
-        .map((task) => store.nodes.get(task.nodeId))
-        .find((node) => node?.slot?.rack === params.name);
-      if (busy)
-        throw new ConflictError(`node ${busy.name} of the rack has a task: cancel it first`);
-      store.racks.delete(params.name);
-    },
+    handler: ({ params }, { racks }) => racks.delete(params.name),
+  }),
+  route({
+    method: "post",
+    path: "/api/v1/rack-checks",
+    role: "admin",
+    name: "check-rack",
+    summary: "What a rack file would change and whether it fits this site; nothing is changed",
+    query: Type.Object(
+      {
+        /** Ask every outlet for its state too. */
+        outlets: Type.Boolean({ default: false }),
+      },
+      { additionalProperties: false },
+    ),
+    bodyKind: "text",
+    body: Type.String(),
+    response: reportSchema,
+    handler: ({ body, query }, { racks }) => racks.check(body, query.outlets),
+  }),
+  route({
+    method: "post",
+    path: "/api/v1/outlet-queries",
+    role: "admin",
+    name: "query-outlet",
+    summary: "Ask an outlet that need not be in a rack for its state; nothing is switched",
+    body: Type.Object(
+      { driver: nameSchema, settings: Type.Record(Type.String(), Type.Unknown()) },
+      { additionalProperties: false },
+    ),
+    response: Type.Object({ state: oneOf(["on", "off", "unknown"]) }),
+    target: ({ body }) => body.driver,
+    handler: async ({ body }, { racks }) => ({ state: await racks.probe(body) }),
   }),
 ];
