@@ -1,8 +1,9 @@
 /**
  * The agent's life: find the server, prove who we are, check in, and do what is assigned.
  *
- *   discover -> (enrol) -> check in every 15 s, long poll in between -> act -> report
+ *   discover -> (enrol) -> check in -> beat until called -> ask for the assignment -> act -> report
  *
+ * Where beats are not answered, it checks in every 15 s and asks by long polls in between.
  * Whatever breaks, it starts again from discovery with growing delay. An assignment is taken only
  * with the pinned key's signature, for this node, and never an older attempt than one seen.
  */
@@ -17,6 +18,7 @@ import {
   type IdentifyAssignment,
 } from "#protocol/agent.ts";
 import { linksOf } from "../discovery/sockets.ts";
+import type { HeartbeatOffer } from "#protocol/heartbeat.ts";
 import { correctClock } from "./clock.ts";
 import { type ClientCredential, type Connection, connect } from "./connection.ts";
 import type { Console } from "./console.ts";
@@ -31,6 +33,7 @@ import {
   UntrustedError,
 } from "./errors.ts";
 import { readHardware, usedMemoryMiB } from "./hardware.ts";
+import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { type Reporter, startReporter } from "./report.ts";
 import type { Settings } from "./settings.ts";
 import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
@@ -68,6 +71,8 @@ interface Memory {
 }
 
 const longPollSeconds = 25;
+/** Between two check-ins while beats are answered: they say all but what changes with a boot. */
+const restfulCheckInMs = 15 * 60_000;
 
 /** Runs until `signal` aborts. */
 export async function runAgent(context: AgentContext, signal: AbortSignal): Promise<void> {
@@ -115,12 +120,13 @@ async function serve(
   const lost = new AbortController();
   const here = AbortSignal.any([signal, lost.signal]);
   try {
-    const { name, nodeId, checkInSeconds } = await introduce(context, connection, here);
+    const answer = await introduce(context, connection, here);
     memory.heardAt = performance.now();
     memory.connection = connection;
-    console.info(`checked in at ${server.url} as ${name}`);
-    const duty = { ...context, key, memory, server, identity, connection, nodeId };
-    await beOfService(duty, checkInSeconds * 1000, here, signal);
+    console.info(`checked in at ${server.url} as ${answer.name}`);
+    const duty = { ...context, key, memory, server, identity, connection, nodeId: answer.nodeId };
+    using heartbeat = answer.heartbeat && heartbeatOf(duty, answer.heartbeat);
+    await beOfService({ ...duty, heartbeat }, answer.checkInSeconds * 1000, here, signal);
   } finally {
     lost.abort();
     connection.close();
@@ -214,6 +220,21 @@ async function checkIn(
   return (await connection.post("/agent/v1/check-in", body, signal)) as CheckInAnswer;
 }
 
+function heartbeatOf(duty: Omit<Duty, "heartbeat">, offer: HeartbeatOffer): Heartbeat {
+  const { memory, server, nodeId } = duty;
+  return startHeartbeat(
+    {
+      host: new URL(server.url).hostname,
+      nodeId,
+      having: () => memory.known,
+      onHeard: () => {
+        memory.heardAt = performance.now();
+      },
+    },
+    offer,
+  );
+}
+
 interface Duty extends AgentContext {
   readonly key: PinnedKey;
   readonly memory: Memory;
@@ -221,12 +242,14 @@ interface Duty extends AgentContext {
   readonly identity: ClientCredential;
   readonly connection: Connection;
   readonly nodeId: string;
+  /** Undefined: the server knows of none. */
+  readonly heartbeat: Heartbeat | undefined;
 }
 
 /**
- * Checks in when it is time and asks for work in between, one request at a time: a node holds
- * one connection, and ten thousand of them are as many. Returns when three check-ins in a row
- * were lost.
+ * Checks in when it is time and does what it is called for in between, one request at a time.
+ * Without beats a node holds one connection, with them none. Returns when three check-ins in a
+ * row were lost.
  *
  * @param here - this connection; `signal` - the whole life of the agent
  */
@@ -236,43 +259,57 @@ async function beOfService(
   here: AbortSignal,
   signal: AbortSignal,
 ): Promise<void> {
-  const { memory, connection } = duty;
-  let due = performance.now() + periodMs;
+  const { memory, connection, heartbeat } = duty;
+  const restfulMs = restfulCheckInMs * (1 - Math.random() / 5);
+  let begun = performance.now();
   for (let failures = 0; failures < 3 && !here.aborted; ) {
-    const left = due - performance.now();
+    const isRestful = heartbeat?.isHeard && !heartbeat.mustCheckIn && failures === 0;
+    const left = begun + (isRestful ? restfulMs : periodMs) - performance.now();
     if (left > 0) {
-      await followAssignments(duty, left, here, signal);
+      await followAssignments(duty, left, periodMs, here, signal);
       continue;
     }
     try {
-      await checkIn(duty, connection, false, here);
+      const answer = await checkIn(duty, connection, false, here);
       memory.heardAt = performance.now();
       failures = 0;
-      due = memory.heardAt + periodMs;
+      begun = memory.heardAt;
+      if (answer.heartbeat) heartbeat?.renew(answer.heartbeat);
     } catch (error) {
       if (error instanceof ProblemError && !error.retryable) throw error;
       failures++;
-      due = performance.now() + Math.min(periodMs, 3000);
+      begun = performance.now() + Math.min(periodMs, 3000) - periodMs;
     }
   }
 }
 
-/** Asks for one assignment and begins it, for at most `limitMs`; while one is at work, waits for its end. */
+/**
+ * Waits for one assignment and begins it, for at most `limitMs`; while one is at work, waits for
+ * its end, for at most `periodMs`.
+ */
 async function followAssignments(
   duty: Duty,
   limitMs: number,
+  periodMs: number,
   here: AbortSignal,
   signal: AbortSignal,
 ): Promise<void> {
-  const { memory, console } = duty;
+  const { memory, console, connection, heartbeat } = duty;
   if (memory.acting !== undefined) {
     const over = new AbortController();
-    const time = sleep(limitMs, AbortSignal.any([here, over.signal]));
+    const time = sleep(Math.min(limitMs, periodMs), AbortSignal.any([here, over.signal]));
     await Promise.race([memory.acting, time]);
     over.abort();
     return;
   }
-  const assignment = await nextAssignment(duty, limitMs, here);
+  let waitMs = limitMs;
+  if (heartbeat?.isHeard) {
+    connection.rest();
+    heartbeat.beat();
+    if (!(await heartbeat.called(limitMs, here))) return;
+    waitMs = 0;
+  }
+  const assignment = await nextAssignment(duty, waitMs, here);
   if (assignment === undefined) return;
   const refusal = whyDropped(assignment, duty.nodeId, memory);
   if (refusal !== undefined) {
@@ -282,6 +319,7 @@ async function followAssignments(
   }
   memory.known = nameOf(assignment);
   memory.epochs.set(assignment.taskId, assignment.epoch);
+  heartbeat?.beat(); // it is not called for this one any more
   memory.acting = act(duty, assignment, signal).finally(() => {
     memory.acting = undefined;
   });
@@ -310,7 +348,7 @@ async function nextAssignment(
   limitMs: number,
   signal: AbortSignal,
 ): Promise<Assignment | undefined> {
-  const waitSeconds = Math.min(longPollSeconds, Math.max(1, Math.round(limitMs / 1000)));
+  const waitSeconds = Math.min(longPollSeconds, Math.ceil(limitMs / 1000));
   const known =
     duty.memory.known === undefined ? "" : `&known=${encodeURIComponent(duty.memory.known)}`;
   const path = `/agent/v1/assignment?wait=${waitSeconds}${known}`;

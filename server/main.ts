@@ -210,6 +210,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         events,
         clock,
         log,
+        metrics: metrics.heartbeat,
       });
       closers.push(() => agents.close());
       const discovery = await startDiscovery({

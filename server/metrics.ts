@@ -9,6 +9,7 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { nodeStates } from "#protocol/node.ts";
+import type { HeartbeatMetrics } from "./agent/heartbeat.ts";
 import type { DhcpMetrics } from "./dhcp/server.ts";
 import type { DiscoveryMetrics } from "./discovery/server.ts";
 import type { EventBus } from "./events.ts";
@@ -22,6 +23,7 @@ export interface Metrics {
   /** Handed to the packet loops. */
   readonly dhcp: DhcpMetrics;
   readonly discovery: DiscoveryMetrics;
+  readonly heartbeat: HeartbeatMetrics;
   readonly bootHttp: BootHttpMetrics;
   readonly tftp: TftpMetrics;
   /** Ends the counting of events. */
@@ -53,6 +55,18 @@ export function createMetrics(context: MetricsContext): Metrics {
     labelNames: ["interface", "outcome"],
     registers,
   });
+  const heartbeats = new Counter({
+    name: "marcoboot_heartbeats_total",
+    help: "Heartbeat datagrams received, by what came of them",
+    labelNames: ["interface", "outcome"],
+    registers,
+  });
+  const calls = new Counter({
+    name: "marcoboot_agent_calls_total",
+    help: "Times a node was called because there was an assignment for it",
+    labelNames: ["interface"],
+    registers,
+  });
   const bootConnections = new Counter({
     name: "marcoboot_boot_connections_ended_total",
     help: "Boot HTTP connections ended because there were too many, of one client or in all",
@@ -62,6 +76,10 @@ export function createMetrics(context: MetricsContext): Metrics {
   return {
     registry,
     bootHttp: { connectionEnded: (reason) => bootConnections.inc({ reason }) },
+    heartbeat: {
+      heard: (name, outcome) => heartbeats.inc({ interface: name, outcome }),
+      called: (name) => calls.inc({ interface: name }),
+    },
     dhcp: { packet: (name, outcome) => dhcp.inc({ interface: name, outcome }) },
     discovery: { question: (name, outcome) => discovery.inc({ interface: name, outcome }) },
     tftp: measureTftp(registers),

@@ -39,6 +39,7 @@ import type { Store } from "../store/store.ts";
 import { addressOf, type Credentials, createCredentials } from "./credentials.ts";
 import { createDoubles } from "./doubles.ts";
 import { createEnrolment } from "./enrolment.ts";
+import { type HeartbeatMetrics, type Heartbeats, startHeartbeats } from "./heartbeat.ts";
 import {
   type AssignmentQuery,
   assignmentQuerySchema,
@@ -62,8 +63,10 @@ const maxNodeOctets = 1024 * 1024;
 const maxConnections = 16_384;
 const headersTimeout = milliseconds(10_000);
 const requestTimeout = milliseconds(60_000);
-/** Longer than an agent's check-in period, so that one connection serves it all the time. */
-const keepAliveTimeout = milliseconds(60_000);
+/** A node at work speaks every few seconds, one without heartbeats polls; one that rests hangs up by itself. */
+const keepAliveTimeout = milliseconds(20_000);
+/** A node that is called resumes its TLS session, at half the price of a handshake; seconds. */
+const sessionTimeout = 86_400;
 /** Long polls get this long to say 204 when the server closes. */
 const closeGrace = milliseconds(1000);
 
@@ -75,14 +78,23 @@ export interface AgentListenerContext {
   readonly site: Site;
   readonly nodes: Pick<
     Nodes,
-    "get" | "byMac" | "heard" | "enrolled" | "checkIn" | "quarantine" | "update" | "silence"
+    | "get"
+    | "byMac"
+    | "heard"
+    | "enrolled"
+    | "checkIn"
+    | "quarantine"
+    | "update"
+    | "silence"
+    | "heartbeat"
   >;
-  readonly jobs: Pick<Jobs, "report" | "waitForAssignment">;
+  readonly jobs: Pick<Jobs, "report" | "waitForAssignment" | "assignmentNameFor" | "onAssignment">;
   readonly windows: Pick<Windows, "check" | "burn" | "isTokenOf">;
   readonly store: Pick<Store, "transaction" | "tasks" | "reservations" | "audit">;
   readonly events: Pick<EventBus, "publish" | "on">;
   readonly clock: Clock;
   readonly log: Log;
+  readonly metrics?: HeartbeatMetrics;
 }
 
 export interface AgentListener {
@@ -99,7 +111,8 @@ export async function startAgentListener(context: AgentListenerContext): Promise
   application.on("error", (error: unknown) => log.debug({ err: error }, "agent connection failed"));
   application.use(problems((error) => log.error({ err: error }, "agent request failed")));
   const credentials = createCredentials(context);
-  application.use(agentRouter(context, credentials, closing.signal).routes());
+  const heartbeats = await startHeartbeats(context);
+  application.use(agentRouter(context, credentials, heartbeats, closing.signal).routes());
 
   const server = createServer(
     {
@@ -112,6 +125,7 @@ export async function startAgentListener(context: AgentListenerContext): Promise
       headersTimeout,
       requestTimeout,
       keepAliveTimeout,
+      sessionTimeout,
     },
     application.callback(),
   );
@@ -120,7 +134,10 @@ export async function startAgentListener(context: AgentListenerContext): Promise
     log.debug({ from: socket.remoteAddress, reason: error.message }, "TLS handshake refused"),
   );
   const where = { interface: interfaceName, address, port: config.agentPort };
-  const port = await listenOn(server, where, log);
+  const port = await listenOn(server, where, log).catch(async (error: unknown) => {
+    await heartbeats.close();
+    throw error;
+  });
   log.info({ address, port }, "agent listener started");
 
   return {
@@ -128,6 +145,7 @@ export async function startAgentListener(context: AgentListenerContext): Promise
     async close() {
       closing.abort();
       credentials.close();
+      await heartbeats.close();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const ended = new AbortController();
@@ -143,6 +161,7 @@ export async function startAgentListener(context: AgentListenerContext): Promise
 export function agentRouter(
   context: AgentListenerContext,
   credentials: Credentials,
+  heartbeats: Pick<Heartbeats, "offer">,
   closing: AbortSignal,
 ): Router {
   const { nodes, jobs, store, site, clock } = context;
@@ -172,6 +191,7 @@ export function agentRouter(
       name: node.name,
       checkInSeconds,
       now: clock.now(),
+      heartbeat: heartbeats.offer(node),
       ...(credentials.isRenewalDue(node) && { renew: true }),
     } satisfies CheckInAnswer;
   });

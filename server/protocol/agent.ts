@@ -75,7 +75,7 @@ export interface CheckInAnswer {
   readonly name: string;
   readonly checkInSeconds: number;
   /** How it beats from now on; absent: it asks by long polls. */
-  readonly heartbeat?: HeartbeatOffer;
+  readonly heartbeat?: HeartbeatOffer | undefined;
   /** The server's clock: a board without a battery begins in 1970. */
   readonly now: Instant;
   /** Its certificate ends soon, or has no end yet: it shall ask for another. */

@@ -5,7 +5,12 @@ import { Agent, request } from "node:https";
 import { join } from "node:path";
 import type { ExecutionContext } from "ava";
 import type { Assignment, EnrolAnswer, Report } from "#protocol/agent.ts";
-import { type Ipv4Address, type MacAddress, parseMacAddress } from "#protocol/brand.ts";
+import {
+  type Ipv4Address,
+  type MacAddress,
+  type NodeId,
+  parseMacAddress,
+} from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
 import type { Node } from "#protocol/node.ts";
 import { type AgentListenerContext, startAgentListener } from "../../server/agent/listener.ts";
@@ -41,6 +46,27 @@ export interface CallOptions {
   readonly tls?: { readonly maxVersion: "TLSv1.2" };
 }
 
+/** The order of each node; whoever listens is told of a new one. */
+class Orders extends Map<NodeId, Assignment> {
+  readonly #listeners = new Set<(node: NodeId) => void>();
+
+  override set(node: NodeId, order: Assignment): this {
+    super.set(node, order);
+    for (const listener of this.#listeners) listener(node);
+    return this;
+  }
+
+  nameFor(node: NodeId): string | undefined {
+    const order = this.get(node);
+    return order && `${order.taskId}:${order.epoch}:${order.action}`;
+  }
+
+  onSet(listener: (node: NodeId) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+}
+
 export async function startServer(t: ExecutionContext) {
   const store = openSqliteStore(":memory:");
   const clock = createFakeClock();
@@ -54,7 +80,7 @@ export async function startServer(t: ExecutionContext) {
   const reports: Report[] = [];
   const cancelled = new Set<string>();
   const polls: { readonly known: string | undefined; readonly signal: AbortSignal }[] = [];
-  const orders = new Map<string, Assignment>();
+  const orders = new Orders();
   const jobs: AgentListenerContext["jobs"] = {
     report: (_node, report) => {
       reports.push(report);
@@ -64,6 +90,8 @@ export async function startServer(t: ExecutionContext) {
       polls.push({ known, signal });
       return orders.get(node);
     },
+    assignmentNameFor: (node) => orders.nameFor(node),
+    onAssignment: (listener) => orders.onSet(listener),
   };
   const listener = await startAgentListener({
     config: { agentPort: 0, certificateDays: 90 },

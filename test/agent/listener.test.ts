@@ -71,7 +71,7 @@ test("an enrolled node checks in by its certificate", async (t) => {
   const { status, body } = await call("/check-in", { credential, body: checkInBody });
   t.is(status, 200);
   const now = clock.now();
-  t.deepEqual(body, { nodeId: node.id, name: node.name, checkInSeconds: 15, now });
+  t.like(body, { nodeId: node.id, name: node.name, checkInSeconds: 15, now });
   t.is(nodes.get(node.id)?.connection, "online");
 });
 
