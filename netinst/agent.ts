@@ -23,7 +23,15 @@ import { correctClock } from "./clock.ts";
 import { type ClientCredential, type Connection, connect } from "./connection.ts";
 import type { Console } from "./console.ts";
 import { discover } from "./discover.ts";
-import { enrol, forgetCertificate, loadIdentity, saveIdentity } from "./enrol.ts";
+import {
+  type EnrolContext,
+  enrol,
+  enrolOnce,
+  forgetIdentity,
+  loadIdentity,
+  renew,
+  saveIdentity,
+} from "./enrol.ts";
 import {
   AgentError,
   AttemptEndedError,
@@ -112,19 +120,19 @@ async function serve(
 ): Promise<void> {
   const { settings, console } = context;
   const server = await findServer(context, key, signal);
-  if (process.getuid?.() === 0 && !settings.simulate) {
-    await correctClock(server.authority, server.bootUrl, console, signal);
-  }
   const identity = await identify(context, key, server, signal);
   const connection = connect(server.url, server.authority, identity);
   const lost = new AbortController();
   const here = AbortSignal.any([signal, lost.signal]);
   try {
-    const answer = await introduce(context, connection, here);
+    const answer = await introduce(context, key, server, connection, here);
     memory.heardAt = performance.now();
     memory.connection = connection;
     console.info(`checked in at ${server.url} as ${answer.name}`);
+    const isOwnClock = settings.role === "netinst" && process.getuid?.() === 0;
+    if (isOwnClock && !settings.simulate) await correctClock(answer.now, console);
     const duty = { ...context, key, memory, server, identity, connection, nodeId: answer.nodeId };
+    if (await renewIfDue(duty, answer, here)) return;
     using heartbeat = answer.heartbeat && heartbeatOf(duty, answer.heartbeat);
     await beOfService({ ...duty, heartbeat }, answer.checkInSeconds * 1000, here, signal);
   } finally {
@@ -133,9 +141,14 @@ async function serve(
   }
 }
 
-/** The first check-in. A server that does not know our certificate any more wants a new enrolment. */
+/**
+ * The first check-in. A server that does not know our certificate any more wants a new enrolment:
+ * netinst has a token for it, an installed OS asks an admin and keeps what it has meanwhile.
+ */
 async function introduce(
   context: AgentContext,
+  key: PinnedKey,
+  server: Server,
   connection: Connection,
   signal: AbortSignal,
 ): Promise<CheckInAnswer> {
@@ -143,8 +156,11 @@ async function introduce(
     return await checkIn(context, connection, true, signal);
   } catch (error) {
     const unknown = error instanceof ProblemError && (error.status === 401 || error.status === 403);
-    if (unknown && context.settings.role === "netinst") {
-      forgetCertificate(context.settings.identityDirectory);
+    const { identityDirectory, role } = context.settings;
+    if (unknown && role === "netinst") forgetIdentity(identityDirectory);
+    if (unknown && role === "resident") {
+      const ask = (asking: EnrolContext) => enrolOnce(asking, undefined, signal);
+      saveIdentity(identityDirectory, await asStranger(context, key, server, ask));
     }
     throw error;
   }
@@ -184,20 +200,49 @@ async function identify(
   server: Server,
   signal: AbortSignal,
 ): Promise<ClientCredential> {
-  const { settings, console } = context;
-  const stored = loadIdentity(settings.identityDirectory);
+  const { identityDirectory } = context.settings;
+  const stored = loadIdentity(identityDirectory);
   if (stored !== undefined) return stored;
-  if (settings.role === "resident") {
-    throw new AgentError(`no identity in ${settings.identityDirectory}: install this node again`);
-  }
+  const identity = await asStranger(context, key, server, (asking) => enrol(asking, signal));
+  saveIdentity(identityDirectory, identity);
+  return identity;
+}
+
+/** Runs `work` with a connection that shows no certificate. */
+async function asStranger<T>(
+  { settings, console }: AgentContext,
+  key: PinnedKey,
+  server: Server,
+  work: (context: EnrolContext) => Promise<T>,
+): Promise<T> {
   const connection = connect(server.url, server.authority);
   try {
     const hardware = readHardware("/sys", settings.diskFile);
-    const identity = await enrol({ settings, key, hardware, connection, console }, signal);
-    saveIdentity(settings.identityDirectory, identity);
-    return identity;
+    return await work({ settings, key, hardware, connection, console });
   } finally {
     connection.close();
+  }
+}
+
+/**
+ * True when there is another certificate: the connection is to be made anew with it. Not while an
+ * install runs, which copies the present one to the disk.
+ */
+async function renewIfDue(
+  duty: Pick<Duty, "settings" | "console" | "key" | "memory" | "connection">,
+  answer: CheckInAnswer,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (answer.renew !== true || duty.memory.acting !== undefined) return false;
+  try {
+    const identity = await renew(duty.key, duty.connection, signal);
+    saveIdentity(duty.settings.identityDirectory, identity);
+    duty.console.info("the certificate of this node was renewed");
+    return true;
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    duty.console.warn(`the certificate was not renewed: ${reasonOf(error)}`);
+    return false;
   }
 }
 
@@ -274,6 +319,7 @@ async function beOfService(
       memory.heardAt = performance.now();
       failures = 0;
       begun = memory.heardAt;
+      if (await renewIfDue(duty, answer, here)) return;
       if (answer.heartbeat) heartbeat?.renew(answer.heartbeat);
     } catch (error) {
       if (error instanceof ProblemError && !error.retryable) throw error;

@@ -2,12 +2,23 @@
  * The node's identity: an ed25519 key made here, and the certificate the server gives for it.
  *
  * In netinst it lives in RAM until the install copies it to the disk; the resident agent reads it
- * from there. A lost key means a new enrolment, never a silent renewal.
+ * from there. While the certificate counts it is renewed without anybody's help; a lost key means
+ * a new enrolment, never a silent renewal.
  */
 
 import { createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import type { EnrolAnswer, EnrolRequest } from "#protocol/agent.ts";
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import type { EnrolAnswer, EnrolRequest, RenewRequest } from "#protocol/agent.ts";
 import type { Hardware } from "#protocol/node.ts";
 import type { ClientCredential, Connection } from "./connection.ts";
 import type { Console } from "./console.ts";
@@ -26,31 +37,46 @@ export interface EnrolContext {
 
 /** Undefined if this machine has none yet. */
 export function loadIdentity(directory: string): ClientCredential | undefined {
-  const key = readText(`${directory}/node.key`);
-  const certificate = readText(`${directory}/node.crt`);
+  const [key, certificate] = readText(identityFile(directory))?.match(pemBlocks) ?? [];
   return key === undefined || certificate === undefined ? undefined : { key, certificate };
 }
 
-/** Only root may read it. */
+/**
+ * On the medium when it returns: the server drops the certificate before as soon as this one is
+ * shown. Only root may read it.
+ */
 export function saveIdentity(directory: string, identity: ClientCredential): void {
   makePrivateDirectory(directory);
-  writePrivate(`${directory}/node.key`, identity.key);
-  writePrivate(`${directory}/node.crt`, identity.certificate);
+  writePrivate(identityFile(directory), identityText(identity));
+  rmSync(askingFile(directory), { force: true });
 }
 
-/** The server knows the certificate no more; the key stays, it is as good as a new one. */
-export function forgetCertificate(directory: string): void {
-  rmSync(`${directory}/node.crt`, { force: true });
+/** Key and certificate in one file: they are replaced together or not at all. */
+export function identityText({ key, certificate }: ClientCredential): string {
+  return `${key.trimEnd()}\n${certificate.trimEnd()}\n`;
 }
+
+/** The server does not know the certificate any more. */
+export function forgetIdentity(directory: string): void {
+  rmSync(identityFile(directory), { force: true });
+}
+
+const pemBlocks = /-----BEGIN [A-Z ]+-----[^-]+-----END [A-Z ]+-----/g;
+const identityFile = (directory: string) => `${directory}/node.pem`;
+/** The key of an enrolment that is not answered yet. */
+const askingFile = (directory: string) => `${directory}/asking.key`;
 
 function makePrivateDirectory(directory: string): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   chmodSync(directory, 0o700);
 }
 
-export function writePrivate(path: string, text: string): void {
+function writePrivate(path: string, text: string): void {
   writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
   renameSync(`${path}.new`, path);
+  const directory = openSync(dirname(path), "r");
+  fsyncSync(directory);
+  closeSync(directory);
 }
 
 /**
@@ -60,14 +86,10 @@ export function writePrivate(path: string, text: string): void {
  * @throws NetworkError, UntrustedError
  */
 export async function enrol(context: EnrolContext, signal: AbortSignal): Promise<ClientCredential> {
-  const key = keyAt(context.settings.identityDirectory);
-  const publicKey = createPublicKey(key).export({ type: "spki", format: "pem" }).toString();
   let { token } = context.settings;
   for (let attempt = 0; ; attempt++) {
     try {
-      const answer = await ask(context, publicKey, token, signal);
-      context.console.info(`enrolled as ${answer.nodeId}`);
-      return { key, certificate: answer.certificate };
+      return await enrolOnce(context, token, signal);
     } catch (error) {
       if (!(error instanceof ProblemError) || signal.aborted) throw error;
       context.console.warn(`enrolment refused: ${reasonOf(error)}`);
@@ -79,18 +101,57 @@ export async function enrol(context: EnrolContext, signal: AbortSignal): Promise
   }
 }
 
+/** @throws NetworkError, UntrustedError, ProblemError with the server's reason */
+export async function enrolOnce(
+  context: EnrolContext,
+  token: string | undefined,
+  signal: AbortSignal,
+): Promise<ClientCredential> {
+  const key = askingKey(context.settings.identityDirectory);
+  const answer = await ask(context, publicKeyOf(key), token, signal);
+  context.console.info(`enrolled as ${answer.nodeId}`);
+  return { key, certificate: answer.certificate };
+}
+
 /**
- * The key of this boot, made when first needed and kept: the server takes a token again when the
- * same key asks, so an answer that was lost does not cost the enrolment.
+ * Another key and certificate, while the present ones count; those go on counting until the new
+ * ones are used.
+ *
+ * @param connection - with the present ones
  */
-function keyAt(directory: string): string {
-  const stored = readText(`${directory}/node.key`);
+export async function renew(
+  pinned: PinnedKey,
+  connection: Connection,
+  signal: AbortSignal,
+): Promise<ClientCredential> {
+  const key = newKey();
+  const nonce = randomBytes(16).toString("hex");
+  const body: RenewRequest = { publicKey: publicKeyOf(key), nonce };
+  const answer = believed(pinned, await connection.post("/agent/v1/renew", body, signal), nonce);
+  return { key, certificate: answer.certificate };
+}
+
+/**
+ * The key that asks, kept until it is answered: the server takes a token again when the same key
+ * asks, so an answer that was lost does not cost the enrolment; and an admin approves one key.
+ */
+function askingKey(directory: string): string {
+  const path = askingFile(directory);
+  const stored = readText(path);
   if (stored !== undefined) return stored;
-  const { privateKey } = generateKeyPairSync("ed25519");
-  const key = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  const key = newKey();
   makePrivateDirectory(directory);
-  writePrivate(`${directory}/node.key`, key);
+  writePrivate(path, key);
   return key;
+}
+
+function newKey(): string {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  return privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+}
+
+function publicKeyOf(key: string): string {
+  return createPublicKey(key).export({ type: "spki", format: "pem" }).toString();
 }
 
 async function ask(
@@ -110,17 +171,18 @@ async function ask(
     bootId: settings.bootId,
     hardware: context.hardware,
   };
-  const answer = (await context.connection.post(
-    "/agent/v1/enrol",
-    body,
-    signal,
-  )) as Partial<EnrolAnswer>;
+  const answer = await context.connection.post("/agent/v1/enrol", body, signal);
+  return believed(context.key, answer, nonce);
+}
+
+function believed(pinned: PinnedKey, value: unknown, nonce: string): EnrolAnswer {
+  const answer = value as Partial<EnrolAnswer>;
   const whole =
     typeof answer.nodeId === "string" &&
     typeof answer.certificate === "string" &&
     typeof answer.nonce === "string" &&
     typeof answer.signature === "string";
   if (!whole) throw new UntrustedError("the enrolment answer is incomplete");
-  checkEnrolAnswer(context.key, answer as EnrolAnswer, nonce);
+  checkEnrolAnswer(pinned, answer as EnrolAnswer, nonce);
   return answer as EnrolAnswer;
 }

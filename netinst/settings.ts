@@ -33,7 +33,7 @@ export interface Settings {
   readonly role: AgentRole;
   readonly site: Site;
   readonly architecture: Architecture;
-  /** Holds node.key, node.crt and site.json once the node is enrolled. */
+  /** Holds node.pem and site.json once the node is enrolled. */
   readonly identityDirectory: string;
   readonly interface: string;
   /** IPv4 address of the interface when it was named outright; else it is read when needed. */

@@ -4,7 +4,9 @@
  */
 
 import { copyFileSync, readdirSync, statfsSync, statSync } from "node:fs";
+import type { ClientCredential } from "../connection.ts";
 import type { Console } from "../console.ts";
+import { identityText } from "../enrol.ts";
 import { InstallRefusedError } from "../errors.ts";
 import { openRootTree, type RootTree } from "../root-tree.ts";
 import { readText, type Site } from "../settings.ts";
@@ -16,7 +18,7 @@ export interface NodeConfiguration {
   readonly authorizedKeys: readonly string[];
   readonly mac: string;
   readonly site: Site;
-  readonly identity: { readonly key: string; readonly certificate: string };
+  readonly identity: ClientCredential;
   /** Squashfs of the agent; absent: the OS gets no resident agent. */
   readonly agentImage?: string;
 }
@@ -147,8 +149,7 @@ function installAgent(tree: RootTree, node: NodeConfiguration, console: Console)
   copyFileSync(node.agentImage, tree.locate(`${home}/agent.squashfs`));
   const site: Site = { ...node.site, mac: node.mac };
   tree.write(`${home}/identity/site.json`, `${JSON.stringify(site)}\n`, 0o600);
-  tree.write(`${home}/identity/node.crt`, node.identity.certificate, 0o600);
-  tree.write(`${home}/identity/node.key`, node.identity.key, 0o600);
+  tree.write(`${home}/identity/node.pem`, identityText(node.identity), 0o600);
   const units = "/etc/systemd/system";
   for (const [name, content] of [
     ["var-lib-marcoboot-agent.mount", mountUnit],

@@ -22,7 +22,7 @@ import type { Idempotency } from "./idempotency.ts";
 export interface Services {
   readonly config: Config;
   readonly store: Store;
-  readonly nodes: Pick<Nodes, "get" | "list" | "update" | "approve" | "retire">;
+  readonly nodes: Pick<Nodes, "get" | "list" | "update" | "approve" | "revoke" | "retire">;
   readonly leases: Pick<Leases, "list" | "forget">;
   readonly jobs: Pick<Jobs, "create" | "cancel">;
   readonly power: Pick<Power, "set" | "setStack" | "cycle" | "query">;

@@ -28,6 +28,7 @@ const table: Readonly<
   "get-doctor": ["admin", "/api/v1/doctor?listenSeconds=0"],
   "update-node": ["operator", "/api/v1/nodes/node_a1", { name: "db-1" }],
   "approve-node": ["admin", "/api/v1/nodes/node_a1/approve"],
+  "revoke-node": ["admin", "/api/v1/nodes/node_a1/revoke"],
   "retire-node": ["admin", "/api/v1/nodes/node_a1/retire"],
   "list-leases": ["viewer", "/api/v1/leases"],
   "list-reservations": ["viewer", "/api/v1/reservations"],

@@ -194,10 +194,10 @@ function checkConfiguration(
   t.is(text("var/lib/marcoboot/agent.squashfs"), "squashfs of the agent");
   t.is(JSON.parse(text("var/lib/marcoboot/identity/site.json")).mac, mac);
   t.deepEqual(
-    [mode("var/lib/marcoboot/identity"), mode("var/lib/marcoboot/identity/node.key")],
+    [mode("var/lib/marcoboot/identity"), mode("var/lib/marcoboot/identity/node.pem")],
     ["700", "600"],
   );
-  t.is(statSync(join(root, "var/lib/marcoboot/identity/node.key")).uid, 0);
+  t.is(statSync(join(root, "var/lib/marcoboot/identity/node.pem")).uid, 0);
 }
 
 async function lookInto<T>(

@@ -137,7 +137,7 @@ test("an agent enrols by its token, checks in, installs, reports and restarts wh
   const disk = readFileSync(agent.diskFile);
   t.is(sha256(disk.subarray(0, image.length)), sha256(image));
   t.is(server.nodes.get(id)?.agent?.role, "netinst");
-  t.is(statSync(join(agent.settings.identityDirectory, "node.key")).mode & 0o777, 0o600);
+  t.is(statSync(join(agent.settings.identityDirectory, "node.pem")).mode & 0o777, 0o600);
   server.orders.set(id, { action: "reboot", nodeId: id, taskId, epoch: 1, warnSeconds: 0 });
   await until(() => agent.powered.length > 0);
   t.deepEqual(agent.powered, ["reboot"]);

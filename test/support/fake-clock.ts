@@ -5,12 +5,15 @@ import type { Clock } from "../../server/clock.ts";
 
 export interface FakeClock extends Clock {
   advance(duration: number): void;
+  /** Somebody sets the wall clock; monotonic time goes on as before. */
+  jump(duration: number): void;
 }
 
 export function createFakeClock(start = 1_700_000_000_000): FakeClock {
   let elapsed = 0;
+  let jumped = 0;
   return {
-    now: (): Instant => instant(start + elapsed),
+    now: (): Instant => instant(start + elapsed + jumped),
     monotonic: (): Milliseconds => milliseconds(elapsed),
     sleep: (_duration, signal) =>
       new Promise((resolve) => {
@@ -20,6 +23,9 @@ export function createFakeClock(start = 1_700_000_000_000): FakeClock {
     every: () => () => undefined,
     advance: (duration) => {
       elapsed += duration;
+    },
+    jump: (duration) => {
+      jumped += duration;
     },
   };
 }

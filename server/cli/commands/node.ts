@@ -26,6 +26,8 @@ function describe(node: Node): string {
     ["last seen", node.agent && timeText(node.agent.lastSeen)],
     ["hardware", node.hardware?.model],
     ["image", node.image],
+    ["certificate", node.certificateUntil && `until ${timeText(node.certificateUntil)}`],
+    ["asks", node.asks?.map((ask) => `${ask.code} from ${ask.address}`).join(", ")],
   ];
   return rows.map(([name, value]) => `${name.padEnd(13)} ${value ?? "-"}`).join("\n");
 }
@@ -132,14 +134,40 @@ export const nodeCommands: readonly Command[] = [
   {
     noun: "node",
     verb: "approve",
-    about: "let a held-back node enrol",
+    about: "let a node enrol that asks, or that is held back",
     positionals: ["NODE"],
-    options: {},
-    examples: ["marcoboot node approve lab-a-1"],
-    async run({ client, output, positionals }) {
+    options: {
+      code: {
+        type: "string",
+        value: "CODE",
+        about: "the code on its screen; needed if several ask",
+      },
+    },
+    examples: ["marcoboot node approve lab-a-1", "marcoboot node approve lab-a-1 --code 4F2K-9QX1"],
+    async run({ client, output, positionals, values }) {
       const name = required(positionals[0], "NODE");
-      const path = `/api/v1/nodes/${encodeURIComponent(name)}/approve`;
+      const code = textOf(values, "code");
+      const query = code === undefined ? "" : `?${new URLSearchParams({ code })}`;
+      const path = `/api/v1/nodes/${encodeURIComponent(name)}/approve${query}`;
       output.value(await client.send("POST", path), `${name} is approved`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "revoke",
+    about: "end a node's certificate at once and hold the node back",
+    positionals: ["NODE"],
+    options: { yes: yesOption },
+    examples: ["marcoboot node revoke lab-a-1 --yes"],
+    async run(run) {
+      const name = required(run.positionals[0], "NODE");
+      const path = `/api/v1/nodes/${encodeURIComponent(name)}`;
+      const node = (await run.client.get(path)) as Node;
+      const effect = "will be cut off, its work stops, and it must be approved to come back";
+      await confirm(run, `${node.name} (${node.mac}) ${effect}.`, node.name);
+      const revoked = await run.client.send("POST", `${path}/revoke`);
+      run.output.value(revoked, `${node.name} is revoked`);
       return exitCodes.done;
     },
   },

@@ -3,12 +3,14 @@
 import { Type } from "typebox";
 import type { NodeId } from "#protocol/brand.ts";
 import { type Node, nodeStates } from "#protocol/node.ts";
+import { codeToApprove } from "../../enrol/asks.ts";
 import { ConflictError, NotFoundError } from "../../errors.ts";
 import { type Route, route } from "../route.ts";
 import { hostnameSchema, nameSchema, nodeSchema, oneOf, pageOf } from "../schemas.ts";
 import type { Admin } from "../services.ts";
 
 const params = Type.Object({ id: Type.String({ maxLength: 100 }) });
+const codeSchema = Type.String({ pattern: "^[0-9A-Za-z]{4}-[0-9A-Za-z]{4}$" });
 
 function findNode(idOrName: string, { store }: Pick<Admin, "store">): Node {
   const node = store.nodes.get(idOrName as NodeId) ?? store.nodes.byName(idOrName);
@@ -67,15 +69,34 @@ export const nodeRoutes: readonly Route[] = [
     path: "/api/v1/nodes/:id/approve",
     role: "admin",
     name: "approve-node",
-    summary: "Let a held-back node enrol and get jobs",
+    summary: "Let a node enrol, by the code on its screen where several ask, and get jobs",
+    params,
+    query: Type.Object({ code: Type.Optional(codeSchema) }, { additionalProperties: false }),
+    response: nodeSchema,
+    target: ({ params }) => params.id,
+    handler: ({ params, query }, admin) => {
+      const node = findNode(params.id, admin);
+      const code = codeToApprove(node, query.code, admin.clock.now());
+      return admin.store.transaction(() => {
+        // One that is trusted already needs no second key.
+        const isTrusted = node.certificate !== undefined && !node.quarantined;
+        if (code !== undefined || !isTrusted) admin.windows.approve(node.mac, code);
+        return admin.nodes.approve(node.id);
+      });
+    },
+  }),
+  route({
+    method: "post",
+    path: "/api/v1/nodes/:id/revoke",
+    role: "admin",
+    name: "revoke-node",
+    summary: "End a node's certificate at once, cut its connections, and hold it back",
     params,
     response: nodeSchema,
     target: ({ params }) => params.id,
-    handler: ({ params }, admin) => {
-      const node = findNode(params.id, admin);
-      const approved = admin.nodes.approve(node.id);
-      admin.windows.approve(node.mac);
-      return approved;
+    handler: ({ params, who }, admin) => {
+      const { id } = findNode(params.id, admin);
+      return admin.nodes.revoke(id, `${who} revoked its certificate`);
     },
   }),
   route({
