@@ -14,12 +14,13 @@
  * again (with another id), other statuses are refusals.
  */
 
-import { createHmac, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { Type } from "typebox";
 import { milliseconds } from "#protocol/brand.ts";
 import type { PowerState } from "#protocol/node.ts";
 import { type Clock, systemClock } from "../../clock.ts";
 import { PowerRefusedError, PowerUnreachableError } from "../../errors.ts";
+import { signatureHeaders } from "../../net/signature.ts";
 import { definePowerDriver, type PowerDriver, type SettingsOf, secret } from "../driver.ts";
 import { exchange, trustMembers } from "../exchange.ts";
 
@@ -44,11 +45,9 @@ export function createWebhookDriver(clock: Pick<Clock, "now">): PowerDriver<Webh
   ): Promise<string> => {
     const { url, outlet, secret: key } = settings;
     const body = JSON.stringify({ version: 1, id: randomUUID(), outlet, verb });
-    const timestamp = String(Math.floor(clock.now() / 1000));
     const headers = {
       "content-type": "application/json",
-      "x-marcoboot-timestamp": timestamp,
-      "x-marcoboot-signature": `sha256=${signatureOf(key, timestamp, body)}`,
+      ...signatureHeaders(key, clock.now(), body),
     };
     const question = { method: "POST", url: new URL(url), headers, body, trust: settings } as const;
     const answer = await exchange(question, signal);
@@ -84,11 +83,6 @@ export function createWebhookDriver(clock: Pick<Clock, "now">): PowerDriver<Webh
 }
 
 export const webhookDriver = createWebhookDriver(systemClock);
-
-/** HMAC-SHA256 (RFC 2104) in lower-case hexadecimal. */
-export function signatureOf(key: string, timestamp: string, body: string): string {
-  return createHmac("sha256", key).update(`${timestamp}.${body}`).digest("hex");
-}
 
 function stateOf(body: string, { outlet }: WebhookSettings): PowerState {
   let answer: unknown;
