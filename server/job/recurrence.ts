@@ -1,7 +1,8 @@
 /**
  * When something recurs, on the wall clock of one zone. Pure: text in, moments out.
  *
- *   0 2 * * sat        minute, hour, day of the month, month, day of the week (0 and 7: Sunday)
+ *   0 2 * * sat        minute, hour, day of the month, month, day of the week, as in cron;
+ *                      `L` is the last day, `2#1` the first Tuesday, `5L` the last Friday
  *   sat,sun 02:00      days and a time; `mon-fri`, `daily`
  *   2026-12-24 18:00   once
  *
@@ -11,47 +12,43 @@
  * that passes: none in a missing hour, and again in a repeated one.
  */
 
+import { validateDetailed } from "node-cron";
 import { type Instant, instant } from "#protocol/brand.ts";
 import { InvalidInputError } from "../errors.ts";
 
 /** Minutes since 1970 as a clock on the wall shows them. */
 type WallMinute = number;
 
-export type ParsedRecurrence =
-  | { readonly once: WallMinute }
-  | {
-      readonly once?: never;
-      /** Minutes of the day, rising. */
-      readonly times: readonly number[];
-      readonly isEveryHour: boolean;
-      readonly isDay: (day: Date) => boolean;
-    };
+export type ParsedRecurrence = { readonly once: WallMinute } | Cron;
+
+interface Cron {
+  readonly once?: never;
+  /** Minutes of the day, rising. */
+  readonly times: readonly number[];
+  readonly isEveryHour: boolean;
+  readonly isDay: (day: Date) => boolean;
+}
 
 const minuteMs = 60_000;
 const dayMinutes = 1440;
 /** A 29th of February may be eight years away. */
 const farthestDays = 8 * 366;
 
-const monthNames = "jan feb mar apr may jun jul aug sep oct nov dec".split(" ");
-const dayNames = "sun mon tue wed thu fri sat".split(" ");
-const cronFields = [
-  { name: "minute", from: 0, to: 59, words: [] },
-  { name: "hour", from: 0, to: 23, words: [] },
-  { name: "day of the month", from: 1, to: 31, words: [] },
-  { name: "month", from: 1, to: 12, words: ["", ...monthNames] },
-  { name: "day of the week", from: 0, to: 7, words: dayNames },
-] as const;
-
 /** @throws InvalidInputError that names the wrong part. */
 export function parseRecurrence(text: string): ParsedRecurrence {
   const once = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})$/.exec(text.trim());
   if (once) return { once: wallMinuteOf(`${once[1]}T${once[2]}`) };
-  const parts = text.trim().toLowerCase().split(/\s+/);
+  const parts = text.trim().split(/\s+/);
   const [days = "", time = ""] = parts;
-  if (parts.length === 5) return parseCron(parts);
   const clock = /^(\d{1,2}):(\d{2})$/.exec(time);
-  if (parts.length === 2 && clock) {
-    return parseCron([clock[2] ?? "", clock[1] ?? "", "*", "*", days === "daily" ? "*" : days]);
+  const isDays = parts.length === 2 && clock !== null;
+  const cron = isDays
+    ? [clock[2] ?? "", clock[1] ?? "", "*", "*", days === "daily" ? "*" : days]
+    : parts;
+  if (cron.length === 5) {
+    const parsed = parseCron(cron);
+    if (nextMatch(parsed, 0) !== undefined) return parsed;
+    throw new InvalidInputError(`${JSON.stringify(text)} never comes`);
   }
   throw new InvalidInputError(
     `${JSON.stringify(text)} is no recurrence: five cron fields ("0 2 * * sat"), days and a time ("sat,sun 02:00", "daily 02:00"), or once ("2026-12-24 18:00")`,
@@ -151,67 +148,50 @@ function wallMinuteOf(iso: string): WallMinute {
   return at / minuteMs;
 }
 
-function parseCron(texts: readonly string[]): ParsedRecurrence {
-  const [minutes, hours, days, months, weekdays] = cronFields.map((field, index) =>
-    parseField(texts[index] ?? "", field),
-  ) as [Set<number>, Set<number>, Set<number>, Set<number>, Set<number>];
-  if (weekdays.has(7)) weekdays.add(0);
+function parseCron(texts: readonly string[]): Cron {
+  const { fields, errors } = validateDetailed(texts.join(" "));
+  if (!fields) {
+    const wrong = errors.map(({ field, value }) => `${JSON.stringify(value ?? "")} is no ${field}`);
+    throw new InvalidInputError(`${JSON.stringify(texts.join(" "))}: ${wrong.join(", ")}`);
+  }
+  const { hour, minute, dayOfMonth, month, dayOfWeek } = fields;
   // As in cron: two restricted fields widen each other, an open one (`*`, `*/2`) narrows.
-  const isEither = !texts[2]?.startsWith("*") && !texts[4]?.startsWith("*");
-  const times = [...hours].flatMap((hour) => [...minutes].map((minute) => hour * 60 + minute));
-  const parsed: ParsedRecurrence = {
-    times: times.toSorted((a, b) => a - b),
+  const isEither = !/^[*?]/.test(texts[2] ?? "") && !/^[*?]/.test(texts[4] ?? "");
+  return {
+    times: hour.flatMap((one) => minute.map((other) => one * 60 + other)).toSorted((a, b) => a - b),
     isEveryHour: texts[1] === "*",
     isDay(date) {
-      if (!months.has(date.getUTCMonth() + 1)) return false;
-      const byDay = days.has(date.getUTCDate());
-      const byWeekday = weekdays.has(date.getUTCDay());
+      if (!month.includes(date.getUTCMonth() + 1)) return false;
+      const byDay = dayOfMonth.some((day) => isDayOfMonth(day, date));
+      const byWeekday = dayOfWeek.some((day) => isDayOfWeek(day, date));
       return isEither ? byDay || byWeekday : byDay && byWeekday;
     },
   };
-  if (nextMatch(parsed, 0) === undefined) {
-    throw new InvalidInputError(`${JSON.stringify(texts.join(" "))} never comes`);
-  }
-  return parsed;
 }
 
-type CronField = (typeof cronFields)[number];
-
-/** `*`, `5`, `1-5`, `mon-fri`, each with `/step`, in a comma list. */
-function parseField(text: string, field: CronField): Set<number> {
-  return new Set(text.split(",").flatMap((part) => valuesOf(part, field)));
+/** `24`, `L`: the last one. */
+function isDayOfMonth(day: number | string, date: Date): boolean {
+  if (typeof day === "number") return day === date.getUTCDate();
+  if (day === "L") return daysLeft(date) === 0;
+  throw new InvalidInputError(
+    `${JSON.stringify(day)} is no day of the month: 1-31, or L for the last`,
+  );
 }
 
-function valuesOf(part: string, field: CronField): readonly number[] {
-  const [, range, stepText] = /^(\*|\w+(?:-\w+)?)(?:\/(\d+))?$/.exec(part) ?? [];
-  const step = Number(stepText ?? 1);
-  if (range === undefined || step === 0) throw wrongField(part, field);
-  const { from, to } = field;
-  const [first, last] =
-    range === "*" ? [from, to] : range.split("-").map((one) => numberOf(one, field));
-  const low = first ?? from;
-  const end = last ?? (stepText === undefined ? low : to);
-  const high = to === 7 && end === 0 && low > 0 ? 7 : end; // sat-sun
-  if (high < low) throw wrongField(part, field);
-  const count = Math.floor((high - low) / step) + 1;
-  return Array.from({ length: count }, (_, index) => low + index * step);
+/** `2` is Tuesday, `2#1` the first one of the month, `2L` the last one. */
+function isDayOfWeek(day: number | string, date: Date): boolean {
+  const [weekday, which] = String(day).split(/(?=[#L])/);
+  if (Number(weekday) !== date.getUTCDay()) return false;
+  if (which === undefined) return true;
+  return which === "L" ? daysLeft(date) < 7 : `#${Math.ceil(date.getUTCDate() / 7)}` === which;
 }
 
-function numberOf(word: string, field: CronField): number {
-  const named = (field.words as readonly string[]).indexOf(word);
-  const value = named >= 0 ? named : /^\d{1,2}$/.test(word) ? Number(word) : -1;
-  if (value < field.from || value > field.to) throw wrongField(word, field);
-  return value;
+function daysLeft(date: Date): number {
+  const end = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 0);
+  return (end - date.getTime()) / (dayMinutes * minuteMs);
 }
 
-function wrongField(part: string, { name, from, to }: CronField): InvalidInputError {
-  return new InvalidInputError(`${JSON.stringify(part)} is no ${name}: ${from}-${to}`);
-}
-
-function nextMatch(
-  { times = [], isDay }: Extract<ParsedRecurrence, { readonly once?: never }>,
-  from: WallMinute,
-): WallMinute | undefined {
+function nextMatch({ times, isDay }: Cron, from: WallMinute): WallMinute | undefined {
   const firstDay = Math.floor(from / dayMinutes);
   for (let day = firstDay; day < firstDay + farthestDays; day++) {
     if (!isDay(new Date(day * dayMinutes * minuteMs))) continue;
