@@ -140,4 +140,16 @@ export const migrations: readonly Migration[] = [
         WHERE state IN ('waiting', 'queued', 'running');
     `,
   },
+  {
+    version: 9,
+    name: "notices to people",
+    sql: `
+      CREATE TABLE notices (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        channel TEXT NOT NULL, key TEXT NOT NULL, next_at INTEGER, body TEXT NOT NULL,
+        UNIQUE (channel, key)
+      ) STRICT;
+      CREATE INDEX notices_by_due ON notices (channel, next_at) WHERE next_at IS NOT NULL;
+    `,
+  },
 ];

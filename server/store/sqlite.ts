@@ -8,6 +8,7 @@ import type { Image } from "#protocol/image.ts";
 import { type Attempt, isFinished, type Job, type Task } from "#protocol/job.ts";
 import type { LearningRecord } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
+import type { StoredNotice } from "#protocol/notice.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Rule } from "#protocol/rule.ts";
 import type { Schedule, Window } from "#protocol/schedule.ts";
@@ -30,6 +31,7 @@ import type {
 
 /** Events kept; older ones are dropped one by one. */
 const eventLimit = 100_000;
+const noticeLimit = 10_000;
 /** Log lines kept per task. */
 const logLimit = 10_000;
 /** Runs of learning kept. */
@@ -80,6 +82,7 @@ function storeOf(database: Database): Store {
     users: usersOf(database),
     apiTokens: apiTokensOf(database),
     settings: settingsOf(database),
+    notices: noticesOf(database),
     audit: auditOf(database),
   };
   const { nodes, racks, rules, protectedDisks, reservations, images, users } = store;
@@ -574,6 +577,32 @@ function settingsOf(database: Database): Store["settings"] {
       return row === undefined ? undefined : String(row["value"]);
     },
     put: (name, value) => void put.run(name, value),
+  };
+}
+
+function noticesOf(database: Database): Store["notices"] {
+  const add = database.prepare(
+    `INSERT INTO notices (channel, key, next_at, body) VALUES (?, ?, ?, ?)
+     ON CONFLICT (channel, key) DO NOTHING`,
+  );
+  const trim = database.prepare(
+    "DELETE FROM notices WHERE id <= (SELECT max(id) FROM notices) - ?",
+  );
+  const due = database.prepare(
+    `SELECT id, body FROM notices WHERE channel = ? AND next_at <= ? ORDER BY next_at, id LIMIT ?`,
+  );
+  const put = database.prepare("UPDATE notices SET next_at = ?, body = ? WHERE id = ?");
+  const list = database.prepare("SELECT id, body FROM notices ORDER BY id DESC LIMIT ?");
+  const readOne = (row: Row) => ({ ...JSON.parse(bodyOf(row)), id: Number(row["id"]) });
+  return {
+    add(channel, notice) {
+      const body = { channel, notice, failures: 0, nextAt: notice.at };
+      add.run(channel, notice.key, notice.at, seal(JSON.stringify(body)));
+      trim.run(noticeLimit);
+    },
+    due: (channel, at, limit): readonly StoredNotice[] => due.all(channel, at, limit).map(readOne),
+    put: (notice) => void put.run(notice.nextAt ?? null, seal(JSON.stringify(notice)), notice.id),
+    list: (limit): readonly StoredNotice[] => list.all(limit).map(readOne),
   };
 }
 

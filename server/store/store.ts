@@ -21,6 +21,7 @@ import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task, TaskState } from "#protocol/job.ts";
 import type { LearningRecord } from "#protocol/learning.ts";
 import type { Node, Protection, SlotRef } from "#protocol/node.ts";
+import type { Notice, StoredNotice } from "#protocol/notice.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Rule } from "#protocol/rule.ts";
 import type { Schedule, Window } from "#protocol/schedule.ts";
@@ -260,6 +261,16 @@ export interface Store {
   readonly settings: {
     get(name: string): string | undefined;
     put(name: string, value: string): void;
+  };
+  /** What is, was, or could not be told to people; the newest 10,000. */
+  readonly notices: {
+    /** Nothing happens when the channel has one with this key. */
+    add(channel: string, notice: Notice): void;
+    /** Those of a channel to be tried at `at`, oldest first. */
+    due(channel: string, at: Instant, limit: number): readonly StoredNotice[];
+    put(notice: StoredNotice): void;
+    /** Newest first. */
+    list(limit: number): readonly StoredNotice[];
   };
   readonly audit: {
     append(entry: Omit<AuditEntry, "id">): void;

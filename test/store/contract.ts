@@ -444,6 +444,38 @@ export function storeContract(name: string, open: () => Store): void {
     t.is(store.tokens.get("h"), undefined);
   });
 
+  check("a notice is kept once per channel and key, until it was sent", (t, store) => {
+    const notice = { occasion: "alarm", key: "k", at: at(5), subject: "s", text: "t" } as const;
+    store.notices.add("mail", notice);
+    store.notices.add("mail", { ...notice, subject: "again" });
+    store.notices.add("mail", { ...notice, key: "l", at: at(7) });
+    store.notices.add("hook", notice);
+    t.deepEqual(store.notices.due("mail", at(4), 9), []);
+    t.deepEqual(store.notices.due("hook", at(5), 9).length, 1);
+    const [first] = store.notices.due("mail", at(5), 9);
+    t.like(first, { channel: "mail", notice, failures: 0, nextAt: at(5) });
+    if (!first) return;
+    store.notices.put({ ...first, failures: 1, nextAt: at(8), reason: "away" });
+    t.deepEqual(
+      store.notices.due("mail", at(9), 9).map((one) => one.notice.key),
+      ["l", "k"],
+    );
+    const { nextAt: _, ...rest } = first;
+    store.notices.put({ ...rest, sentAt: at(9) });
+    t.deepEqual(
+      store.notices.due("mail", at(9), 9).map((one) => one.notice.key),
+      ["l"],
+    );
+    t.deepEqual(
+      store.notices.list(9).map((one) => [one.channel, one.notice.key]),
+      [
+        ["hook", "k"],
+        ["mail", "l"],
+        ["mail", "k"],
+      ],
+    );
+  });
+
   check("the audit log is paged from the newest", (t, store) => {
     for (const what of ["a", "b", "c"]) {
       store.audit.append({ at: at(1), who: "ada", what, target: "t" });
