@@ -14,15 +14,25 @@ export type Target =
   /** `http://127.0.0.1:8000`, without path. */
   | { readonly url: string };
 
-export interface Answer {
-  readonly status: number;
+/** What was read, and its ETag: the `ifMatch` of a change that rests on it. */
+export interface Tagged {
   readonly value: unknown;
+  readonly tag: string;
 }
 
 export interface Client {
   get(path: string): Promise<unknown>;
-  /** @param body - sent as JSON; a string as YAML */
-  send(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<unknown>;
+  getTagged(path: string): Promise<Tagged>;
+  /**
+   * @param body - sent as JSON; a string as YAML
+   * @param ifMatch - refused when somebody else has changed it since
+   */
+  send(
+    method: "POST" | "PUT" | "PATCH" | "DELETE",
+    path: string,
+    body?: unknown,
+    ifMatch?: string,
+  ): Promise<unknown>;
   /** Streams bytes up; the answer's lines are given as they come. */
   upload(path: string, body: Readable, sizeBytes: number): AsyncIterable<unknown>;
   /** Data of server-sent events. */
@@ -51,10 +61,17 @@ export function createClient(
   };
   return {
     get: (path) => call({ method: "GET", path }),
-    send(method, path, body) {
-      if (body === undefined) return call({ method, path });
+    async getTagged(path) {
+      const response = await open({ method: "GET", path });
+      const value = readBody(response, await text(response));
+      return { value, tag: response.headers.etag ?? "*" };
+    },
+    send(method, path, body, ifMatch) {
+      const condition = ifMatch === undefined ? {} : { "If-Match": ifMatch };
+      if (body === undefined) return call({ method, path, headers: condition });
       const isText = typeof body === "string";
-      const headers = { "Content-Type": isText ? "application/yaml" : "application/json" };
+      const type = isText ? "application/yaml" : "application/json";
+      const headers = { "Content-Type": type, ...condition };
       return call({ method, path, headers, body: isText ? body : JSON.stringify(body) });
     },
     async *upload(path, body, sizeBytes) {

@@ -12,6 +12,7 @@ import { netinstCommands } from "./commands/netinst.ts";
 import { nodeCommands } from "./commands/node.ts";
 import { powerCommands } from "./commands/power.ts";
 import { rackCommands } from "./commands/rack.ts";
+import { rackFileCommands } from "./commands/rack-file.ts";
 import { serveCommands } from "./commands/serve.ts";
 import { sessionCommands } from "./commands/session.ts";
 import { simCommands } from "./commands/sim.ts";
@@ -21,6 +22,7 @@ export const commands: readonly Command[] = [
   ...doctorCommands,
   ...sessionCommands,
   ...rackCommands,
+  ...rackFileCommands,
   ...learnCommands,
   ...nodeCommands,
   ...identifyCommands,

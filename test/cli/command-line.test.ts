@@ -1,44 +1,12 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import test from "ava";
 import { commands } from "../../server/cli/commands.ts";
 import { commandHelp, overview } from "../../server/cli/help.ts";
 import { clean } from "../../server/cli/output.ts";
-import { runCommandLine } from "../../server/cli/run.ts";
-import { password, startTestServer, type TestServer, tokens } from "../http/support.ts";
-
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** @param token - kept in the file that the command line reads */
-async function run(
-  words: readonly string[],
-  server?: TestServer,
-  options: { token?: string; stdin?: string; isTerminal?: boolean; directory?: string } = {},
-): Promise<Ran> {
-  let out = "";
-  let err = "";
-  const directory = options.directory ?? mkdtempSync(join(tmpdir(), "marcoboot-cli-"));
-  const tokenFile = join(directory, "token");
-  if (options.token !== undefined) writeFileSync(tokenFile, options.token);
-  const code = await runCommandLine(words, {
-    stdout: { write: (text) => (out += text), isTTY: options.isTerminal ?? false },
-    stderr: { write: (text) => (err += text), isTTY: false },
-    stdin: Readable.from([options.stdin ?? ""]) as NodeJS.ReadableStream,
-    environment: {
-      MARCOBOOT_TOKEN_FILE: tokenFile,
-      ...(server && { MARCOBOOT_STATE: server.directory }),
-    },
-    signal: new AbortController().signal,
-  });
-  if (options.directory === undefined) rmSync(directory, { recursive: true });
-  return { code, out, err };
-}
+import { password, startTestServer, tokens } from "../http/support.ts";
+import { run } from "./support.ts";
 
 test("every command has its help, with an example that begins with its own words", (t) => {
   for (const command of commands) {

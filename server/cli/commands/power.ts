@@ -59,22 +59,41 @@ interface Setting {
   readonly type?: string;
   readonly enum?: readonly string[];
   readonly default?: unknown;
+  readonly examples?: readonly unknown[];
+  readonly minimum?: number;
+  readonly maximum?: number;
   readonly writeOnly?: boolean;
 }
 
 interface Driver {
   readonly kind: string;
   readonly about: string;
+  readonly canQuery: boolean;
+  readonly minimumOffSeconds: number;
   readonly settings: {
     readonly properties: Readonly<Record<string, Setting>>;
     readonly required?: readonly string[];
   };
 }
 
-/** What may be written there: `text, secret`, `apc-rpdu | custom`, `integer = 161`. */
-function wanted({ type, enum: words, default: usual, writeOnly }: Setting): string {
+/** What may be written there: `text, secret`, `apc-rpdu | custom`, `integer 1-65535 = 161`. */
+function wanted(setting: Setting): string {
+  const { type, enum: words, default: usual, minimum, maximum, writeOnly } = setting;
   const kind = words?.join(" | ") ?? (type === "string" ? "text" : (type ?? "one of a few"));
-  return `${kind}${writeOnly ? ", secret" : ""}${usual === undefined ? "" : ` = ${usual}`}`;
+  const range = minimum === undefined || maximum === undefined ? "" : ` ${minimum}-${maximum}`;
+  const hidden = writeOnly ? ", secret" : "";
+  return `${kind}${range}${hidden}${usual === undefined ? "" : ` = ${usual}`}`;
+}
+
+/** The outlet as a rack file would have it: what is needed, and nothing else. */
+function exampleOf({ kind, settings: { properties, required: needed = [] } }: Driver): string {
+  const members = needed.flatMap((name) => {
+    const { examples = [], default: usual, writeOnly } = properties[name] ?? {};
+    if (usual !== undefined) return [];
+    return [`${name}: ${writeOnly ? "…" : JSON.stringify(examples[0] ?? "…")}`];
+  });
+  const settings = members.length === 0 ? "" : `, settings: { ${members.join(", ")} }`;
+  return `outlet: { driver: ${kind}${settings} }`;
 }
 
 const drivers: Command = {
@@ -106,6 +125,11 @@ const drivers: Command = {
         setting.description,
       ]),
       found,
+    );
+    const { canQuery, minimumOffSeconds } = found;
+    output.say(`\nin a rack file: ${exampleOf(found)}`);
+    output.say(
+      `least time off in a power cycle: ${minimumOffSeconds} s; ${canQuery ? "tells" : "cannot tell"} its state`,
     );
     return exitCodes.done;
   },

@@ -1,9 +1,7 @@
-/** `marcoboot rack …` */
+/** `marcoboot rack …`: which there are. Their files: rack-file.ts. */
 
-import { readFileSync } from "node:fs";
-import { parse } from "yaml";
 import type { Rack } from "#protocol/rack.ts";
-import { type Command, CommandError, confirm, exitCodes, required, yesOption } from "../command.ts";
+import { type Command, confirm, exitCodes, required, yesOption } from "../command.ts";
 import { clean } from "../output.ts";
 import type { Node, Page } from "../shapes.ts";
 
@@ -34,13 +32,6 @@ function draw(rack: Rack, nodes: readonly Node[]): string {
     }
   }
   return clean(lines.join("\n"));
-}
-
-function nameIn(path: string, text: string): string {
-  const value: unknown = parse(text);
-  const name = value !== null && typeof value === "object" && "name" in value && value.name;
-  if (typeof name === "string") return name;
-  throw new CommandError(`${path} has no name`, exitCodes.usage, "add a line: name: lab");
 }
 
 export const rackCommands: readonly Command[] = [
@@ -78,22 +69,6 @@ export const rackCommands: readonly Command[] = [
       const path = `/api/v1/nodes?rack=${encodeURIComponent(name)}`;
       const { items } = (await client.get(path)) as Page<Node>;
       output.value({ ...rack, nodes: items }, draw(rack, items));
-      return exitCodes.done;
-    },
-  },
-  {
-    noun: "rack",
-    verb: "apply",
-    about: "create or replace a rack from its file",
-    positionals: ["FILE"],
-    options: {},
-    examples: ["marcoboot rack apply lab.yaml"],
-    async run({ client, output, positionals }) {
-      const path = required(positionals[0], "FILE");
-      const text = readFileSync(path, "utf8");
-      const name = nameIn(path, text);
-      const rack = await client.send("PUT", `/api/v1/racks/${encodeURIComponent(name)}`, text);
-      output.value(rack, `rack ${name} is kept`);
       return exitCodes.done;
     },
   },
