@@ -13,12 +13,13 @@ import type { SignedAssignment } from "#protocol/agent.ts";
 import {
   type Assignment,
   agentVersion,
+  type BurnInAssignment,
   type CheckIn,
   type CheckInAnswer,
   type IdentifyAssignment,
 } from "#protocol/agent.ts";
-import { linksOf } from "../discovery/sockets.ts";
 import type { HeartbeatOffer } from "#protocol/heartbeat.ts";
+import { linksOf } from "../discovery/sockets.ts";
 import { correctClock } from "./clock.ts";
 import { type ClientCredential, type Connection, connect } from "./connection.ts";
 import type { Console } from "./console.ts";
@@ -40,11 +41,12 @@ import {
   reasonOf,
   UntrustedError,
 } from "./errors.ts";
-import { readHardware, usedMemoryMiB } from "./hardware.ts";
+import { takeInventory, usedMemoryMiB } from "./hardware.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { type Reporter, startReporter } from "./report.ts";
 import type { Settings } from "./settings.ts";
 import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
+import { burnIn } from "./steps/burn-in.ts";
 import type { InstallContext, Installed } from "./steps/install.ts";
 import type { Power } from "./steps/power.ts";
 import { openAssignment, type PinnedKey, pinKey } from "./trust.ts";
@@ -217,7 +219,7 @@ async function asStranger<T>(
 ): Promise<T> {
   const connection = connect(server.url, server.authority);
   try {
-    const hardware = readHardware("/sys", settings.diskFile);
+    const hardware = await takeInventory("/sys", settings.diskFile);
     return await work({ settings, key, hardware, connection, console });
   } finally {
     connection.close();
@@ -260,7 +262,7 @@ async function checkIn(
     hostname: hostname(),
     uptimeSeconds: Math.round(uptime()),
     usedMemoryMiB: usedMemoryMiB(),
-    ...(withHardware ? { hardware: readHardware("/sys", settings.diskFile) } : {}),
+    ...(withHardware ? { hardware: await takeInventory("/sys", settings.diskFile) } : {}),
   };
   return (await connection.post("/agent/v1/check-in", body, signal)) as CheckInAnswer;
 }
@@ -434,7 +436,13 @@ async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Pro
         running,
       );
       console.info("installed; waiting to be restarted");
-      await reporter.done("committing", installed.sshHostKeys);
+      await reporter.done("committing", installed);
+    } else if (assignment.action === "inventory") {
+      reporter.progress("reading-hardware", 0);
+      const hardware = await takeInventory("/sys", duty.settings.diskFile);
+      await reporter.done("reading-hardware", { hardware });
+    } else if (assignment.action === "burn-in") {
+      await testMachine(duty, assignment, reporter, running);
     } else if (assignment.action === "identify") {
       await identifyMachine(duty, assignment, reporter, running);
     } else {
@@ -463,6 +471,24 @@ async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Pro
 
 async function identifyMachine(
   { settings, console, paceMs }: Duty,
+async function testMachine(
+  { settings, console }: Duty,
+  assignment: BurnInAssignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const { seconds } = assignment;
+  const progress = (percent: number) => reporter.progress("testing", percent);
+  const { diskFile } = settings;
+  const context = { assignment, console, progress, ...(diskFile !== undefined && { diskFile }) };
+  const results = await burnIn(context, signal);
+  const told = { burnIn: { seconds, results } };
+  const faults = results.filter(({ passed }) => !passed);
+  if (faults.length === 0) return await reporter.done("testing", told);
+  const reason = faults.map(({ part, text }) => `${part}: ${text}`).join("; ");
+  await reporter.failed(reason, false, told);
+}
+
   { name, seconds }: IdentifyAssignment,
   reporter: Reporter,
   signal: AbortSignal,

@@ -2,6 +2,7 @@
 
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
+import { targetDisk } from "#protocol/disk.ts";
 import type { Disk } from "#protocol/node.ts";
 import { DiskError, InstallRefusedError } from "./errors.ts";
 import { sectorBytes } from "./hardware.ts";
@@ -33,42 +34,14 @@ export function chooseDisk(
   wanted: string | undefined,
   neededBytes: number,
 ): Disk {
-  const disk = wanted === undefined ? onlyFixedDisk(disks) : namedDisk(disks, wanted);
+  const disk = targetDisk(disks, wanted);
+  if (typeof disk === "string") throw new InstallRefusedError(disk);
   if (disk.sizeBytes < neededBytes) {
     throw new InstallRefusedError(
       `disk ${disk.name} is too small: it has ${disk.sizeBytes} bytes, the image needs ${neededBytes}`,
     );
   }
   return disk;
-}
-
-function onlyFixedDisk(disks: readonly Disk[]): Disk {
-  const fixed = disks.filter((disk) => !disk.removable);
-  const [first, ...others] = fixed;
-  if (first === undefined) {
-    throw new InstallRefusedError(`no fixed disk found; there is: ${list(disks)}`);
-  }
-  if (others.length > 0) {
-    throw new InstallRefusedError(`more than one fixed disk, name one: ${list(fixed)}`);
-  }
-  return first;
-}
-
-function namedDisk(disks: readonly Disk[], wanted: string): Disk {
-  const name = wanted.replace(/^\/dev\//, "");
-  const found =
-    disks.find((disk) => disk.name === name) ?? disks.find((disk) => disk.serial === wanted);
-  if (found === undefined) {
-    throw new InstallRefusedError(`no disk ${JSON.stringify(wanted)}; there is: ${list(disks)}`);
-  }
-  return found;
-}
-
-function list(disks: readonly Disk[]): string {
-  const texts = disks.map(
-    (disk) => `${disk.name} (${disk.sizeBytes} bytes${disk.removable ? ", removable" : ""})`,
-  );
-  return texts.length === 0 ? "none" : texts.join(", ");
 }
 
 const chunkOctets = 1 << 20;

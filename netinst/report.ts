@@ -12,14 +12,17 @@ import type { Console } from "./console.ts";
 import { AttemptEndedError, ProblemError, reasonOf } from "./errors.ts";
 import { backOff, sleep } from "./wait.ts";
 
+/** What the last report brings besides how it ended. */
+export type LastWord = Pick<Report, "sshHostKeys" | "disk" | "hardware" | "burnIn">;
+
 export interface Reporter {
   /** Aborts with an {@link AttemptEndedError} when the job was cancelled or a newer attempt runs. */
   readonly ended: AbortSignal;
   progress(stage: Stage, percent: number, bytesPerSecond?: number): void;
   /** Resolves when the server has taken it, or {@link ended} says that it does not want it. */
-  done(stage: Stage, sshHostKeys?: readonly string[]): Promise<void>;
+  done(stage: Stage, last?: LastWord): Promise<void>;
   /** Resolves when the server has taken it or does not want it any more. */
-  failed(reason: string, retryable: boolean): Promise<void>;
+  failed(reason: string, retryable: boolean, last?: LastWord): Promise<void>;
   /** Stops sending; what was not sent is dropped. */
   close(): void;
 }
@@ -33,6 +36,11 @@ export interface ReportContext {
   readonly intervalMs?: number;
 }
 
+const firstStages: Partial<Record<Assignment["action"], Stage>> = {
+  install: "preparing",
+  "burn-in": "testing",
+};
+
 export function startReporter(context: ReportContext, signal: AbortSignal): Reporter {
   const { assignment, console } = context;
   const intervalMs = context.intervalMs ?? 1000;
@@ -40,7 +48,7 @@ export function startReporter(context: ReportContext, signal: AbortSignal): Repo
   const closed = new AbortController();
   const stop = AbortSignal.any([signal, closed.signal]);
   let pending: Report | undefined;
-  let stage: Stage = assignment.action === "install" ? "preparing" : "requested";
+  let stage: Stage = firstStages[assignment.action] ?? "requested";
   let lastPercent = 0;
   let pumping = false;
   /** The request under way: the last report may not overtake it. */
@@ -114,17 +122,13 @@ export function startReporter(context: ReportContext, signal: AbortSignal): Repo
       pumping = true;
       void pump();
     },
-    done: async (last, sshHostKeys) => {
-      stage = last;
+    done: async (lastStage, last) => {
+      stage = lastStage;
       lastPercent = 100;
-      await sendUntilTaken({
-        ...base(),
-        status: "done",
-        ...(sshHostKeys === undefined ? {} : { sshHostKeys }),
-      });
+      await sendUntilTaken({ ...base(), status: "done", ...last });
     },
-    failed: async (reason, retryable) => {
-      await sendUntilTaken({ ...base(), status: "failed", reason, retryable });
+    failed: async (reason, retryable, last) => {
+      await sendUntilTaken({ ...base(), status: "failed", reason, retryable, ...last });
     },
     close: () => closed.abort(),
   };

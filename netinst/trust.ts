@@ -89,6 +89,10 @@ function isKnown(fields: Record<string, unknown>): boolean {
     case "reboot":
     case "shutdown":
       return typeof fields["warnSeconds"] === "number";
+    case "inventory":
+      return true;
+    case "burn-in":
+      return typeof fields["seconds"] === "number" && isGuard(fields["guard"]);
     case "identify":
       return typeof fields["seconds"] === "number" && typeof fields["name"] === "string";
     default:
@@ -109,8 +113,14 @@ function isInstall(fields: Record<string, unknown>): boolean {
     typeof fields["ticket"] === "string" &&
     // it becomes a file name's neighbour and a line of /etc/hosts
     /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?$/.test(String(fields["hostname"])) &&
-    Array.isArray(fields["authorizedKeys"])
+    Array.isArray(fields["authorizedKeys"]) &&
+    (fields["guard"] === undefined || isGuard(fields["guard"]))
   );
+}
+
+function isGuard(value: unknown): boolean {
+  const { protectedSerials, onlyOver = [] } = record(value, "guard");
+  return Array.isArray(protectedSerials) && Array.isArray(onlyOver);
 }
 
 function record(value: unknown, what: string): Record<string, unknown> {

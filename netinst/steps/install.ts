@@ -1,10 +1,14 @@
 /** Install: chooses the disk, then writes a disk image or unpacks a root file system. */
 
 import type { InstallAssignment } from "#protocol/agent.ts";
+import type { DiskGuard } from "#protocol/disk.ts";
+import { whyGuarded } from "#protocol/disk.ts";
+import type { Disk, InstalledDisk } from "#protocol/node.ts";
 import { manifestOf } from "../../images/manifest.ts";
 import type { ClientCredential } from "../connection.ts";
 import type { Console } from "../console.ts";
 import { chooseDisk, openDisk } from "../disk.ts";
+import { readContents } from "../disk-contents.ts";
 import { InstallRefusedError } from "../errors.ts";
 import { readHardware } from "../hardware.ts";
 import type { ImageSource } from "../image-stream.ts";
@@ -27,6 +31,7 @@ export interface InstallContext {
 export interface Installed {
   /** `SHA256:…` of each SSH host key. */
   readonly sshHostKeys: readonly string[];
+  readonly disk: InstalledDisk;
 }
 
 /** @throws AgentError with a reason for the admin; nothing on the disk is bootable then. */
@@ -45,6 +50,7 @@ export async function install(context: InstallContext, signal: AbortSignal): Pro
   const { disks } = readHardware("/sys", settings.diskFile);
   const needed = manifest.format === "raw" ? manifest.sizeBytes : treeDiskBytes(manifest);
   const chosen = chooseDisk(disks, assignment.disk, needed);
+  await checkGuard(chosen, assignment.guard, settings.diskFile);
   const source: ImageSource = {
     url: new URL(assignment.image.url, context.bootUrl).href,
     ticket: assignment.ticket,
@@ -77,8 +83,34 @@ export async function install(context: InstallContext, signal: AbortSignal): Pro
       },
       signal,
     );
-    return { sshHostKeys };
+    return { sshHostKeys, disk: await installedOn(chosen, settings.diskFile) };
   } finally {
     await disk.close();
   }
+}
+
+/**
+ * The server has looked already, but another disk may be in the machine by now.
+ *
+ * @throws InstallRefusedError
+ */
+async function checkGuard(
+  disk: Disk,
+  guard: DiskGuard | undefined,
+  file: string | undefined,
+): Promise<void> {
+  if (guard === undefined) return;
+  const contents = guard.onlyOver && (await readContents(disk, file));
+  const refusal = whyGuarded({ ...disk, ...(contents && { contents }) }, guard);
+  if (refusal !== undefined) throw new InstallRefusedError(refusal);
+}
+
+/** Known again by the partition table that the install ended with. */
+async function installedOn(disk: Disk, file: string | undefined): Promise<InstalledDisk> {
+  const contentsId = (await readContents(disk, file))?.id;
+  return {
+    name: disk.name,
+    ...(disk.serial !== undefined && { serial: disk.serial }),
+    ...(contentsId !== undefined && { contentsId }),
+  };
 }

@@ -16,6 +16,28 @@ const hexDigits = (length: number) => Type.String({ pattern: `^[0-9a-f]{${length
 const bootId = Type.String({ pattern: "^[A-Za-z0-9-]{1,64}$" });
 const taskId = Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$" });
 
+const degrees = Type.Number({ minimum: -100, maximum: 1000 });
+
+const healthSchema = Type.Object(
+  {
+    passed: Type.Optional(Type.Boolean()),
+    wearPercent: Type.Optional(Type.Number({ minimum: 0, maximum: 255 })),
+    powerOnHours: Type.Optional(Type.Number({ minimum: 0 })),
+    temperatureCelsius: Type.Optional(degrees),
+    faults: Type.Optional(Type.Array(text(256), { maxItems: 16 })),
+  },
+  strict,
+);
+
+const contentsSchema = Type.Object(
+  {
+    kind: literals(["blank", "known", "unknown"]),
+    text: text(512),
+    id: Type.Optional(text(64)),
+  },
+  strict,
+);
+
 const diskSchema = Type.Object(
   {
     name: Type.String({ pattern: "^[A-Za-z0-9_!-]{1,32}$" }),
@@ -23,7 +45,38 @@ const diskSchema = Type.Object(
     model: Type.Optional(text(128)),
     serial: Type.Optional(text(128)),
     removable: Type.Boolean(),
+    rotational: Type.Optional(Type.Boolean()),
+    health: Type.Optional(healthSchema),
+    contents: Type.Optional(contentsSchema),
   },
+  strict,
+);
+
+const memoryModuleSchema = Type.Object(
+  {
+    socket: text(128),
+    sizeMiB: Type.Integer({ minimum: 1 }),
+    type: Type.Optional(text(32)),
+    speedMTs: Type.Optional(Type.Integer({ minimum: 1 })),
+    manufacturer: Type.Optional(text(128)),
+    part: Type.Optional(text(128)),
+    serial: Type.Optional(text(128)),
+  },
+  strict,
+);
+
+const interfaceSchema = Type.Object(
+  {
+    name: text(32),
+    mac: text(64),
+    driver: Type.Optional(text(64)),
+    speedMbps: Type.Optional(Type.Number({ minimum: 0 })),
+  },
+  strict,
+);
+
+const firmwareSchema = Type.Object(
+  { name: text(64), version: text(256), date: Type.Optional(text(64)) },
   strict,
 );
 
@@ -32,13 +85,15 @@ const hardwareSchema = Type.Object(
     model: text(256),
     serial: Type.Optional(text(128)),
     uuid: Type.Optional(text(64)),
+    cpuModel: Type.Optional(text(128)),
+    cores: Type.Optional(Type.Integer({ minimum: 1, maximum: 4096 })),
     cpus: Type.Integer({ minimum: 1, maximum: 4096 }),
     memoryMiB: Type.Integer({ minimum: 1, maximum: 1 << 26 }),
+    memoryModules: Type.Optional(Type.Array(memoryModuleSchema, { maxItems: 256 })),
     disks: Type.Array(diskSchema, { maxItems: 256 }),
-    interfaces: Type.Array(
-      Type.Object({ name: text(32), mac: Type.String({ maxLength: 64 }) }, strict),
-      { maxItems: 256 },
-    ),
+    interfaces: Type.Array(interfaceSchema, { maxItems: 256 }),
+    firmware: Type.Optional(Type.Array(firmwareSchema, { maxItems: 256 })),
+    temperatureCelsius: Type.Optional(degrees),
   },
   strict,
 );
@@ -87,6 +142,29 @@ export const reportSchema = Type.Object(
     retryable: Type.Optional(Type.Boolean()),
     log: Type.Optional(Type.Array(text(65536), { maxItems: 500 })),
     sshHostKeys: Type.Optional(Type.Array(text(256), { maxItems: 16 })),
+    disk: Type.Optional(
+      Type.Object(
+        {
+          name: text(32),
+          serial: Type.Optional(text(128)),
+          contentsId: Type.Optional(text(64)),
+        },
+        strict,
+      ),
+    ),
+    hardware: Type.Optional(hardwareSchema),
+    burnIn: Type.Optional(
+      Type.Object(
+        {
+          seconds: Type.Number({ minimum: 0 }),
+          results: Type.Array(
+            Type.Object({ part: text(64), passed: Type.Boolean(), text: text(2000) }, strict),
+            { maxItems: 300 },
+          ),
+        },
+        strict,
+      ),
+    ),
   },
   strict,
 );

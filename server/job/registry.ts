@@ -2,12 +2,14 @@
 
 import type { JobKindName } from "#protocol/job.ts";
 import type { Kind } from "./kind.ts";
+import { burnIn } from "./kinds/burn-in.ts";
 import { identify } from "./kinds/identify.ts";
 import { install } from "./kinds/install.ts";
+import { inventory } from "./kinds/inventory.ts";
 import { reboot } from "./kinds/reboot.ts";
 import { shutdown } from "./kinds/shutdown.ts";
 
-const kinds = { install, reboot, shutdown, identify } satisfies {
+const kinds = { install, reboot, shutdown, identify, inventory, "burn-in": burnIn } satisfies {
   readonly [Name in JobKindName]: Kind<Name>;
 };
 

@@ -15,6 +15,7 @@ import type { Outlet } from "#protocol/rack.ts";
 import type { Clock } from "../clock.ts";
 import { NotFoundError, PowerRefusedError, ProvisionError } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { guardOf } from "../node/disk-guard.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
 import type { Assignments } from "./assignments.ts";
@@ -248,7 +249,7 @@ function createTaskRun(
     },
     say: (line) => journal.say(id, [line]),
     orderInstall(job, bootId) {
-      const { image: digest, authorizedKeys } = job.parameters;
+      const { image: digest, authorizedKeys, wipe = "any" } = job.parameters;
       const disk = journal.task(id).diskSerial ?? job.parameters.disk;
       const image = context.images.get(digest);
       if (!image) throw new AttemptError(`image ${digest} is no longer in the library`, false);
@@ -264,12 +265,14 @@ function createTaskRun(
           ticket: tickets.ticketFor(journal.task(id), digest),
           hostname: node.name,
           authorizedKeys,
+          guard: guardOf(context.store, node, wipe),
           ...(disk !== undefined && { disk }),
         },
         bootId,
       );
     },
     order: (work, bootId) => order({ ...base(), ...work }, bootId),
+    guard: (wipe) => guardOf(context.store, currentNode(), wipe),
     withdraw: () => assignments.withdraw(run.nodeId, id),
     openWindow: (cause) => windows.open(currentNode().mac, cause),
     hasOutlet() {

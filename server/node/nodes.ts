@@ -177,13 +177,23 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     }),
   });
 
-  const update = (id: NodeId, change: NodeChange): Node => {
+  const update = (id: NodeId, { hardware, ...change }: NodeChange): Node => {
     const before = existing(id);
-    const after = withChange(before, change);
+    const after = withChange(before, {
+      ...change,
+      ...(hardware && { hardware: marked(hardware) }),
+    });
     if (after.name !== before.name) checkName(after, store);
     if (sameText(before, after)) return before;
     return save({ ...after, updatedAt: clock.now() }, before);
   };
+
+  /** It has shown its certificate, somebody knows where it is, and no test of it is under way. */
+  const mayBecomeReady = ({ id, state, slot, quarantined }: Node): boolean =>
+    state === "enrolled" &&
+    slot !== undefined &&
+    !quarantined &&
+    !store.tasks.unfinishedOf(id).some(({ kind }) => kind === "burn-in");
 
   /** @param node - as its check-in left it, not stored yet */
   const admit = (before: Node, node: Node): Node =>
@@ -285,7 +295,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
         ...withoutCredential,
         certificate,
         certificateUntil,
-        hardware: marked(hardware),
+        hardware,
         architecture,
         ...(hardware.serial !== undefined && { serial: hardware.serial }),
         ...(hardware.uuid !== undefined && { uuid: hardware.uuid }),
@@ -374,7 +384,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
         else store.protectedDisks.delete(serial);
         for (const { id, hardware } of store.nodes.list()) {
           const holds = hardware?.disks.some((disk) => disk.serial === serial);
-          if (hardware && holds) update(id, { hardware: marked(hardware) });
+          if (holds) update(id, { hardware });
         }
       }),
 
@@ -416,11 +426,6 @@ const withoutCredential: NodeChange = {
 /** A board that was put away is back. One that has enrolled becomes `ready` with its next check-in. */
 function stateOncePlaced({ state }: Node): Node["state"] {
   return state === "retired" ? "discovered" : state;
-}
-
-/** It has shown its certificate, somebody knows where it is, and no test of it runs. */
-function mayBecomeReady({ state, slot, quarantined, burnIn }: Node): boolean {
-  return state === "enrolled" && slot !== undefined && !quarantined && burnIn?.state !== "pending";
 }
 
 /** Made from the MAC address, for a node that no rack file names: `node-dca632010203`. */

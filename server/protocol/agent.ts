@@ -12,11 +12,12 @@
  */
 
 import type { Instant, NodeId, TaskId } from "./brand.ts";
+import type { DiskGuard } from "./disk.ts";
 import type { Architecture } from "./firmware.ts";
 import type { HeartbeatOffer } from "./heartbeat.ts";
 import type { ImageManifest } from "./image.ts";
 import type { Stage } from "./job.ts";
-import type { AgentRole, Hardware } from "./node.ts";
+import type { AgentRole, BurnIn, Hardware, InstalledDisk } from "./node.ts";
 
 export const agentVersion = "0.1.0";
 
@@ -94,6 +95,7 @@ export interface InstallAssignment extends AssignmentBase {
   /** Lets this node fetch this image for this attempt; sent as bearer token, reveals nothing else. */
   readonly ticket: string;
   readonly disk?: string;
+  readonly guard?: DiskGuard;
   readonly hostname: string;
   readonly authorizedKeys: readonly string[];
 }
@@ -109,7 +111,24 @@ export interface IdentifyAssignment extends AssignmentBase {
   /** What the node is called, for its screen. */
   readonly name: string;
 }
-export type Assignment = InstallAssignment | PowerAssignment | IdentifyAssignment;
+/** Looks at the machine again and tells what it found. */
+export interface InventoryAssignment extends AssignmentBase {
+  readonly action: "inventory";
+}
+/** Tests memory, processor and disks, each as long as its share of `seconds`. */
+export interface BurnInAssignment extends AssignmentBase {
+  readonly action: "burn-in";
+  readonly seconds: number;
+  /** Whether disks that `guard` allows are written too; what is on them is lost. */
+  readonly writeDisks: boolean;
+  readonly guard: DiskGuard;
+}
+export type Assignment =
+  | InstallAssignment
+  | PowerAssignment
+  | IdentifyAssignment
+  | InventoryAssignment
+  | BurnInAssignment;
 
 type WorkOf<One> = One extends AssignmentBase ? Omit<One, keyof AssignmentBase> : never;
 /** An assignment without whom it is for. */
@@ -145,6 +164,12 @@ export interface Report {
   readonly log?: readonly string[];
   /** With `done` of an install: sha256 fingerprints of the SSH host keys, `SHA256:…`. */
   readonly sshHostKeys?: readonly string[];
+  /** With `done` of an install: the disk it is on. */
+  readonly disk?: InstalledDisk;
+  /** With `done` of an inventory. */
+  readonly hardware?: Hardware;
+  /** With the end of a burn-in, whichever it was. */
+  readonly burnIn?: Pick<BurnIn, "seconds" | "results">;
 }
 export interface ReportAnswer {
   /** The attempt was cancelled: stop at the next safe point. */

@@ -143,13 +143,14 @@ export interface RuleOutcome {
   readonly name?: string;
   /** What came of it, for people. */
   readonly text: string;
+  /** The burn-in comes first: what the rule installs follows when it was passed. */
+  readonly isTesting?: true;
   readonly at: Instant;
   readonly jobId?: JobId;
 }
 
-/** The last test of the hardware. */
+/** The last test of the hardware that came to an end. */
 export interface BurnIn {
-  readonly state: "pending" | "passed" | "failed" | "cancelled";
   readonly at: Instant;
   readonly seconds: number;
   readonly results: readonly BurnInResult[];

@@ -92,6 +92,8 @@ const verbs: Readonly<Record<JobKindName, string>> = {
   reboot: "Reboot",
   shutdown: "Shut down",
   identify: "Identify",
+  inventory: "Look at",
+  "burn-in": "Test",
 };
 
 function count(nodes: readonly Node[]): string {

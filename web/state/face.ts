@@ -39,6 +39,10 @@ const shares: Readonly<Record<Stage, readonly [number, number]>> = {
   "powering-off": [30, 100],
   showing: [0, 100],
   shown: [100, 100],
+  "reading-hardware": [0, 100],
+  recorded: [100, 100],
+  testing: [20, 100],
+  tested: [100, 100],
 };
 
 export function faceOf({ node, task }: Tile): Face {

@@ -47,6 +47,11 @@ const createOptions: Readonly<Record<string, OptionSpec>> = {
     about: "install: kernel name or serial; default: the only fixed disk",
   },
   "authorized-keys": { type: "string", value: "FILE", about: "install: public keys for root" },
+  seconds: { type: "string", value: "SECONDS", about: "burn-in: how long; default 600" },
+  "write-disks": {
+    type: "boolean",
+    about: "burn-in: write disks too that are blank or were installed from here",
+  },
   warn: { type: "string", value: "SECONDS", about: "reboot, shutdown: warning before; default 0" },
   "dry-run": { type: "boolean", about: "only say what would happen and what would be lost" },
   yes: yesOption,
@@ -54,7 +59,14 @@ const createOptions: Readonly<Record<string, OptionSpec>> = {
 };
 
 function parametersOf(kind: string, { values }: Run): Record<string, unknown> {
-  if (kind === "identify") return {};
+  if (kind === "identify" || kind === "inventory") return {};
+  if (kind === "burn-in") {
+    const seconds = textOf(values, "seconds");
+    return {
+      ...(seconds !== undefined && { seconds: wholeNumber(seconds, "--seconds") }),
+      writeDisks: flagOf(values, "write-disks"),
+    };
+  }
   if (kind !== "install")
     return { warnSeconds: wholeNumber(textOf(values, "warn") ?? "0", "--warn") };
   const keys = textOf(values, "authorized-keys");

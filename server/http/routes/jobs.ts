@@ -5,6 +5,7 @@ import type { JobId } from "#protocol/brand.ts";
 import type { Image } from "#protocol/image.ts";
 import { type Job, type JobKindName, type JobParameters, jobKinds } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
+import { wipes } from "#protocol/rule.ts";
 import { ConflictError, InvalidInputError, NotFoundError } from "../../errors.ts";
 import { kindOf } from "../../job/registry.ts";
 import { resolveSelector } from "../../job/selector.ts";
@@ -18,6 +19,8 @@ const descriptions: Readonly<Record<JobKindName, string>> = {
   install: "Write an image on the node's disk and boot it; what is on the disk is lost",
   reboot: "Warn those logged in, then reboot",
   shutdown: "Warn those logged in, then power off",
+  inventory: "Look at the node's hardware again, and tell what has changed",
+  "burn-in": "Test memory, processor and disks of a node without an installed system",
   identify: "Blink the node's light, beep and write its name on its screen",
 };
 /** Members of `parameters`; the kind itself checks them. */
@@ -29,10 +32,25 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
       image: { type: "string", description: "name or digest of an image" },
       disk: { type: "string", description: "kernel name or serial; default: the only fixed disk" },
       authorizedKeys: { type: "array", items: { type: "string" } },
+      wipe: {
+        enum: [...wipes],
+        description: "known: refuse a disk whose contents were not installed from here",
+      },
     },
   },
   reboot: { type: "object", properties: { warnSeconds: { type: "integer", maximum: 3600 } } },
   shutdown: { type: "object", properties: { warnSeconds: { type: "integer", maximum: 3600 } } },
+  inventory: { type: "object", properties: {} },
+  "burn-in": {
+    type: "object",
+    properties: {
+      seconds: { type: "integer", maximum: 86_400 },
+      writeDisks: {
+        type: "boolean",
+        description: "write disks too that are blank or were installed from here",
+      },
+    },
+  },
   identify: { type: "object", properties: { seconds: { type: "integer", maximum: 600 } } },
 };
 
@@ -112,6 +130,8 @@ function planOf(request: JobParameters, nodes: readonly Node[], selector: string
 }
 
 function doesOf(job: Job, { library }: Admin): string {
+  if (job.kind === "inventory") return "look at the hardware";
+  if (job.kind === "burn-in") return `test the hardware for ${job.parameters.seconds} s`;
   if (job.kind === "identify") return `show which it is for ${job.parameters.seconds} s`;
   if (job.kind !== "install") return `${job.kind} after ${job.parameters.warnSeconds} s of warning`;
   const image = library.get(job.parameters.image);

@@ -9,9 +9,12 @@
 
 import { Type } from "typebox";
 import { parseImageDigest } from "#protocol/brand.ts";
+import { targetDisk } from "#protocol/disk.ts";
 import { type InstallParameters, installStages, type Stage, type Task } from "#protocol/job.ts";
-import type { AgentSession, Disk, Node } from "#protocol/node.ts";
+import type { Node } from "#protocol/node.ts";
+import { wipes } from "#protocol/rule.ts";
 import type { NodeChange } from "../../node/nodes.ts";
+import { agentsWork, bootIdBefore, bringIntoNetinst } from "../agent-work.ts";
 import { AttemptError, type Kind, type TaskRun } from "../kind.ts";
 import { check } from "../parameters.ts";
 
@@ -24,6 +27,7 @@ const schema = Type.Object(
       maxItems: 64,
       default: [],
     }),
+    wipe: Type.Optional(Type.Union(wipes.map((one) => Type.Literal(one)))),
   },
   { additionalProperties: false },
 );
@@ -42,7 +46,7 @@ export const install: Kind<"install"> = {
   },
 
   keepsOf(node, { disk }) {
-    const serial = serialOfTarget(node.hardware?.disks ?? [], disk);
+    const serial = serialOfTarget(node, disk);
     return serial === undefined ? {} : { diskSerial: serial };
   },
 
@@ -51,13 +55,18 @@ export const install: Kind<"install"> = {
     if (!image) return `image ${job.parameters.image} is no longer in the library`;
     if (node.quarantined) return `${node.name} is held back: ${node.reason ?? "in quarantine"}`;
     if (node.state === "retired") return `${node.name} is retired`;
+    const { protection } = node;
+    if (protection) return `${node.name} is protected by ${protection.by}: ${protection.reason}`;
     if (node.state === "discovered") {
       return `${node.name} has not enrolled yet: let it boot from the network once`;
     }
     if (node.architecture !== undefined && node.architecture !== image.architecture) {
       return `${node.name} is ${node.architecture}, image ${image.name} is for ${image.architecture}`;
     }
-    return undefined;
+    const disk = targetDisk(node.hardware?.disks ?? [], job.parameters.disk);
+    if (typeof disk === "string" || !disk.protection) return undefined; // the agent will see
+    const { by, reason } = disk.protection;
+    return `disk ${disk.name} of ${node.name} is protected by ${by}: ${reason}`;
   },
 
   async run(run, job) {
@@ -66,9 +75,9 @@ export const install: Kind<"install"> = {
       run.orderInstall(job, agent.bootId);
       run.setStage("preparing");
     } else if (isAgentsWork(run.task.stage)) {
-      run.orderInstall(job, bootIdBefore(run.task));
+      run.orderInstall(job, bootIdBefore(run));
     }
-    await agentsWork(run);
+    await agentsWork(run, () => isAgentsWork(run.task.stage));
     await firstBoot(run);
     return { state: "installed", image: job.parameters.image, reason: undefined };
   },
@@ -78,8 +87,13 @@ export const install: Kind<"install"> = {
   // From the first write there is no system on the disk, whatever was there before.
   nodeWhenReported: (node, stage) =>
     stage === "writing" && node.image !== undefined
-      ? { image: undefined, sshHostKeys: undefined }
+      ? { image: undefined, sshHostKeys: undefined, installedDisk: undefined }
       : {},
+
+  nodeWhenTold: (_node, { sshHostKeys, disk }) => ({
+    ...(sshHostKeys && { sshHostKeys }),
+    ...(disk && { installedDisk: disk }),
+  }),
 
   nodeWhenEnded(node, task, reason) {
     if (wasWritten(task)) return { state: "failed", reason };
@@ -91,67 +105,15 @@ export const install: Kind<"install"> = {
  * The serial of the disk that the agent would choose now (netinst/disk.ts): undefined when
  * that disk has none, shares it with another, or there is no such disk.
  */
-function serialOfTarget(disks: readonly Disk[], wanted: string | undefined): string | undefined {
-  const fixed = disks.filter((disk) => !disk.removable);
-  const target =
-    wanted === undefined
-      ? fixed.length === 1
-        ? fixed[0]
-        : undefined
-      : disks.find(({ name, serial }) => name === wanted || serial === wanted);
-  const serial = target?.serial;
+function serialOfTarget({ hardware }: Node, wanted: string | undefined): string | undefined {
+  const disks = hardware?.disks ?? [];
+  const target = targetDisk(disks, wanted);
+  const serial = typeof target === "string" ? undefined : target.serial;
   return disks.filter((disk) => disk.serial === serial).length === 1 ? serial : undefined;
 }
 
-async function bringIntoNetinst(run: TaskRun): Promise<AgentSession> {
-  const present = netinstOf(run.node);
-  if (present) return present;
-  const limit = await startNetinst(run);
-  const agent = await run.until(() => netinstOf(run.node), limit);
-  run.withdraw();
-  if (agent) return agent;
-  throw new AttemptError(`netinst did not call within ${Math.round(limit / 1000)} s`, true);
-}
-
-/** @returns how long its first check-in may take. */
-async function startNetinst(run: TaskRun): Promise<TaskRun["timing"]["boot"]> {
-  const { node, timing } = run;
-  const resident = node.connection === "online" ? node.agent : undefined;
-  if (resident) {
-    run.openWindow("reboot");
-    run.order({ action: "reboot", warnSeconds: 0 }, resident.bootId);
-    run.say("asked the running system to restart into netinst");
-    return timing.boot;
-  }
-  run.openWindow("power-on");
-  if (!run.hasOutlet()) {
-    run.say("no agent is online and no outlet is known: power the node on by hand");
-    return timing.manualBoot;
-  }
-  if (await run.switchPowerOnce()) run.say("switched its power so that it boots netinst");
-  return timing.boot;
-}
-
-/** Returns when the agent has reported `done`; at once when it had before. */
-async function agentsWork(run: TaskRun): Promise<void> {
-  const { work, silence } = run.timing;
-  const done = await run.until(() => {
-    const { task, node } = run;
-    if (!isAgentsWork(task.stage)) return true;
-    if (node.agent && node.agent.bootId !== task.bootIdBefore) {
-      throw new AttemptError(`the node restarted while ${task.stage}`, true);
-    }
-    if (run.silence() >= silence) {
-      throw new AttemptError(`no sign of life for ${silence / 1000} s while ${task.stage}`, true);
-    }
-    return undefined;
-  }, work);
-  if (done) return;
-  throw new AttemptError(`not finished after ${work / 60_000} minutes: ${run.task.stage}`, true);
-}
-
 async function firstBoot(run: TaskRun): Promise<void> {
-  const before = bootIdBefore(run.task);
+  const before = bootIdBefore(run);
   if (run.node.agent?.bootId === before) {
     run.order({ action: "reboot", warnSeconds: 0 }, before);
   }
@@ -178,18 +140,8 @@ function whyNotProven({ agent, name }: Node, before: string, limitMs: number): s
     : `the installed system did not call within ${Math.round(limitMs / 1000)} s`;
 }
 
-function netinstOf(node: Node): AgentSession | undefined {
-  return node.connection === "online" && node.agent?.role === "netinst" ? node.agent : undefined;
-}
-
 function isAgentsWork(stage: Stage | undefined): boolean {
   return agentStages.some((one) => one === stage);
-}
-
-/** Set with the order that led to the present stage. */
-function bootIdBefore(task: Task): string {
-  if (task.bootIdBefore !== undefined) return task.bootIdBefore;
-  throw new AttemptError(`no boot id was recorded before ${task.stage}`, true);
 }
 
 /** Whether any attempt of this task got as far as writing to the disk. */

@@ -1,0 +1,72 @@
+/** What kinds that the agent in netinst works for have in common: bringing the node there, and waiting for its work. */
+
+import type { AgentSession, Node } from "#protocol/node.ts";
+import { AttemptError, type TaskRun } from "./kind.ts";
+
+export async function bringIntoNetinst(run: TaskRun): Promise<AgentSession> {
+  const present = netinstOf(run.node);
+  if (present) return present;
+  const limit = await startNetinst(run);
+  const agent = await run.until(() => netinstOf(run.node), limit);
+  run.withdraw();
+  if (agent) return agent;
+  throw new AttemptError(`netinst did not call within ${Math.round(limit / 1000)} s`, true);
+}
+
+/** @returns how long its first check-in may take. */
+async function startNetinst(run: TaskRun): Promise<TaskRun["timing"]["boot"]> {
+  const { node, timing } = run;
+  const resident = node.connection === "online" ? node.agent : undefined;
+  if (resident) {
+    run.openWindow("reboot");
+    run.order({ action: "reboot", warnSeconds: 0 }, resident.bootId);
+    run.say("asked the running system to restart into netinst");
+    return timing.boot;
+  }
+  run.openWindow("power-on");
+  if (!run.hasOutlet()) {
+    run.say("no agent is online and no outlet is known: power the node on by hand");
+    return timing.manualBoot;
+  }
+  if (await run.switchPowerOnce()) run.say("switched its power so that it boots netinst");
+  return timing.boot;
+}
+
+/**
+ * Returns when the agent has reported `done`; at once when it had before.
+ *
+ * @param isAtWork - whether the task is still at one of the agent's stages
+ * @param again - whether another attempt may follow one that broke off
+ * @param again - whether another attempt may follow one that broke off
+ * @throws AttemptError when the node restarted, fell silent, or took too long
+ */
+export async function agentsWork(
+  run: TaskRun,
+  isAtWork: () => boolean,
+  again = true,
+): Promise<void> {
+  const { work, silence } = run.timing;
+  const done = await run.until(() => {
+    const { task, node } = run;
+    if (!isAtWork()) return true;
+    if (node.agent && node.agent.bootId !== task.bootIdBefore) {
+      throw new AttemptError(`the node restarted while ${task.stage}`, again);
+    }
+    if (run.silence() >= silence) {
+      throw new AttemptError(`no sign of life for ${silence / 1000} s while ${task.stage}`, again);
+    }
+    return undefined;
+  }, work);
+  if (done) return;
+  throw new AttemptError(`not finished after ${work / 60_000} minutes: ${run.task.stage}`, again);
+}
+
+function netinstOf(node: Node): AgentSession | undefined {
+  return node.connection === "online" && node.agent?.role === "netinst" ? node.agent : undefined;
+}
+
+/** The boot that the order of the present stage went to. */
+export function bootIdBefore({ task }: TaskRun): string {
+  if (task.bootIdBefore !== undefined) return task.bootIdBefore;
+  throw new AttemptError(`no boot id was recorded before ${task.stage}`, true);
+}
