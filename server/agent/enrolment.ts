@@ -51,11 +51,13 @@ export function createEnrolment(
     const isNews = held !== undefined && held !== false && !held.quarantined;
     const now = clock.monotonic();
     const isTold = isNews || (leftOfNode.take(mac, now) && leftOfAll.take("all", now));
-    if (isTold) tell({ mac, code, from, error });
-    else untold += 1;
-    if (isNews) nodes.quarantine(held.id, error.message);
-    const node = nodes.byMac(mac) ?? (isTold ? discover(mac, from) : undefined);
-    if (node) noteAsk(node, code, from, isTold);
+    store.transaction(() => {
+      if (isNews) nodes.quarantine(held.id, error.message);
+      if (isTold) tell({ mac, code, from, error });
+      else untold += 1;
+      const node = nodes.byMac(mac) ?? (isTold ? discover(mac, from) : undefined);
+      if (node) noteAsk(node, code, from, isTold);
+    });
   }
 
   function tell({ mac, from, error }: Refusal): void {
