@@ -56,7 +56,8 @@ export function createEnrolment(
       if (isTold) tell({ mac, code, from, error });
       else untold += 1;
       const node = nodes.byMac(mac) ?? (isTold ? discover(mac, from) : undefined);
-      if (node) noteAsk(node, code, from, isTold);
+      const isAlarm = isTold && !(error instanceof TokenRefusedError);
+      if (node) noteAsk(node, code, from, isAlarm);
     });
   }
 
@@ -72,11 +73,11 @@ export function createEnrolment(
   }
 
   /** So that an admin sees whose key to approve. */
-  function noteAsk(node: Node, code: string, address: Ipv4Address, isTold: boolean): void {
+  function noteAsk(node: Node, code: string, address: Ipv4Address, isAlarm: boolean): void {
     const change = withAsk(node, { code, address, at: clock.now() });
     if (!change) return;
     nodes.update(node.id, { asks: change.asks });
-    if (!change.isNew || !isTold) return;
+    if (!change.isNew || !isAlarm) return;
     const text = `${node.name} (${node.mac}) asks to enrol from ${address}: approve it if its screen shows code ${code}`;
     events.publish({ topic: "alarm", text });
   }
