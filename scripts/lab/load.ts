@@ -28,12 +28,14 @@ interface LoadOptions {
   readonly jobs: number;
   /** Time of doing nothing that is measured. */
   readonly idleSeconds: number;
+  /** Agents whose beats do not arrive: they hold a connection each. */
+  readonly blocked: number;
 }
 
 interface LoadResult {
   readonly online: number;
   readonly rssMiB: number;
-  /** Of one core, while every agent checks in each 15 s and waits. */
+  /** Of one core, while every agent beats each 15 s and waits. */
   readonly cpuPercentIdle: number;
   /** From the request for a job to the moment its node has the order. */
   readonly assignmentP99Ms: number;
@@ -50,6 +52,7 @@ npm run -s lab -- load: one server with thousands of agents online
   --nodes 10000   agents
   --jobs 200      reboot jobs of one node each, one after the other
   --seconds 60    of doing nothing, which are measured
+  --blocked 0     agents that cannot use UDP: they hold a connection each
   --json          the result as a line of JSON
 
 Progress is on standard error. Root is needed.
@@ -63,13 +66,15 @@ export async function runLoad(cleanup: Cleanup): Promise<number> {
       nodes: { type: "string", default: "10000" },
       jobs: { type: "string", default: "200" },
       seconds: { type: "string", default: "60" },
+      blocked: { type: "string", default: "0" },
       json: { type: "boolean", default: false },
     },
   });
   const options = {
-    nodes: wholeNumber("nodes", values.nodes),
-    jobs: wholeNumber("jobs", values.jobs),
-    idleSeconds: wholeNumber("seconds", values.seconds),
+    nodes: wholeNumber("nodes", values.nodes, 1),
+    jobs: wholeNumber("jobs", values.jobs, 1),
+    idleSeconds: wholeNumber("seconds", values.seconds, 1),
+    blocked: wholeNumber("blocked", values.blocked, 0),
   };
   const result = await measureLoad(options, cleanup);
   const text = Object.entries(result).map(([name, value]) => `${name.padEnd(16)} ${value}`);
@@ -77,9 +82,11 @@ export async function runLoad(cleanup: Cleanup): Promise<number> {
   return result.online === options.nodes ? 0 : 1;
 }
 
-function wholeNumber(name: string, text: string): number {
+function wholeNumber(name: string, text: string, least: number): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) refuse(`--${name} ${text} is no whole number above 0`);
+  if (!Number.isInteger(value) || value < least) {
+    refuse(`--${name} ${text} is no whole number from ${least} on`);
+  }
   return value;
 }
 
@@ -107,7 +114,7 @@ async function measureLoad(options: LoadOptions, cleanup: Cleanup): Promise<Load
   const api = await signIn(server.adminSocket, server.setupCode);
 
   say("agents connect");
-  const agents = startAgents(agentsNamespace, seedPath, cleanup);
+  const agents = startAgents(agentsNamespace, seedPath, options.blocked, cleanup);
   await agents.allOnline(options.nodes);
   const pid = serverPid(network.serverNamespace, directory);
   say(`all online; nothing to do for ${options.idleSeconds} s`);
@@ -217,11 +224,17 @@ interface Agents {
   assigned(api: Api, job: Job): Promise<number>;
 }
 
-function startAgents(namespace: string, seedPath: string, cleanup: Cleanup): Agents {
+function startAgents(
+  namespace: string,
+  seedPath: string,
+  blocked: number,
+  cleanup: Cleanup,
+): Agents {
   const [command, args] = inNamespace(namespace, process.execPath, [
     new URL("load-agents.ts", import.meta.url).pathname,
     seedPath,
     "https://10.77.0.1:8443",
+    String(blocked),
   ]);
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
   const end = () => endProcess(child.pid);
