@@ -92,6 +92,24 @@ export function nextAfter(
   }
 }
 
+/** The last time at or before `now`, looked for as far back as a year. */
+export function lastUntil(
+  recurrence: ParsedRecurrence,
+  zone: string,
+  now: Instant,
+): Instant | undefined {
+  for (const hours of [1, 24, 35 * 24, 366 * 24]) {
+    let last = nextAfter(recurrence, zone, instant(now - hours * 60 * minuteMs));
+    if (last === undefined || last > now) continue;
+    for (;;) {
+      const next = nextAfter(recurrence, zone, last);
+      if (next === undefined || next > now) return last;
+      last = next;
+    }
+  }
+  return undefined;
+}
+
 /** The first `count` times later than `after`. */
 export function nextTimes(
   recurrence: ParsedRecurrence,

@@ -10,8 +10,8 @@ const at = (iso: string): Instant => instant(Date.parse(iso));
 const night = {
   name: "night",
   effect: "allows",
-  opens: "sat 23:00",
-  minutes: 60,
+  opens: "sat 12:10",
+  minutes: 10,
   zone: "UTC",
 } as const;
 const rollout: Rollout = { batch: 2, failures: 0, settleSeconds: 30 };
@@ -25,12 +25,12 @@ test("a job that was asked for now begins everywhere now", async (t) => {
 
 test("a job for later begins at its time, also when the server was restarted before", async (t) => {
   const before = await createCrew({ a: 2 }, start);
-  const job = before.reboot({ notBefore: at("2026-11-21T14:00Z") });
-  t.like(job, { state: "waiting", waitsFor: "begins Sat 2026-11-21 14:00 UTC" });
-  await before.pass(3600);
+  const job = before.reboot({ notBefore: at("2026-11-21T12:10Z") });
+  t.like(job, { state: "waiting", waitsFor: "begins Sat 2026-11-21 12:10 UTC" });
+  await before.pass(300);
   t.is(before.job(job).state, "waiting");
   const crew = await before.restart();
-  await crew.pass(3599);
+  await crew.pass(299);
   t.is(crew.shown(job), "a1 waiting, a2 waiting");
   await crew.pass(2);
   t.is(crew.shown(job), "a1 running, a2 running");
@@ -59,25 +59,25 @@ test("tasks begin in their window only, and what has begun goes on after it", as
     parameters: { warnSeconds: 3600 },
     rollout: { ...rollout, batch: 1, settleSeconds: 0 },
   });
-  t.is(job.waitsFor, "window night opens Sat 2026-11-21 23:00 UTC");
-  await crew.pass(11 * 3600 + 1);
+  t.is(job.waitsFor, "window night opens Sat 2026-11-21 12:10 UTC");
+  await crew.pass(601);
   t.is(crew.shown(job), "a1 running, a2 waiting");
-  await crew.pass(3600);
+  await crew.pass(600);
   t.is(crew.shown(job), "a1 running, a2 waiting");
-  t.is(crew.job(job).waitsFor, "window night opens Sat 2026-11-28 23:00 UTC");
+  t.is(crew.job(job).waitsFor, "window night opens Sat 2026-11-28 12:10 UTC");
   await crew.obey("a1");
-  await crew.pass(3600);
+  await crew.pass(60);
   t.is(crew.shown(job), "a1 done, a2 waiting");
 });
 
 test("what was released and has not begun waits again when the window closes", async (t) => {
-  const crew = await createCrew({ a: 1 }, "2026-11-21T23:30Z");
+  const crew = await createCrew({ a: 1 }, "2026-11-21T12:15Z");
   crew.store.windows.put(night);
   const first = crew.reboot({ parameters: { warnSeconds: 3600 } });
   await crew.pass(1);
   const job = crew.reboot({ window: "night" });
   t.is(crew.shown(job), "a1 queued");
-  await crew.pass(1800);
+  await crew.pass(300);
   t.is(crew.shown(job), "a1 waiting");
   t.is(crew.job(job).state, "waiting");
   t.is(crew.shown(first), "a1 running");
@@ -89,7 +89,7 @@ test("a blackout holds what was planned, not what was asked for now", async (t) 
     name: "release-day",
     effect: "forbids",
     opens: "2026-11-21 12:00",
-    minutes: 120,
+    minutes: 10,
     zone: "UTC",
   });
   const planned = crew.reboot({
@@ -98,9 +98,9 @@ test("a blackout holds what was planned, not what was asked for now", async (t) 
   });
   const urgent = crew.reboot({ nodes: [crew.nodes.byName("b1")?.id ?? t.fail()] as never });
   await crew.pass(90);
-  t.is(crew.job(planned).waitsFor, "release-day forbids it until Sat 2026-11-21 14:00 UTC");
+  t.is(crew.job(planned).waitsFor, "release-day forbids it until Sat 2026-11-21 12:10 UTC");
   t.is(crew.shown(urgent), "b1 running");
-  await crew.pass(7200);
+  await crew.pass(600);
   t.is(crew.shown(planned), "a1 running");
 });
 

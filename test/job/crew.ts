@@ -5,6 +5,7 @@ import { parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
 import type { Job, Task } from "#protocol/job.ts";
 import { createEventBus } from "../../server/events.ts";
 import { createJobs, type JobRequest, type Jobs } from "../../server/job/jobs.ts";
+import { createSchedules, type Schedules } from "../../server/job/schedules.ts";
 import { silentLog } from "../../server/log.ts";
 import { createNodes, type Nodes } from "../../server/node/nodes.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
@@ -17,8 +18,11 @@ export interface Crew {
   readonly clock: ManualClock;
   readonly nodes: Nodes;
   readonly jobs: Jobs;
+  readonly schedules: Schedules;
   /** Alarms published. */
   readonly alarms: readonly string[];
+  /** Outlets that were cut. */
+  readonly cuts: readonly string[];
   /** A reboot of all nodes, unless said otherwise. */
   reboot(request?: Partial<JobRequest>): Job;
   /** Its state by node: `a1 running, a2 waiting`. */
@@ -31,8 +35,8 @@ export interface Crew {
   fail(...names: readonly string[]): Promise<void>;
   /** Moves time; every node but these checks in. */
   pass(seconds: number, silent?: readonly string[]): Promise<void>;
-  /** A new server process on the same journal. */
-  restart(): Promise<Crew>;
+  /** A new server process on the same journal, `off` seconds after the old one ended. */
+  restart(off?: number): Promise<Crew>;
 }
 
 interface Kept {
@@ -73,6 +77,7 @@ async function startCrew(kept: Kept): Promise<Crew> {
   const { store, clock, boots } = kept;
   const events = createEventBus(silentLog);
   const alarms: string[] = [];
+  const cuts: string[] = [];
   events.on("alarm", ({ text }) => void alarms.push(text));
   const nodes = createNodes({ store, events, clock, log: silentLog });
   const jobs = createJobs({
@@ -85,6 +90,13 @@ async function startCrew(kept: Kept): Promise<Crew> {
     power: {
       set: async () => undefined,
       cycle: async () => undefined,
+      cut: async ({ stack, slot }, restart) => {
+        cuts.push(`${stack}${Math.ceil(Number(slot) / 2)}${restart ? ", on again" : ""}`);
+      },
+      slotsOn: (one) => {
+        const first = Math.ceil(Number(one.slot) / 2) * 2 - 1;
+        return [first, first + 1].map((number) => ({ ...one, slot: `${number}` }));
+      },
       query: async () => "unknown",
       // One outlet feeds two slots.
       outletOf: ({ stack, slot }) => ({
@@ -95,6 +107,15 @@ async function startCrew(kept: Kept): Promise<Crew> {
     windows: { open: () => undefined },
     images: { get: (wanted) => (wanted === digest ? image : undefined) },
     bootUrlFor: () => "http://10.77.0.1:8080",
+  });
+  const schedules = createSchedules({
+    store,
+    nodes,
+    jobs,
+    events,
+    clock,
+    log: silentLog,
+    images: { list: () => [image] },
   });
   const idOf = (name: string): NodeId => {
     const node = nodes.byName(name);
@@ -112,6 +133,7 @@ async function startCrew(kept: Kept): Promise<Crew> {
   };
   for (const name of boots.keys()) call(name);
   await jobs.start();
+  schedules.start();
   await settle();
 
   const crew: Crew = {
@@ -119,7 +141,9 @@ async function startCrew(kept: Kept): Promise<Crew> {
     clock,
     nodes,
     jobs,
+    schedules,
     alarms,
+    cuts,
     reboot: (request = {}) =>
       jobs.create({
         kind: "reboot",
@@ -171,8 +195,10 @@ async function startCrew(kept: Kept): Promise<Crew> {
         await settle();
       }
     },
-    async restart() {
+    async restart(off = 0) {
+      schedules.close();
       await jobs.close();
+      await clock.advance(off * 1000);
       return await startCrew(kept);
     },
   };

@@ -1,0 +1,77 @@
+/**
+ * What is asked for, in people's words, and what it means now: which nodes, and
+ * the newest image of a name. Meant once when a job is made, and for a schedule
+ * each time it is due.
+ */
+
+import type { Image } from "#protocol/image.ts";
+import type { JobKindName, JobParameters } from "#protocol/job.ts";
+import type { Node } from "#protocol/node.ts";
+import { ConflictError, InvalidInputError } from "../errors.ts";
+import type { Nodes } from "../node/nodes.ts";
+import { kindOf } from "./registry.ts";
+import { checkSelector, resolveSelector } from "./selector.ts";
+
+export interface Asked {
+  readonly kind: JobKindName;
+  readonly selector: string;
+  readonly parameters: Readonly<Record<string, unknown>>;
+}
+
+export type Meant = JobParameters & {
+  /** In the order of their slots. */
+  readonly nodes: readonly Node[];
+};
+
+export interface RequestContext {
+  readonly nodes: Pick<Nodes, "get" | "list">;
+  readonly images: { list(): readonly Image[] };
+}
+
+/** @throws InvalidInputError, ConflictError when no one image fits all nodes */
+export function meaningOf(asked: Asked, { nodes, images }: RequestContext): Meant {
+  const library = images.list();
+  const chosen = resolveSelector(asked.selector, nodes.list(), library).flatMap(
+    (id) => nodes.get(id) ?? [],
+  );
+  return { ...parametersOf(asked, chosen, library), nodes: chosen };
+}
+
+/** Whether it may mean something at some time. @throws InvalidInputError */
+export function checkAsked(asked: Asked, { images }: Pick<RequestContext, "images">): void {
+  checkSelector(asked.selector);
+  parametersOf(asked, [], images.list());
+}
+
+/** Outside an image may be named; inside it is its digest. */
+function parametersOf(
+  { kind, parameters }: Asked,
+  nodes: readonly Node[],
+  library: readonly Image[],
+): JobParameters {
+  const named = parameters["image"];
+  const resolved =
+    kind === "install" && typeof named === "string"
+      ? { ...parameters, image: imageNamed(named, nodes, library).digest }
+      : parameters;
+  return { kind, parameters: kindOf(kind).parse(resolved) } as JobParameters; // parse is the kind's own
+}
+
+/** The newest image of a name; where nodes are all of one architecture, the newest one for it. */
+function imageNamed(name: string, nodes: readonly Node[], library: readonly Image[]): Image {
+  const named = library
+    .filter((image) => image.digest === name || image.name === name)
+    .toSorted((a, b) => b.createdAt - a.createdAt);
+  if (named.length === 0) {
+    throw new InvalidInputError(`no image ${JSON.stringify(name)}`, [
+      { pointer: "/parameters/image", detail: "not in the library" },
+    ]);
+  }
+  const architectures = new Set(nodes.flatMap((node) => node.architecture ?? []));
+  const fitting = named.find((image) => architectures.has(image.architecture)) ?? named[0];
+  if (!fitting || architectures.size > 1) {
+    const words = [...architectures].join(" and ");
+    throw new ConflictError(`the nodes are ${words}: make one job for each architecture`);
+  }
+  return fitting;
+}
