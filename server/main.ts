@@ -24,7 +24,7 @@ import { startDhcp } from "./dhcp/server.ts";
 import { createNeighbourKeeper, createSightings } from "./dhcp/sightings.ts";
 import { startDiscovery } from "./discovery/server.ts";
 import { openSite } from "./enrol/authority.ts";
-import { createLearning } from "./enrol/sequence.ts";
+import { createLearning } from "./enrol/learning/learning.ts";
 import { createWindows } from "./enrol/token.ts";
 import { ConfigurationError, ForbiddenError, NotFoundError } from "./errors.ts";
 import { createEventBus, type EventOf } from "./events.ts";
@@ -128,8 +128,9 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
       clock,
       log,
+      subnets: config.subnets,
     });
-    closers.push(() => void learning.cancel());
+    closers.push(() => learning.close());
     const library = createLibrary({
       directory: join(config.stateDirectory, "images"),
       store,
@@ -253,6 +254,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       ...(sightings && { sightings }),
     });
     closers.push(() => dhcp.close());
+    learning.resume();
     closers.push(clock.every(offlineCheck, () => nodes.markOffline()));
     await jobs.start();
 

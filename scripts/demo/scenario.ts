@@ -7,8 +7,8 @@
 
 import type { Image, ImageFormat } from "#protocol/image.ts";
 import type { Job, JobKindName, Task } from "#protocol/job.ts";
+import type { LearningStatus } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
-import type { LearningStatus } from "../../server/enrol/sequence.ts";
 import { type GuestFirmware, guestArchitecture } from "../lab/qemu.ts";
 import type { LabNode, VirtualRack } from "../lab/virtual-rack.ts";
 import { rackFileOf } from "../lab/virtual-rack.ts";
@@ -66,6 +66,9 @@ const limits = {
   powerOff: 3 * minute,
 } as const;
 
+/** Nobody else is on the rack's network. */
+const quietSeconds = 2;
+
 /** Library name of the image a firmware gets. */
 export function imageNameFor(firmware: GuestFirmware): string {
   if (firmware === "raspberry-pi-3") return "debian-minbase-raspberry-pi";
@@ -86,7 +89,7 @@ export async function learnRack({ rack, world, say }: Scenario): Promise<void> {
   const file = rackFileOf(rack.nodes, rack.strip.socket);
   await rack.api.send("PUT", `/api/v1/racks/${rack.rackName}`, file);
   say("learning: one outlet after the other");
-  await rack.api.send("POST", "/api/v1/learnings", { rack: rack.rackName });
+  await rack.api.send("POST", "/api/v1/learnings", { rack: rack.rackName, quietSeconds });
   for (;;) {
     const status = await rack.api.get<LearningStatus>("/api/v1/learnings/current");
     if (status.state === "failed" || status.state === "cancelled") {

@@ -22,6 +22,8 @@ export interface BootClient {
   readonly vendorClass?: string;
   /** Option 93, in the order sent (RFC 4578 §2.1); empty when missing. */
   readonly architectures: readonly number[];
+  /** Option 82, where a relay agent or a switch wrote it: the port it hangs on, in hexadecimal digits. */
+  readonly circuit?: { readonly id: string; readonly remote?: string };
   /** Recognised as a Raspberry Pi by nothing better than its hardware address. */
   readonly byOui?: boolean;
 }

@@ -42,7 +42,10 @@ export function readMessage(
   const relay = raw && decodeRelayAgentInformation(raw);
   const subnet = chooseSubnet(packet, relay, context.subnets);
   if (typeof subnet === "string") return subnet;
-  const client = classify(packet, context.recent.get(mac), context.raspberryPiPrefixes);
+  const known = classify(packet, context.recent.get(mac), context.raspberryPiPrefixes);
+  const client = relay?.circuitId
+    ? { ...known, circuit: circuitOf(relay.circuitId, relay) }
+    : known;
   if (client.firmware) {
     const isReserved = context.leases.reservationOf(mac) !== undefined;
     context.recent.set(mac, { xid: packet.xid, client }, isReserved);
@@ -61,6 +64,13 @@ export function readMessage(
     identifier: override ? addressOf(override) : context.server.address,
     ...(chosen !== undefined && { chosen }),
   };
+}
+
+function circuitOf(
+  id: Uint8Array,
+  { remoteId }: RelayAgentInformation,
+): NonNullable<BootClient["circuit"]> {
+  return { id: id.toHex(), ...(remoteId && { remote: remoteId.toHex() }) };
 }
 
 /**

@@ -35,6 +35,7 @@ export type Silence =
   | "listening"
   | "proxied"
   | "unknown-client"
+  | "being-learned"
   | "no-boot-file"
   | "other-server"
   | "no-address"

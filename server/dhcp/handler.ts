@@ -89,7 +89,9 @@ function answer(
 function discover(asked: Asked, context: HandlerContext): Decision {
   const { client, mac, subnet, packet } = asked;
   publishHeard(client, context);
-  const reservation = context.leases.reservationOf(mac) ?? context.admission.heard(client, subnet);
+  const admitted = context.admission.heard(client, subnet);
+  const reservation = context.leases.reservationOf(mac) ?? admitted;
+  if (reservation === "wait") return silence("being-learned", mac);
   if (!mayHaveAddress(asked, reservation)) return silence("unknown-client", mac);
   const boot = bootReply(asked, context);
   if (boot === "none") return silence("no-boot-file", mac);

@@ -4,7 +4,7 @@ import type { Registry } from "prom-client";
 import type { Library } from "../../images/library.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import type { Learning } from "../enrol/sequence.ts";
+import type { Learning } from "../enrol/learning/learning.ts";
 import type { Windows } from "../enrol/token.ts";
 import type { EventBus } from "../events.ts";
 import type { Jobs } from "../job/jobs.ts";
@@ -27,7 +27,7 @@ export interface Services {
   readonly jobs: Pick<Jobs, "create" | "cancel">;
   readonly power: Pick<Power, "set" | "setStack" | "cycle" | "query">;
   readonly racks: Racks;
-  readonly learning: Pick<Learning, "start" | "cancel" | "status">;
+  readonly learning: Learning;
   readonly library: Pick<Library, "add" | "get" | "list" | "remove">;
   readonly windows: Pick<Windows, "approve">;
   readonly events: EventBus;

@@ -1,7 +1,7 @@
 /**
- * What happens when a hardware address asks that has no reservation: while a rack
- * is being learnt, the node whose outlet was just switched on gets one. Implemented
- * by enrol/sequence.ts; the DHCP room only asks.
+ * While a rack is being learned, who asks tells where it is: the board that is
+ * expected gets its reservation, the other unknown ones have to wait. Implemented
+ * by enrol/learning; the DHCP room only asks.
  */
 
 import type { BootClient } from "../boot/client.ts";
@@ -9,8 +9,12 @@ import type { Subnet } from "../config.ts";
 import type { Reservation } from "../store/store.ts";
 
 export interface Admission {
-  /** Synchronous, durable, before the OFFER. `undefined`: not expected, the pool decides. */
-  heard(client: BootClient, subnet: Subnet): Reservation | undefined;
+  /**
+   * Called for every DISCOVER, of known hardware addresses too. Synchronous; a
+   * reservation is durable before the OFFER. `wait`: no answer for an unknown one.
+   * `undefined`: not concerned, the pool decides.
+   */
+  heard(client: BootClient, subnet: Subnet): Reservation | "wait" | undefined;
 }
 
 /** For a server that is not learning. */

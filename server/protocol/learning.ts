@@ -22,6 +22,8 @@ export type LearningState = "running" | "done" | "failed" | "cancelled";
 
 /** What is done now; written before it is begun, and done again after a restart. */
 export type LearningStep =
+  /** Which outlets are on is asked, to be put right at the end. */
+  | { readonly kind: "look" }
   | { readonly kind: "off" }
   | { readonly kind: "quiet" }
   /** One group is on, alone. */
@@ -29,7 +31,7 @@ export type LearningStep =
   /** Every group with boards that were heard is on: who is heard a second time is placed. */
   | { readonly kind: "wake" }
   /** Outlets that were on before and are not get their power back. */
-  | { readonly kind: "restore"; readonly then: "done" | "failed" | "cancelled" };
+  | { readonly kind: "restore"; readonly end: "done" | "failed" | "cancelled" };
 
 export type OutletFault = "stuck-on" | "stuck-off" | "inverted" | "bouncing" | "power";
 
@@ -56,8 +58,8 @@ export interface Seat {
   readonly address?: Ipv4Address;
   /** `order`: nothing but the order in which the boards of one outlet were heard. */
   readonly by: "outlet" | "port" | "known" | "order" | "person";
-  /** `silent`: it was not heard a second time. */
-  readonly state: "expected" | "placed" | "silent";
+  /** Placed: heard a second time; its reservation and its node say so too. */
+  readonly state: "expected" | "placed";
 }
 
 /** One outlet and the slots behind it: a stack, or a slot. */
@@ -70,19 +72,24 @@ export interface LearningGroup {
   readonly tries: number;
   /** On-times that ended with somebody missing. */
   readonly timedOut: number;
+  /** What makes that its boards cannot be learned. */
   readonly fault?: { readonly reason: OutletFault; readonly text: string };
+  /** It went off and on by itself when it was switched on. */
+  readonly isBouncing?: true;
   /** In the order first heard. */
   readonly heard: readonly Sighting[];
   readonly seats: readonly Seat[];
 }
 
-/** A MAC address that spoke while no outlet that obeys could have powered it. */
+/** A MAC address that spoke while no outlet that obeys could have powered it; or of which too little is known. */
 export interface Stranger {
   readonly mac: MacAddress;
   readonly subnet: string;
   /** When: for people. */
   readonly during: string;
   readonly port?: string;
+  /** Its port gave it a seat, and it was not heard when that had power. */
+  readonly wasSilent?: true;
 }
 
 /** Something only a person knows. */
@@ -116,8 +123,10 @@ export interface LearningRecord {
   readonly isQuietDue: boolean;
   readonly groups: readonly LearningGroup[];
   readonly strangers: readonly Stranger[];
-  /** Unknown MAC addresses heard while more than one outlet was on. */
-  readonly unknown: readonly MacAddress[];
+  /** Heard once only, or while more than one outlet was on: what they are is not known. */
+  readonly unknown: readonly Stranger[];
+  /** Boards that have their slot from an earlier run, by nothing but the order they were heard in. */
+  readonly unconfirmed: readonly MacAddress[];
   readonly questions: readonly LearningQuestion[];
 }
 

@@ -21,6 +21,7 @@ import type { Node, NodeState } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Clock } from "../../server/clock.ts";
 import { type Config, parseConfig } from "../../server/config.ts";
+import { NotFoundError } from "../../server/errors.ts";
 import { createEventBus, type EventBus } from "../../server/events.ts";
 import { startAdmin } from "../../server/http/admin.ts";
 import { hashPassword, hashToken } from "../../server/http/auth.ts";
@@ -164,12 +165,18 @@ function makeRooms(context: { store: Store; events: EventBus; clock: Clock; call
       query: async () => "on",
     },
     learning: {
-      start: (name) => {
+      start: ({ rack: name }) => {
         calls.push(`learn ${name}`);
+        if (!store.racks.get(name)) throw new NotFoundError(`no rack ${name}`);
         return { id: "learning_1" };
       },
+      preview: () => ({ outlets: ["a/1"], slots: 1, nodes: [], secondsAtMost: 1 }),
       cancel: async () => void calls.push("cancel learning"),
-      status: () => ({ state: "idle", slots: [], unplaced: [] }),
+      status: () => ({ state: "idle", slots: [], flagged: [] }),
+      confirm: (targets) => ({ done: targets }),
+      keep: (targets) => ({ done: targets }),
+      swap: (one, other) => ({ done: [one, other] }),
+      place: (mac, slot) => ({ done: [mac, slot] }),
     },
     library: {
       add: async ({ name }, onProgress) => {

@@ -1,0 +1,542 @@
+/**
+ * One run of learning: does the steps the ledger names. Each is in the journal
+ * before it is begun, and can be begun again from its start: so a run that was
+ * killed is taken up where it was.
+ */
+
+import {
+  after,
+  type Instant,
+  type MacAddress,
+  type Milliseconds,
+  milliseconds,
+} from "#protocol/brand.ts";
+import type { LearningRecord, LearningStep, Seat } from "#protocol/learning.ts";
+import type { PowerState, SlotRef } from "#protocol/node.ts";
+import type { Rack } from "#protocol/rack.ts";
+import type { Subnet } from "../../config.ts";
+import { ConflictError } from "../../errors.ts";
+import type { Reservation } from "../../store/store.ts";
+import type { LearningContext } from "./context.ts";
+import { isSameSlot, nameOf, refsOf, slotOf, slotText } from "./groups.ts";
+import {
+  begin,
+  boardsOf,
+  type Heard,
+  isAwake,
+  isComplete,
+  isDark,
+  isExpected,
+  isHeardOut,
+  type Listening,
+  needsTry,
+  nextStep,
+  observed,
+  sight,
+  withGroup,
+  woken,
+} from "./ledger.ts";
+import { createOutlets, type Fault, type Outlets } from "./outlets.ts";
+import { plan } from "./plan.ts";
+
+/** How often outlets are asked in a quiet time whether they are still off. */
+const readBacks = 4;
+
+/** How often, and how long in all, an outlet that was switched on is asked whether it stays on. */
+const watchPeriod = milliseconds(500);
+const watchTime = 5000;
+
+/** The run was asked to stop: unwinds to its end. */
+class Stopped extends Error {}
+
+export interface Activity {
+  readonly doing: string;
+  readonly until?: Instant;
+}
+
+export class LearningRun {
+  #record: LearningRecord;
+  readonly #rack: Rack;
+  readonly #context: LearningContext;
+  readonly #outlets: Outlets;
+  readonly #stop = new AbortController();
+  #stopFor: "cancel" | "close" | undefined;
+  #listening: Listening = { kind: "nothing" };
+  /** Ends the wait of the step at work early. */
+  #heardOut = new AbortController();
+  #activity: Activity = { doing: "begins" };
+  /** Groups this process has switched on and not off since. */
+  readonly #lit = new Set<number>();
+  #isEnding = false;
+
+  /** @param record - in the journal already */
+  constructor(record: LearningRecord, rack: Rack, context: LearningContext) {
+    this.#record = record;
+    this.#rack = rack;
+    this.#context = context;
+    this.#outlets = createOutlets(context.power, rack.name, record.who);
+  }
+
+  get record(): LearningRecord {
+    return this.#record;
+  }
+
+  get activity(): Activity {
+    return this.#activity;
+  }
+
+  get isRunning(): boolean {
+    return this.#record.state === "running";
+  }
+
+  /** `close` leaves everything as it is, to be taken up at the next start. */
+  stop(why: "cancel" | "close"): void {
+    this.#stopFor = why;
+    this.#stop.abort();
+  }
+
+  /**
+   * Never rejects: its end is in the record and in an event.
+   *
+   * @param isResumed - the server was stopped in the middle of it
+   */
+  async run(isResumed: boolean): Promise<void> {
+    try {
+      if (isResumed) await this.#resume();
+      while (this.isRunning) await this.#doStep(this.#record.step);
+    } catch (error) {
+      if (!this.#isClosed()) await this.#endEarly(error);
+    } finally {
+      this.#listening = { kind: "nothing" };
+    }
+  }
+
+  /** A boot client asks. A reservation: it has just been placed; `wait`: it is not to be answered yet. */
+  hear(heard: Heard, subnet: Subnet): Reservation | "wait" {
+    try {
+      return this.#hear(heard, subnet);
+    } catch (error) {
+      this.#context.log.error({ err: error, mac: heard.mac }, "learning could not note a board");
+      return "wait"; // not noted, so not answered: it asks again
+    }
+  }
+
+  #hear(heard: Heard, subnet: Subnet): Reservation | "wait" {
+    if (this.#listening.kind === "wake") {
+      const placed = this.#placeExpected(heard.mac, subnet);
+      if (placed) return placed;
+      if (this.#context.store.reservations.byMac(heard.mac)) return "wait";
+    }
+    const after = sight(this.#record, heard, this.#listening);
+    if (after === this.#record) return "wait";
+    this.#save(after);
+    if (this.#listening.kind === "group") {
+      const group = after.groups[this.#listening.index];
+      if (!group) return "wait";
+      this.#say(`${heard.mac} is heard behind ${nameOf(group)}`, refsOf(after.rack, group)[0]);
+      if (isHeardOut(group)) this.#heardOut.abort();
+    } else this.#say(`${heard.mac} is heard, and not placed`);
+    return "wait";
+  }
+
+  async #doStep(step: LearningStep): Promise<void> {
+    switch (step.kind) {
+      case "look":
+        return await this.#look();
+      case "off":
+        return await this.#allOff();
+      case "quiet":
+        return await this.#quiet();
+      case "observe":
+        return await this.#observe(step.group);
+      case "wake":
+        return await this.#wake();
+      case "restore":
+        return await this.#restore(step.end);
+    }
+  }
+
+  /** Whatever is to be dark may have been switched on when the server went. */
+  async #resume(): Promise<void> {
+    this.#say("taken up again after a restart");
+    const { kind } = this.#record.step;
+    if (kind !== "quiet" && kind !== "observe") return;
+    await this.#switchAll(this.#indexes(isDark), "off");
+    await this.#settle();
+  }
+
+  /** Which outlets are on now, to be put right at the end. */
+  async #look(): Promise<void> {
+    this.#doing("asking the outlets");
+    const states = await Promise.all(
+      this.#record.groups.map((group) => this.#outlets.query(group)),
+    );
+    const groups = this.#record.groups.map((group, index) => {
+      const state = states[index] ?? "unknown";
+      return { ...group, before: state === "unknown" ? this.#believedOf(index) : state };
+    });
+    this.#begin({ ...this.#record, groups }, { kind: "off" });
+  }
+
+  /** What is known of the nodes behind an outlet that cannot be asked. */
+  #believedOf(index: number): PowerState {
+    const group = this.#record.groups[index];
+    const refs = group ? refsOf(this.#record.rack, group) : [];
+    const states = this.#context.store.nodes
+      .list()
+      .filter(({ slot }) => slot && refs.some((ref) => isSameSlot(ref, slot)))
+      .map(({ power }) => power);
+    if (states.includes("on")) return "on";
+    return states.length > 0 && states.every((state) => state === "off") ? "off" : "unknown";
+  }
+
+  async #allOff(): Promise<void> {
+    this.#doing("switching all outlets off");
+    this.#say("all outlets off");
+    await this.#switchAll(
+      this.#indexes(() => true),
+      "off",
+    );
+    await this.#settle();
+    this.#begin(this.#record, { kind: "quiet" });
+  }
+
+  /** Listens with everything off, and asks the outlets whether they are. */
+  async #quiet(): Promise<void> {
+    const { quietSeconds } = this.#record.options;
+    this.#doing("listening while every outlet is off", seconds(quietSeconds));
+    this.#say(`everything is off: listening for ${quietSeconds} s`);
+    this.#listening = { kind: "quiet" };
+    for (let count = 0; count < readBacks; count++) {
+      await this.#sleep(milliseconds((quietSeconds * 1000) / readBacks));
+      await this.#readBack();
+    }
+    this.#listening = { kind: "nothing" };
+    this.#next({ ...this.#record, isQuietDue: false });
+  }
+
+  async #readBack(): Promise<void> {
+    await Promise.all(
+      this.#indexes(isDark).map(async (index) => {
+        const group = this.#record.groups[index];
+        if (!group || (await this.#outlets.query(group)) !== "on") return;
+        const name = `outlet of ${this.#record.rack}/${nameOf(group)}`;
+        this.#fault(index, {
+          reason: "bouncing",
+          text: `${name} was off and is on again by itself`,
+        });
+      }),
+    );
+  }
+
+  /** Switches one group on, alone, until its boards were heard or its time is up. */
+  async #observe(index: number): Promise<void> {
+    const group = this.#group(index);
+    const timeout = this.#timeoutOf(group.timedOut);
+    const name = nameOf(group);
+    this.#doing(`listening to ${name}`, timeout);
+    this.#say(`${name}: outlet on, listening`, refsOf(this.#record.rack, group)[0]);
+    this.#heardOut = new AbortController();
+    this.#listening = { kind: "group", index };
+    if (await this.#switch(index, "on")) {
+      this.#doing(`listening to ${name}`, timeout);
+      await Promise.all([this.#sleep(timeout, this.#heardOut.signal), this.#watch(index)]);
+      await this.#locate(index);
+      await this.#sleep(this.#patienceWith(index));
+      await this.#checkStillOn(index);
+    }
+    this.#listening = { kind: "nothing" };
+    await this.#switch(index, "off");
+    await this.#settle();
+    const after = observed(this.#record, index);
+    if (!isComplete(this.#group(index)) && !this.#group(index).fault) {
+      const { heard, slots } = this.#group(index);
+      this.#say(`${name}: ${heard.length} of ${slots.length} heard, dark for now`);
+    }
+    this.#next(after);
+  }
+
+  #timeoutOf(timedOut: number): Milliseconds {
+    const { slotTimeoutSeconds, lateTimeoutSeconds } = this.#record.options;
+    return seconds(timedOut === 1 ? lateTimeoutSeconds : slotTimeoutSeconds);
+  }
+
+  /** Who comes right behind the last one is one too many; where there were too many, it may take longer. */
+  #patienceWith(index: number): Milliseconds {
+    const { quietSeconds, settleSeconds } = this.#record.options;
+    const isCrowded = boardsOf(this.#group(index)) === undefined;
+    return seconds(isCrowded ? quietSeconds : settleSeconds);
+  }
+
+  /** A contact that bounces lets its boards begin anew again and again. */
+  async #watch(index: number): Promise<void> {
+    for (let time = 0; time < watchTime && !this.#heardOut.signal.aborted; time += watchPeriod) {
+      const state = await this.#outlets.query(this.#group(index));
+      this.#checkStop();
+      if (state === "unknown") return;
+      if (state === "off" && !this.#group(index).isBouncing) {
+        this.#save(withGroup(this.#record, index, { isBouncing: true }));
+      }
+      await this.#sleep(watchPeriod, this.#heardOut.signal);
+    }
+  }
+
+  async #checkStillOn(index: number): Promise<void> {
+    const group = this.#group(index);
+    if (isComplete(group) || (await this.#outlets.query(group)) !== "off") return;
+    const name = `outlet of ${this.#record.rack}/${nameOf(group)}`;
+    this.#fault(index, { reason: "bouncing", text: `${name} was on and is off again by itself` });
+  }
+
+  /** Asks what knows the ports where the boards hang; only now, while they have power. */
+  async #locate(index: number): Promise<void> {
+    const macs = this.#group(index)
+      .heard.filter(({ port }) => port === undefined)
+      .map(({ mac }) => mac);
+    const strangers = this.#record.strangers
+      .filter(({ port }) => port === undefined)
+      .map(({ mac }) => mac);
+    const ports = await this.#context.locate?.(
+      this.#rack,
+      [...macs, ...strangers],
+      this.#stop.signal,
+    );
+    if (!ports || ports.size === 0) return;
+    const withPort = <Board extends { readonly mac: MacAddress }>(board: Board): Board => {
+      const port = ports.get(board.mac);
+      return port === undefined ? board : { ...board, port };
+    };
+    const strange = this.#record.strangers.map(withPort);
+    const { heard } = this.#group(index);
+    this.#save(
+      withGroup({ ...this.#record, strangers: strange }, index, { heard: heard.map(withPort) }),
+    );
+  }
+
+  /** Every group whose boards are known gets power: who is heard again is placed, and boots. */
+  async #wake(): Promise<void> {
+    const groups = this.#indexes(({ seats }) => seats.some(isExpected));
+    const { slotTimeoutSeconds, lateTimeoutSeconds } = this.#record.options;
+    const isLate = this.#record.groups.some(({ heard }) => heard.some(({ late }) => late));
+    const timeout = seconds(
+      isLate ? Math.max(slotTimeoutSeconds, lateTimeoutSeconds) : slotTimeoutSeconds,
+    );
+    this.#doing(`switching ${groups.length} outlets on`);
+    const powered = groups.filter((index) => !this.#group(index).fault);
+    await this.#switchAll(powered, "off"); // after a restart, some spoke unheard
+    this.#say(`${groups.length} outlets on: waiting for every board to be heard again`);
+    this.#heardOut = new AbortController();
+    this.#listening = { kind: "wake" };
+    await this.#switchAll(powered, "on");
+    this.#doing("waiting for every board to be heard again", timeout);
+    if (!this.#isAllPlaced()) await this.#sleep(timeout, this.#heardOut.signal);
+    this.#listening = { kind: "nothing" };
+    this.#save(woken(this.#record));
+    await this.#switchAll(this.#indexes(needsTry), "off");
+    this.#next(this.#record);
+  }
+
+  #isAllPlaced(): boolean {
+    return this.#record.groups.every(({ seats }) => !seats.some(isExpected));
+  }
+
+  /** Undefined: it is not expected, or was placed before. */
+  #placeExpected(mac: MacAddress, subnet: Subnet): Reservation | undefined {
+    for (const [index, group] of this.#record.groups.entries()) {
+      const seat = group.seats.find((one) => one.mac === mac);
+      if (seat && isExpected(seat)) return this.#place(index, seat, subnet);
+    }
+    return undefined;
+  }
+
+  #place(index: number, seat: Seat, subnet: Subnet): Reservation {
+    const { store, leases, nodes, windows } = this.#context;
+    const group = this.#group(index);
+    const slot = { rack: this.#record.rack, stack: group.stack, slot: seat.slot };
+    const hostname = slotOf(this.#rack, slot)?.hostname ?? slotText(slot).replaceAll("/", "-");
+    const { mac } = seat;
+    const { made, after } = store.transaction(() => {
+      const made = this.#reserve({ mac, subnet, hostname, slot }, seat.address);
+      nodes.place(mac, slot, hostname, made.address);
+      const seats = group.seats.map(
+        (one): Seat => (one.mac === mac ? { ...one, address: made.address, state: "placed" } : one),
+      );
+      const after = withGroup(this.#record, index, { seats });
+      store.learnings.put(after);
+      return { made, after };
+    });
+    this.#record = after;
+    windows.open(mac, "power-on");
+    this.#say(`${slotText(slot)}: ${mac} has ${made.address}`, slot);
+    if (this.#isAllPlaced()) this.#heardOut.abort();
+    return leases.reservationOf(mac) ?? made;
+  }
+
+  /** The planned address, unless somebody has taken it since. */
+  #reserve(
+    request: { mac: MacAddress; subnet: Subnet; hostname: string; slot: SlotRef },
+    address: Seat["address"],
+  ): Reservation {
+    const { leases } = this.#context;
+    try {
+      return leases.reserve({ ...request, ...(address && { address }) });
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error;
+      return leases.reserve(request);
+    }
+  }
+
+  /** Nothing stays dark that was on, nor on that was off and has no board. */
+  async #restore(end: "done" | "failed" | "cancelled"): Promise<void> {
+    this.#listening = { kind: "nothing" };
+    this.#doing("giving outlets their power back");
+    const failed: string[] = [];
+    const [lit, left]: [string[], string[]] = [[], []];
+    await Promise.all(
+      this.#record.groups.map(async (group, index) => {
+        if (isAwake(group) && this.#lit.has(index)) return;
+        const hasBoards = isAwake(group) || (end === "done" && group.heard.length > 0);
+        const state = hasBoards || group.before !== "off" ? "on" : "off";
+        const fault = await this.#outlets.set(group, state);
+        this.#checkStop();
+        const name = nameOf(group);
+        if (fault) failed.push(`${name} (${fault.text})`);
+        else (state === "on" ? lit : left).push(name);
+      }),
+    );
+    const reason = [
+      lit.length > 0 && `switched on again: ${lit.join(" ")}`,
+      left.length > 0 && `off as before: ${left.join(" ")}`,
+      failed.length > 0 && `could not be switched: ${failed.join(", ")}`,
+    ]
+      .filter(Boolean)
+      .join("; ");
+    this.#end(end, end === "cancelled" ? `cancelled; ${reason}` : undefined);
+  }
+
+  #end(state: "done" | "failed" | "cancelled", reason: string | undefined): void {
+    const endedAt = this.#context.clock.now();
+    const why = reason ?? this.#record.reason;
+    this.#save({ ...this.#record, state, endedAt, ...(why !== undefined && { reason: why }) });
+    const slots = this.#record.groups.reduce((count, group) => count + group.slots.length, 0);
+    const placed = this.#record.groups.reduce((count, { seats }) => count + seats.length, 0);
+    const text = `${placed} of ${slots} slots have their board`;
+    this.#say(why === undefined ? text : `${text}; ${why}`);
+  }
+
+  async #endEarly(error: unknown): Promise<void> {
+    const isCancelled = this.#stopFor === "cancel";
+    this.#isEnding = true;
+    const end = isCancelled ? "cancelled" : "failed";
+    const reason = error instanceof Error ? error.message : String(error);
+    if (!isCancelled) {
+      this.#context.log.error({ err: error, rack: this.#record.rack }, "learning failed");
+    }
+    try {
+      this.#begin({ ...this.#record, ...(!isCancelled && { reason }) }, { kind: "restore", end });
+      await this.#restore(end);
+    } catch (cause) {
+      if (this.#isClosed()) return;
+      // The journal does not take it: the run is taken up at the next start.
+      this.#context.log.error({ err: cause, rack: this.#record.rack }, "learning stopped");
+      this.#record = { ...this.#record, state: "failed", reason };
+      this.#publish(reason);
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#stopFor === "close";
+  }
+
+  #next(record: LearningRecord): void {
+    const step = nextStep(record);
+    const { store, rangeOf } = this.#planFacts();
+    const isPlanned = step.kind === "wake" || step.kind === "restore";
+    const planned = isPlanned
+      ? plan(record, { rack: this.#rack, reservations: store.reservations.list(), rangeOf })
+      : record;
+    this.#begin(planned, nextStep(planned));
+  }
+
+  #planFacts() {
+    const { store, subnets } = this.#context;
+    const rangeOf = (cidr: string) => subnets.find((one) => one.cidr === cidr)?.reserved;
+    return { store, rangeOf };
+  }
+
+  #begin(record: LearningRecord, step: LearningStep): void {
+    this.#checkStop();
+    this.#save(begin(record, step));
+  }
+
+  #save(record: LearningRecord): void {
+    this.#context.store.learnings.put(record);
+    this.#record = record;
+  }
+
+  #fault(index: number, fault: Fault): void {
+    this.#checkStop();
+    this.#save(withGroup(this.#record, index, { fault }));
+    this.#say(fault.text, refsOf(this.#record.rack, this.#group(index))[0]);
+  }
+
+  /** False when it did not follow: its group is left out from now on. */
+  async #switch(index: number, state: "on" | "off"): Promise<boolean> {
+    const fault = await this.#outlets.set(this.#group(index), state);
+    if (state === "on") this.#lit.add(index);
+    else this.#lit.delete(index);
+    this.#checkStop();
+    if (!fault) return true;
+    if (!this.#group(index).fault) this.#fault(index, fault);
+    return false;
+  }
+
+  async #switchAll(indexes: readonly number[], state: "on" | "off"): Promise<void> {
+    await Promise.all(indexes.map((index) => this.#switch(index, state)));
+  }
+
+  #settle(): Promise<void> {
+    return this.#sleep(seconds(this.#record.options.settleSeconds));
+  }
+
+  async #sleep(duration: Milliseconds, heardOut?: AbortSignal): Promise<void> {
+    const signals = heardOut ? [this.#stop.signal, heardOut] : [this.#stop.signal];
+    await this.#context.clock.sleep(duration, AbortSignal.any(signals));
+    this.#checkStop();
+  }
+
+  /** @throws Stopped */
+  #checkStop(): void {
+    const isAsked = this.#stopFor === "cancel" && !this.#isEnding;
+    if (isAsked || this.#isClosed()) throw new Stopped("stopped");
+  }
+
+  #group(index: number): LearningRecord["groups"][number] {
+    const group = this.#record.groups[index];
+    if (!group) throw new RangeError(`no group ${index}`);
+    return group;
+  }
+
+  #indexes(wanted: (group: LearningRecord["groups"][number]) => boolean): readonly number[] {
+    return this.#record.groups.flatMap((group, index) => (wanted(group) ? [index] : []));
+  }
+
+  #doing(doing: string, atMost?: Milliseconds): void {
+    const until = atMost === undefined ? undefined : after(this.#context.clock.now(), atMost);
+    this.#activity = { doing, ...(until !== undefined && { until }) };
+  }
+
+  #say(text: string, slot?: SlotRef): void {
+    this.#context.log.info({ rack: this.#record.rack, learning: this.#record.id }, text);
+    this.#publish(text, slot);
+  }
+
+  #publish(text: string, slot?: SlotRef): void {
+    const { state } = this.#record;
+    this.#context.events.publish({ topic: "learning", state, text, ...(slot && { slot }) });
+  }
+}
+
+function seconds(value: number): Milliseconds {
+  return milliseconds(value * 1000);
+}
