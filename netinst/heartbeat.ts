@@ -18,7 +18,7 @@ import {
 import { sleep } from "./wait.ts";
 
 export interface Heartbeat extends Disposable {
-  /** The server answered lately: it can call us. */
+  /** The server answers, or was not asked for a second yet: it can call us. */
   readonly isHeard: boolean;
   /** The server asked for a check-in since the last one. */
   readonly mustCheckIn: boolean;
@@ -46,15 +46,19 @@ export interface HeartbeatContext {
 
 /** An unanswered beat is repeated after 1, 2, 4 and 8 s: the server may be starting again. */
 const firstRepeatMs = 1000;
-const patience = 5;
+const patience = 4;
+/** While nothing was answered ever, the way may be closed: one repeat is enough to tell. */
+const firstPatience = 1;
 
 export function startHeartbeat(context: HeartbeatContext, offer: HeartbeatOffer): Heartbeat {
   let { key, periodMs, round } = termsOf(offer);
   let counter = 0;
   /** Of the newest answer of the round. */
   let serial = -1;
-  let unanswered = 0;
-  let isHeard = false;
+  let isWaiting = false;
+  let repeats = 0;
+  let mostRepeats = firstPatience;
+  let isHeard = true;
   let mustCheckIn = false;
   let isOpen = false;
   let timer: NodeJS.Timeout | undefined;
@@ -83,7 +87,9 @@ export function startHeartbeat(context: HeartbeatContext, offer: HeartbeatOffer)
     }
     if (answer.serial <= serial || answer.counter > counter) return;
     serial = answer.serial;
-    unanswered = 0;
+    isWaiting = false;
+    repeats = 0;
+    mostRepeats = patience;
     isHeard = true;
     const has = (bit: number) => (answer.wants & bit) !== 0;
     const isNew = has(wants.checkIn) && !mustCheckIn;
@@ -95,23 +101,36 @@ export function startHeartbeat(context: HeartbeatContext, offer: HeartbeatOffer)
 
   function beat(): void {
     if (!isOpen) return;
-    if (unanswered >= patience && isHeard) {
-      isHeard = false;
-      wake(false);
-    }
+    send();
+    if (isWaiting) return;
+    isWaiting = true;
+    schedule(firstRepeatMs);
+  }
+
+  function send(): void {
     counter++;
     const having = context.having() ?? "";
-    socket.send(
-      encodeBeat({ counter, round, nodeId: context.nodeId, having }, mac),
-      () => undefined,
-    );
-    schedule(Math.min(periodMs, firstRepeatMs * 2 ** unanswered));
-    unanswered++;
+    const { nodeId } = context;
+    socket.send(encodeBeat({ counter, round, nodeId, having }, mac), () => undefined);
+  }
+
+  /** The time for the next beat has come, or for the last one again. */
+  function repeat(): void {
+    if (!isWaiting) {
+      beat();
+      return;
+    }
+    send();
+    repeats++;
+    schedule(Math.min(periodMs, firstRepeatMs * 2 ** repeats));
+    if (!isHeard || repeats < mostRepeats) return;
+    isHeard = false;
+    wake(false);
   }
 
   function schedule(delayMs: number): void {
     clearTimeout(timer);
-    timer = setTimeout(beat, delayMs);
+    timer = setTimeout(repeat, delayMs);
   }
 
   return {
