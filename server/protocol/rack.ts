@@ -3,6 +3,8 @@
  * Parsed (YAML, line numbers in errors) by `server/rack/rack-file.ts`.
  */
 
+import type { Rule } from "./rule.ts";
+
 /**
  * One switched power output. `settings` is checked by the driver named in `driver`.
  * Its secret members are {@link SealedSecret} in the journal and {@link KeptSecret} in answers.
@@ -74,5 +76,7 @@ export interface Rack {
   readonly hostnames?: string;
   readonly addresses?: AddressPlan;
   readonly power?: RackPower;
+  /** What its nodes get by themselves, where no rule of the server matches. */
+  readonly rules?: readonly Rule[];
   readonly stacks: readonly Stack[];
 }

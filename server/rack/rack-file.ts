@@ -7,6 +7,8 @@
  *   addresses: { first: 10.77.0.20 }     # then slot by slot; with perStack: 16 each stack begins a block
  *   hostnames: "node-{n:02}"             # default: {rack}-{stack}-{slot}
  *   power: { onAtOnce: 4, onEverySeconds: 2, offSeconds: 5 }
+ *   rules:                               # what its nodes get by themselves; the first that matches
+ *     - { name: small, match: { places: [lab/a], minMemoryMiB: 900 }, image: debian-12 }
  *   stacks:
  *     - name: a
  *       slots: 4                         # short for four slots named 1 to 4
@@ -46,9 +48,11 @@ import {
 } from "yaml";
 import { parseIpv4Address } from "#protocol/brand.ts";
 import type { AddressPlan, Outlet, Rack, RackPower, Slot, Stack } from "#protocol/rack.ts";
-import { RackFileError } from "../errors.ts";
+import type { Rule } from "#protocol/rule.ts";
+import { InvalidInputError, RackFileError } from "../errors.ts";
 import { type AnyPowerDriver, driverNamed, powerDriverKinds } from "../power/registry.ts";
 import { identityOf, isKept, type KeptSecrets, secretNames } from "../power/secrets.ts";
+import { parseRule } from "../rule/rule.ts";
 import { fill, type Place } from "./pattern.ts";
 import { misfit, parseNetwork, plannedAddress, plannedHostname } from "./plan.ts";
 
@@ -120,18 +124,20 @@ class RackFileReader {
       const { line } = this.#lines.linePos(syntax.pos[0]);
       throw new RackFileError(`${this.#path}, line ${line}: ${syntax.message}`, { cause: syntax });
     }
-    const members = ["name", "subnet", "addresses", "hostnames", "power", "stacks"];
+    const members = ["name", "subnet", "addresses", "hostnames", "power", "rules", "stacks"];
     const top = this.#map(this.#document.contents, "the rack", members);
     const subnet = this.#subnet(top);
     const hostnames = this.#text(top, "hostnames");
     const addresses = this.#addressPlan(top);
     const power = this.#power(top);
+    const rules = this.#rules(top);
     const rack: Omit<Rack, "stacks"> = {
       name: this.#name(top, "the rack"),
       ...(subnet !== undefined && { subnet }),
       ...(hostnames !== undefined && { hostnames }),
       ...(addresses && { addresses }),
       ...(power && { power }),
+      ...(rules && { rules }),
     };
     const names: Seen = new Map();
     const stacks = this.#stackSources(top, rack.name).map((source) => {
@@ -139,6 +145,24 @@ class RackFileReader {
       return this.#stack(source, rack);
     });
     return { ...rack, stacks };
+  }
+
+  #rules(top: YAMLMap): readonly Rule[] | undefined {
+    if (!top.has("rules")) return undefined;
+    const names: Seen = new Map();
+    return this.#list(top, "rules", "the rack").map((node, index) => {
+      try {
+        const rule = parseRule(this.#plain(node));
+        this.#once(names, rule.name, `rule name ${rule.name}`, node);
+        return rule;
+      } catch (error) {
+        if (!(error instanceof InvalidInputError)) throw error;
+        const [first] = error.fields;
+        const path = first?.pointer.split("/").filter((part) => part !== "") ?? [];
+        const wrong = this.#document.getIn(["rules", index, ...path], true);
+        throw this.#error(wrong ?? node, error.message, error);
+      }
+    });
   }
 
   #stackSources(top: YAMLMap, rack: string): readonly StackSource[] {
