@@ -5,6 +5,7 @@ import { runLearn } from "./lab/learn.ts";
 import { runLoad } from "./lab/load.ts";
 import { runPiRack } from "./lab/pi-rack.ts";
 import { models } from "./lab/rack-trial.ts";
+import { runStorm } from "./lab/storm.ts";
 import { refuse } from "./usage.ts";
 
 /** Each reads the rest of the command line, prints its result, and gives the exit code. */
@@ -12,6 +13,7 @@ const experiments: Readonly<Record<string, (cleanup: Cleanup) => Promise<number>
   ...Object.fromEntries(models.map((model) => [model, runPiRack])),
   learn: runLearn,
   load: runLoad,
+  storm: runStorm,
 };
 
 const usage = `
@@ -20,6 +22,7 @@ npm run -s lab -- <what> [-- options]; each has its own --help
   ${models.join("|")}   a rack of simulated boards boots from our server and from dnsmasq
   learn         a rack of simulated boards, some with faults, is learned: who is where
   load          thousands of agents are online: memory, processor time, time to an order
+  storm         installs while server, Redis and agents are killed at random
 `;
 
 async function main(): Promise<number> {

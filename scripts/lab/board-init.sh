@@ -3,7 +3,7 @@
 # and UTS namespace. `netinst`: what netinst/initramfs/init does; `installed`: the
 # system on its disk. The agent is the real one; it starts again when it is killed.
 #
-# Exit status: 10 reset, 11 powered off by itself.
+# Exit status: 10 reset by the agent, 11 powered off by it, 12 reset because nothing helped.
 
 set -uf
 readonly root="$BOARD_DISK.root"
@@ -58,7 +58,7 @@ netinst() {
     pause=$((pause * 2))
     [ $pause -le 30 ] || pause=30
   done
-  exit 10
+  exit 12
 }
 
 installed() {

@@ -1,26 +1,11 @@
 /** What a server found out about a simulated rack, compared with the truth. Pure. */
 
+import type { Flag, LearningStatus } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
 import type { RackBoard } from "./simulated-rack.ts";
 
-/** `GET /api/v1/learnings/current`, as far as it is judged. */
-export interface LearningAnswer {
-  readonly state: string;
-  readonly reason?: string;
-  readonly slots: readonly { readonly state: string }[];
-  readonly flagged?: readonly LearningFlag[];
-}
-
-export interface LearningFlag {
-  readonly reason: string;
-  readonly text: string;
-  readonly stack?: string;
-  readonly slot?: string | { readonly stack: string; readonly slot: string };
-  readonly mac?: string;
-}
-
 export interface Findings {
-  readonly status: LearningAnswer;
+  readonly status: LearningStatus;
   readonly nodes: readonly Pick<Node, "mac" | "slot">[];
 }
 
@@ -65,7 +50,7 @@ export function judge(
       problems.push(`${nameOf(one)} was placed in ${found.stack}/${found.slot}`);
     }
   }
-  const flags = findings.status.flagged ?? [];
+  const flags = findings.status.flagged;
   for (const one of boards) {
     const reason = one.outletFault ?? one.fault;
     if (
@@ -108,13 +93,13 @@ function isPlace(
   return found.stack === place.stack && (!perSlot || found.slot === place.slot);
 }
 
-function isAbout(flag: LearningFlag, { place, board }: RackBoard): boolean {
+function isAbout(flag: Flag, { place, board }: RackBoard): boolean {
   if (flag.mac !== undefined && flag.mac === board.mac) return true;
   return place !== undefined && stackOf(flag) === place.stack;
 }
 
-function stackOf({ stack, slot }: LearningFlag): string | undefined {
-  return stack ?? (typeof slot === "object" ? slot.stack : undefined);
+function stackOf({ stack, slot }: Flag): string | undefined {
+  return stack ?? slot?.stack;
 }
 
 function nameOf({ board, place, fault, outletFault }: RackBoard): string {

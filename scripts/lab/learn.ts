@@ -168,6 +168,7 @@ export interface Site {
   readonly random: Random;
   /** Begin with this. */
   readonly namespaces: string;
+  readonly directory: string;
   close(): Promise<void>;
 }
 
@@ -202,7 +203,7 @@ export async function startSite(
   });
   await server.api.send("PUT", `/api/v1/racks/${rack.name}`, rack.file);
   return {
-    ...{ rack, server, random, namespaces: network.prefix },
+    ...{ rack, server, random, directory, namespaces: network.prefix },
     async close() {
       await Promise.all([rack.close(), server.stop()]);
     },

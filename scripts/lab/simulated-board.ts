@@ -57,8 +57,9 @@ export interface BoardMoment {
     | "netinst"
     | "installed-system"
     | "nothing-boots"
-    /** The system that ran ended it by itself. */
-    | "reset"
+    /** The server ordered it, of the system that ran. */
+    | "reset of netinst"
+    | "reset of the installed system"
     | "shutdown";
 }
 
@@ -193,7 +194,7 @@ export class SimulatedBoard {
     given: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<"reset" | "off"> {
-    const { says, architecture } = boardModels[this.settings.model];
+    const { says, architecture, serial } = boardModels[this.settings.model];
     const log = openSync(this.log, "a");
     const child = spawn(
       "ip",
@@ -211,7 +212,7 @@ export class SimulatedBoard {
           BOARD_DIRECTORY: join(this.#context.directory, this.settings.name),
           BOARD_MODEL: says,
           BOARD_ARCHITECTURE: architecture,
-          BOARD_SERIAL: this.settings.mac.replaceAll(":", "").padStart(16, "0"),
+          BOARD_SERIAL: serial(this.settings),
           BOARD_MAC: this.settings.mac,
           BOARD_BOOT_ID: randomUUID(),
           BOARD_UDHCPC: join(import.meta.dirname, "board-udhcpc.sh"),
@@ -235,7 +236,10 @@ export class SimulatedBoard {
       this.#tell("shutdown");
       return "off";
     }
-    if (!signal.aborted) this.#tell("reset");
+    if (status === simulatedExit.reboot) {
+      const what = system === "netinst" ? "netinst" : "the installed system";
+      this.#tell(`reset of ${what}`);
+    }
     return "reset";
   }
 }

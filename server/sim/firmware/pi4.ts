@@ -9,7 +9,7 @@
  */
 
 import { type MacAddress, parseMacAddress } from "#protocol/brand.ts";
-import type { Board } from "../board.ts";
+import type { Board, BoardSettings } from "../board.ts";
 import {
   dotted,
   latin1,
@@ -179,8 +179,12 @@ function* answer(
 }
 
 /** The serial is not derived from the hardware address; a simulated board needs one all the same. */
-export function serialOf(board: Board): number {
-  return (0x1000_0000 + board.settings.index * 0x01_01 + 0xab) >>> 0;
+export function serialOf({
+  settings,
+}: {
+  readonly settings: Pick<BoardSettings, "index">;
+}): number {
+  return (0x1000_0000 + settings.index * 0x01_01 + 0xab) >>> 0;
 }
 
 function machineOf(board: Board, model: Model): Uint8Array {

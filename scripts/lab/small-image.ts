@@ -1,0 +1,42 @@
+/** Disk images that are small and different from each other: a partition table and random octets. */
+
+import { createHash, randomBytes } from "node:crypto";
+import { closeSync, openSync, readSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+export interface SmallImage {
+  readonly name: string;
+  readonly path: string;
+  /** sha-256 of everything after the first MiB, which holds the table that the agent changes. */
+  readonly digest: string;
+}
+
+const mebibyte = 1 << 20;
+const imageOctets = 8 * mebibyte;
+const sectorOctets = 512;
+
+/** One Linux partition from the first MiB to the end. */
+export function makeSmallImage(directory: string, name: string): SmallImage {
+  const bytes = randomBytes(imageOctets);
+  bytes.fill(0, 0, mebibyte);
+  bytes[446 + 4] = 0x83; // type of the first of four entries
+  bytes.writeUInt32LE(mebibyte / sectorOctets, 446 + 8);
+  bytes.writeUInt32LE((imageOctets - mebibyte) / sectorOctets, 446 + 12);
+  bytes.writeUInt16LE(0xaa55, 510);
+  const path = join(directory, `${name}.img`);
+  writeFileSync(path, bytes);
+  return { name, path, digest: digestOf(bytes.subarray(mebibyte)) };
+}
+
+/** Whether the image was written to the disk and committed. */
+export function holdsImage(disk: string, image: SmallImage): boolean {
+  const bytes = Buffer.alloc(imageOctets);
+  const file = openSync(disk, "r");
+  readSync(file, bytes, 0, bytes.length, 0);
+  closeSync(file);
+  return bytes.readUInt16LE(510) === 0xaa55 && digestOf(bytes.subarray(mebibyte)) === image.digest;
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
