@@ -116,7 +116,7 @@ export function laboratory(
   return { boot, directory, nodes, tasks, windows, tftp: open("tftp"), http: open("http") };
 }
 
-function writeArtefacts(directory: string): void {
+export function writeArtefacts(directory: string): void {
   for (const arch of ["amd64", "arm64"]) {
     const netinst = join(directory, "netinst", arch);
     mkdirSync(netinst, { recursive: true });
