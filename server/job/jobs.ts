@@ -75,7 +75,7 @@ export interface Jobs {
     waitMs: Milliseconds,
     signal: AbortSignal,
   ): Promise<Assignment | undefined>;
-  /** Whether the ticket is the present one of a running install of this image. */
+  /** Whether the ticket is the present one of a running install of this image, its node not held back. */
   imageAllowed(ticket: string, digest: ImageDigest): boolean;
   /** Goes on with everything unfinished. */
   start(): Promise<void>;
@@ -348,6 +348,7 @@ export function createJobs(context: JobsContext): Jobs {
     imageAllowed: (ticket, digest) =>
       store.tasks.unfinished().some((task) => {
         if (task.kind !== "install" || !journal.openAttempt(task)) return false;
+        if (nodes.get(task.nodeId)?.quarantined !== false) return false;
         const job = store.jobs.get(task.jobId);
         const wanted = job?.kind === "install" && job.parameters.image === digest;
         return wanted && tickets.matches(ticket, task, digest);

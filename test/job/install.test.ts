@@ -104,6 +104,14 @@ test("the ticket given before a restart is still good after it", async (t) => {
   t.true(order?.action === "install" && rig.jobs.imageAllowed(order.ticket, digest));
 });
 
+test("the ticket of a node that is held back is good for nothing", async (t) => {
+  const rig = await bringTo(await createRig(), "writing");
+  const order = rig.order();
+  if (order?.action !== "install") return t.fail("no install order");
+  rig.nodes.quarantine(rig.node.id, "ada revoked its certificate");
+  t.false(rig.jobs.imageAllowed(order.ticket, digest));
+});
+
 test("an agent that reports done twice, because an answer was lost, is believed twice", async (t) => {
   const rig = await bringTo(await createRig(), "rebooting");
   t.deepEqual(await rig.report({ stage: "committing", status: "done" }), { cancelled: false });
