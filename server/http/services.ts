@@ -25,7 +25,7 @@ export interface Services {
   readonly nodes: Pick<Nodes, "get" | "list" | "update" | "approve" | "revoke" | "retire">;
   readonly leases: Pick<Leases, "list" | "forget">;
   readonly jobs: Pick<Jobs, "create" | "cancel">;
-  readonly power: Pick<Power, "set" | "setStack" | "cycle" | "query">;
+  readonly power: Pick<Power, "set" | "cut" | "slotsOn" | "query">;
   readonly racks: Racks;
   readonly learning: Learning;
   readonly library: Pick<Library, "add" | "get" | "list" | "remove">;

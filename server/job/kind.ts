@@ -112,6 +112,13 @@ export interface TaskRun {
   hasOutlet(): boolean;
   /** At most once per epoch, over restarts too. False when it was done before. @throws PowerUnreachableError, PowerRefusedError */
   switchPowerOnce(): Promise<boolean>;
+  /**
+   * Cuts the power of a node that is down, and gives it again when `restart`. Where its outlet
+   * feeds nodes that are still up, the last of them to go down does it for all.
+   *
+   * @throws PowerUnreachableError, PowerRefusedError
+   */
+  cutPower(restart: boolean): Promise<void>;
   /** `off` only where the outlet knows that the node draws no power. */
   queryPower(): Promise<Node["power"]>;
   /** Since the last check-in or report, at most since this run began. */

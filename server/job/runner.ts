@@ -28,6 +28,8 @@ import type { Tickets } from "./tickets.ts";
 export interface JobPower {
   set(slot: SlotRef, state: "on" | "off", who: string): Promise<void>;
   cycle(slot: SlotRef, who: string): Promise<void>;
+  cut(slot: SlotRef, restart: boolean, who: string): Promise<void>;
+  slotsOn(slot: SlotRef): readonly SlotRef[];
   query(slot: SlotRef): Promise<PowerState>;
   outletOf(slot: SlotRef): Outlet | undefined;
 }
@@ -298,6 +300,20 @@ function createTaskRun(
         return false;
       }
     },
+    async cutPower(restart) {
+      checkOpen();
+      const { slot, id: nodeId } = nodes.update(run.nodeId, { connection: "offline" });
+      if (!slot) return;
+      const fed = power.slotsOn(slot).map(keyOf);
+      const isUp = (one: Node) =>
+        one.id !== nodeId && one.connection === "online" && one.slot && fed.includes(keyOf(one.slot));
+      const up = nodes.list().find(isUp);
+      if (up) return journal.say(id, [`its outlet feeds ${up.name} too, which is still up`]);
+      const isDone = journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined;
+      if (restart && isDone) return; // before this server was started anew
+      if (restart) journal.setPowerOrdered(id);
+      await power.cut(slot, restart, who);
+    },
     async queryPower() {
       const { slot } = currentNode();
       if (!slot || !power.outletOf(slot)) return "unknown";
@@ -325,6 +341,10 @@ function createTaskRun(
       }
     },
   };
+}
+
+function keyOf({ rack, stack, slot }: SlotRef): string {
+  return `${rack}/${stack}/${slot}`;
 }
 
 /** Exactly the members that were signed, and the signature. */

@@ -37,6 +37,13 @@ export interface Power {
   setStack(stack: Omit<SlotRef, "slot">, state: "on" | "off", who: string): Promise<void>;
   /** Off, the driver's least off time, on. Errors as {@link Power.set}. */
   cycle(slot: SlotRef, who: string): Promise<void>;
+  /**
+   * Switches the slot's outlet off, whatever else it feeds ({@link Power.slotsOn}), and with
+   * `restart` on again after the least off time. Errors as {@link Power.set}.
+   */
+  cut(slot: SlotRef, restart: boolean, who: string): Promise<void>;
+  /** Every slot that the slot's outlet feeds, itself among them. */
+  slotsOn(slot: SlotRef): readonly SlotRef[];
   /** `unknown` where the hardware cannot be asked. @throws NotFoundError, PowerUnreachableError */
   query(slot: SlotRef): Promise<PowerState>;
   /** Asks an outlet that need not be in any rack; changes nothing. Errors as {@link Power.query}. */
@@ -134,13 +141,17 @@ export function createPower(context: PowerContext): Power {
     };
   };
 
+  const slotsOn = (ref: SlotRef): readonly SlotRef[] => {
+    const found = find(ref);
+    const isShared = found && !found.slot.outlet && found.stack.outlet;
+    return isShared ? slotsOf(ref.rack, found.stack) : [ref];
+  };
+
   const circuitOfSlot = (ref: SlotRef): Circuit => {
     const found = find(ref);
     if (!found) throw new NotFoundError(`no slot ${textOf(ref)}`);
     const outlet = found.slot.outlet ?? found.stack.outlet;
-    const shared = !found.slot.outlet;
-    const slots = shared ? slotsOf(ref.rack, found.stack) : [ref];
-    return circuit(outlet, slots, `slot ${textOf(ref)}`, found.rack);
+    return circuit(outlet, slotsOn(ref), `slot ${textOf(ref)}`, found.rack);
   };
 
   const circuitOfStack = ({ rack: name, stack }: Omit<SlotRef, "slot">): Circuit => {
@@ -272,6 +283,13 @@ export function createPower(context: PowerContext): Power {
     );
   };
 
+  const off = async (line: Circuit, restart: boolean, who: string): Promise<void> => {
+    await inTurn(line, async () => {
+      await switchTo(line, "off", who);
+      if (restart) await switchTo(line, "on", who);
+    });
+  };
+
   return {
     async set(slot, state, who) {
       const line = state === "off" ? alone(slot) : circuitOfSlot(slot);
@@ -282,12 +300,12 @@ export function createPower(context: PowerContext): Power {
       await inTurn(line, () => switchTo(line, state, who));
     },
     async cycle(slot, who) {
-      const line = alone(slot);
-      await inTurn(line, async () => {
-        await switchTo(line, "off", who);
-        await switchTo(line, "on", who);
-      });
+      await off(alone(slot), true, who);
     },
+    async cut(slot, restart, who) {
+      await off(circuitOfSlot(slot), restart, who);
+    },
+    slotsOn,
     async query(slot) {
       return await query(circuitOfSlot(slot));
     },

@@ -62,7 +62,10 @@ export interface RebootParameters {
   /** Warning to logged-in users before it happens, 0-3600. */
   readonly warnSeconds: number;
 }
-export type ShutdownParameters = RebootParameters;
+export interface ShutdownParameters extends RebootParameters {
+  /** What the node's outlet does once the node is down; default: nothing. */
+  readonly outlet?: "off" | "cycle";
+}
 export interface IdentifyParameters {
   /** How long the node shows which one it is, 1-600. */
   readonly seconds: number;

@@ -170,21 +170,6 @@ test("a list of jobs is read page by page", async (t) => {
   );
 });
 
-test("one outlet that feeds a whole chosen stack goes off as a whole", async (t) => {
-  const server = await startTestServer();
-  t.teardown(server.close);
-  const rack = server.store.racks.get("lab");
-  if (rack) {
-    const stacks = rack.stacks.map((stack) =>
-      stack.name === "a" ? { ...stack, outlet: { driver: "manual", settings: {} } } : stack,
-    );
-    server.store.racks.put({ ...rack, stacks });
-  }
-  await server.fetch("/api/v1/power", post({ selector: "stack:lab/a,lab-b-1", state: "off" }));
-  t.true(server.calls.includes("power stack a off"));
-  t.true(server.calls.includes("power lab/b/1 off by operator"));
-});
-
 test("a rack is kept from its file, and only under its own name", async (t) => {
   const server = await startTestServer();
   t.teardown(server.close);

@@ -160,8 +160,13 @@ function makeRooms(context: { store: Store; events: EventBus; clock: Clock; call
     power: {
       set: async (slot, state, who) =>
         void calls.push(`power ${Object.values(slot).join("/")} ${state} by ${who}`),
-      setStack: async (stack, state) => void calls.push(`power stack ${stack.stack} ${state}`),
-      cycle: async (slot) => void calls.push(`cycle ${Object.values(slot).join("/")}`),
+      cut: async (slot, restart) =>
+        void calls.push(`cut ${Object.values(slot).join("/")}${restart ? ", on again" : ""}`),
+      slotsOn: (one) => {
+        const rack = store.racks.get(one.rack);
+        const stack = rack?.stacks.find(({ name }) => name === one.stack);
+        return stack?.outlet ? stack.slots.map(({ name }) => ({ ...one, slot: name })) : [one];
+      },
       query: async () => "on",
     },
     learning: {

@@ -145,6 +145,9 @@ async function startRig(kept: Kept): Promise<Rig> {
     power: {
       set: async (slot, state) => void verbs.push(`${state} ${slot.stack}${slot.slot}`),
       cycle: async (slot) => void verbs.push(`cycle ${slot.stack}${slot.slot}`),
+      cut: async (slot, restart) =>
+        void verbs.push(`cut ${slot.stack}${slot.slot}${restart ? ", on again" : ""}`),
+      slotsOn: (slot) => [slot],
       query: async () => {
         await outletAnswers;
         return outlet === "none" ? "unknown" : outlet;

@@ -134,6 +134,8 @@ test("a task that runs while redis is killed and emptied runs once, and so does 
     power: {
       set: async () => undefined,
       cycle: async () => undefined,
+      cut: async () => undefined,
+      slotsOn: (slot) => [slot],
       query: async () => "unknown",
       outletOf: () => undefined,
     },

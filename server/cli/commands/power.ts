@@ -6,8 +6,12 @@ import {
   confirm,
   type ExitCode,
   exitCodes,
+  flagOf,
+  type OptionSpec,
   type Run,
   required,
+  textOf,
+  UsageError,
   yesOption,
 } from "../command.ts";
 
@@ -16,22 +20,37 @@ interface Result {
   readonly node?: string;
   readonly ok: boolean;
   readonly state?: string;
+  readonly jobId?: string;
   readonly reason?: string;
 }
 
 function show({ output }: Run, items: readonly Result[], verb: string): ExitCode {
   output.table(
     ["slot", "node", "result"],
-    items.map(({ slot, node, ok, state, reason }) => [
+    items.map(({ slot, node, ok, state, jobId, reason }) => [
       `${slot.rack}/${slot.stack}/${slot.slot}`,
       node,
-      ok ? (state ?? verb) : `failed: ${reason ?? ""}`,
+      ok
+        ? (state ?? (jobId === undefined ? verb : `${verb} after shutdown: ${jobId}`))
+        : `failed: ${reason ?? ""}`,
     ]),
     items,
   );
+  const job = items.find(({ jobId }) => jobId !== undefined)?.jobId;
+  if (job !== undefined) {
+    output.say(
+      `what runs there is shut down first: marcoboot job watch ${job}; --force cuts at once`,
+    );
+  }
   if (items.every((one) => one.ok)) return exitCodes.done;
   return items.some((one) => one.ok) ? exitCodes.someFailed : exitCodes.failed;
 }
+
+const harshOptions: Readonly<Record<string, OptionSpec>> = {
+  force: { type: "boolean", about: "cut the power at once, whatever runs there" },
+  warn: { type: "string", value: "SECONDS", about: "warning for whoever is logged in; default 0" },
+  yes: yesOption,
+};
 
 function switching(verb: "on" | "off" | "cycle", about: string): Command {
   const isHarsh = verb !== "on";
@@ -40,12 +59,20 @@ function switching(verb: "on" | "off" | "cycle", about: string): Command {
     verb,
     about,
     positionals: ["SELECTOR"],
-    options: isHarsh ? { yes: yesOption } : {},
-    examples: [`marcoboot power ${verb} stack:lab/a${isHarsh ? " --yes" : ""}`],
+    options: isHarsh ? harshOptions : {},
+    examples: [
+      `marcoboot power ${verb} stack:lab/a${isHarsh ? " --yes" : ""}`,
+      ...(isHarsh ? [`marcoboot power ${verb} lab-a-1 --force --yes`] : []),
+    ],
     async run(run) {
       const selector = required(run.positionals[0], "SELECTOR");
-      if (isHarsh) await confirm(run, `Power of ${selector}: ${verb}, without warning.`, verb);
-      const body = { selector, state: verb };
+      const force = flagOf(run.values, "force");
+      const warn = textOf(run.values, "warn") ?? "0";
+      if (!/^\d{1,4}$/.test(warn)) throw new UsageError(`--warn ${warn} is not a whole number`);
+      const how = force ? "at once, whatever runs there" : "after what runs there was shut down";
+      if (isHarsh) await confirm(run, `Power of ${selector}: ${verb}, ${how}.`, verb);
+      const harsh = { force, warnSeconds: Number(warn) };
+      const body = { selector, state: verb, ...(isHarsh && harsh) };
       const { items } = (await run.client.send("POST", "/api/v1/power", body)) as {
         items: readonly Result[];
       };
@@ -138,8 +165,8 @@ const drivers: Command = {
 export const powerCommands: readonly Command[] = [
   drivers,
   switching("on", "switch outlets on"),
-  switching("off", "switch outlets off, without warning"),
-  switching("cycle", "switch outlets off and on again"),
+  switching("off", "shut down what runs there, then switch outlets off"),
+  switching("cycle", "shut down what runs there, then switch outlets off and on again"),
   {
     noun: "power",
     verb: "show",

@@ -39,7 +39,13 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
     },
   },
   reboot: { type: "object", properties: { warnSeconds: { type: "integer", maximum: 3600 } } },
-  shutdown: { type: "object", properties: { warnSeconds: { type: "integer", maximum: 3600 } } },
+  shutdown: {
+    type: "object",
+    properties: {
+      warnSeconds: { type: "integer", maximum: 3600 },
+      outlet: { enum: ["off", "cycle"], description: "what its outlet does once it is down" },
+    },
+  },
   inventory: { type: "object", properties: {} },
   "burn-in": {
     type: "object",

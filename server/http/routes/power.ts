@@ -1,8 +1,15 @@
 /** Power of slots, by node selector or by slot. */
 
 import { Type } from "typebox";
-import type { SlotRef } from "#protocol/node.ts";
-import { InvalidInputError, NotFoundError, ProvisionError } from "../../errors.ts";
+import type { JobId } from "#protocol/brand.ts";
+import type { Node, PowerState, SlotRef } from "#protocol/node.ts";
+import { createAudit } from "../../audit/audit.ts";
+import {
+  InvalidInputError,
+  NotFoundError,
+  PowerRefusedError,
+  ProvisionError,
+} from "../../errors.ts";
 import { resolveSelector } from "../../job/selector.ts";
 import { powerDrivers } from "../../power/registry.ts";
 import { type Route, route } from "../route.ts";
@@ -14,34 +21,58 @@ const resultSchema = Type.Object({
   node: Type.Optional(Type.String()),
   ok: Type.Boolean(),
   state: Type.Optional(oneOf(["on", "off", "unknown"])),
+  /** The job that shuts the node's system down first, and switches then. */
+  jobId: Type.Optional(Type.String()),
   reason: Type.Optional(Type.String()),
 });
 
 interface Place {
   readonly slot: SlotRef;
-  readonly node?: string;
+  readonly node?: Node;
 }
 
-interface Result extends Place {
+interface Outcome {
+  readonly state?: PowerState;
+  readonly jobId?: JobId;
+}
+
+interface Result extends Outcome {
+  readonly slot: SlotRef;
+  readonly node?: string;
   readonly ok: boolean;
-  readonly state?: string;
   readonly reason?: string;
 }
 
+interface Order {
+  readonly selector?: string;
+  readonly slot?: SlotRef;
+  readonly state: "on" | "off" | "cycle";
+  readonly force: boolean;
+  readonly warnSeconds: number;
+}
+
 /** @throws InvalidInputError when nothing is named, or a node has no slot. */
-function placesOf(wanted: { selector?: string; slot?: SlotRef }, admin: Admin): readonly Place[] {
-  if (wanted.slot) return [{ slot: wanted.slot }];
+function placesOf(
+  wanted: { readonly selector?: string; readonly slot?: SlotRef },
+  admin: Admin,
+): readonly Place[] {
+  const { slot } = wanted;
+  if (slot) {
+    const node = admin.nodes.list().find((one) => one.slot && isSame(one.slot, slot));
+    return [{ slot, ...(node && { node }) }];
+  }
   if (wanted.selector === undefined) throw new InvalidInputError("name a selector or a slot");
   return resolveSelector(wanted.selector, admin.nodes.list()).map((id) => {
     const node = admin.nodes.get(id);
     if (!node) throw new NotFoundError(`no node ${id}`);
     if (!node.slot) throw new InvalidInputError(`node ${node.name} is in no slot`);
-    return { slot: node.slot, node: node.name };
+    return { slot: node.slot, node };
   });
 }
 
 /** Each slot on its own: one outlet that fails does not stop the rest. */
-async function attempt(place: Place, work: () => Promise<Pick<Result, "state">>): Promise<Result> {
+async function attempt({ slot, node }: Place, work: () => Promise<Outcome>): Promise<Result> {
+  const place = { slot, ...(node && { node: node.name }) };
   try {
     return { ...place, ok: true, ...(await work()) };
   } catch (error) {
@@ -50,40 +81,92 @@ async function attempt(place: Place, work: () => Promise<Pick<Result, "state">>)
   }
 }
 
-/** True when one outlet feeds the stack and every one of its slots was chosen: only then may it go off. */
-function isWholeStack(place: Place, places: readonly Place[], { store }: Admin): boolean {
-  const stack = store.racks
-    .get(place.slot.rack)
-    ?.stacks.find((one) => one.name === place.slot.stack);
-  if (!stack?.outlet) return false;
-  return stack.slots.every((slot) =>
-    places.some((one) => sameStack(one.slot, place.slot) && one.slot.slot === slot.name),
+/** Places behind one outlet, which are switched together or not at all. */
+interface Circuit {
+  readonly places: readonly Place[];
+  /** Slots that it feeds and nobody chose: it may not be cut. */
+  readonly isPartly: boolean;
+}
+
+function circuitsOf(places: readonly Place[], { power }: Admin): readonly Circuit[] {
+  const circuits = new Map<string, Circuit>();
+  for (const { slot } of places) {
+    const fed = power.slotsOn(slot);
+    const chosen = places.filter((one) => fed.some((other) => isSame(one.slot, other)));
+    const key = fed.map(textOf).join(" ");
+    circuits.set(key, { places: chosen, isPartly: chosen.length < fed.length });
+  }
+  return [...circuits.values()];
+}
+
+/** A system that runs there is shut down first. One that is held back is not listened to. */
+function isUp({ node }: Place): boolean {
+  return node?.connection === "online" && node.agent !== undefined && !node.quarantined;
+}
+
+/** One job for all nodes whose systems go down first; its id, or none where there are none. */
+function shutDownFirst(
+  circuits: readonly Circuit[],
+  { selector, slot, state, warnSeconds }: Order,
+  who: string,
+  admin: Admin,
+): JobId | undefined {
+  const nodes = circuits
+    .flatMap(({ places }) => places.filter(isUp))
+    .flatMap(({ node }) => node ?? []);
+  if (nodes.length === 0 || state === "on") return undefined;
+  const named = selector ?? (slot ? `slot:${textOf(slot)}` : "");
+  const job = admin.jobs.create({
+    kind: "shutdown",
+    parameters: { warnSeconds, outlet: state },
+    selector: named,
+    nodes: nodes.map(({ id }) => id),
+    createdBy: who,
+  });
+  createAudit(admin).append(who, `power ${state}`, named, `after shutdown, job ${job.id}`);
+  return job.id;
+}
+
+async function switchNow(
+  { slot }: Place,
+  { isPartly }: Circuit,
+  state: Order["state"],
+  who: string,
+  { power }: Admin,
+): Promise<void> {
+  if (state === "on") return await power.set(slot, "on", who);
+  if (!isPartly) return await power.cut(slot, state === "cycle", who);
+  throw new PowerRefusedError(
+    `slot ${textOf(slot)} shares its outlet with ${power.slotsOn(slot).length - 1} others: choose the whole stack`,
   );
 }
 
-function sameStack(a: SlotRef, b: SlotRef): boolean {
-  return a.rack === b.rack && a.stack === b.stack;
+async function switchAll(order: Order, who: string, admin: Admin): Promise<readonly Result[]> {
+  const { state, force } = order;
+  const circuits = circuitsOf(placesOf(order, admin), admin);
+  const isGentle = state !== "on" && !force;
+  const waiting = circuits.filter(
+    ({ places, isPartly }) => isGentle && !isPartly && places.some(isUp),
+  );
+  const jobId = shutDownFirst(waiting, order, who, admin);
+  const told = circuits.map(async (circuit) => {
+    const [first] = circuit.places;
+    // Side by side: an outlet that hangs keeps nobody waiting; in-rush is the room's business.
+    const outcome =
+      first && !waiting.includes(circuit)
+        ? switchNow(first, circuit, state, who, admin).then(() => ({}))
+        : Promise.resolve(jobId === undefined ? {} : { jobId });
+    return await Promise.all(circuit.places.map((place) => attempt(place, () => outcome)));
+  });
+  return (await Promise.all(told)).flat();
 }
 
-interface Switching {
-  readonly places: readonly Place[];
-  /** Common outlets that were told already: by one of their slots for all of them. */
-  readonly stacks: Map<string, Promise<void>>;
-  readonly who: string;
-  readonly admin: Admin;
+function isSame(a: SlotRef, b: SlotRef): boolean {
+  return textOf(a) === textOf(b);
 }
 
-function switchOnce(
-  { slot, ...rest }: Place,
-  state: "on" | "off" | "cycle",
-  { places, stacks, who, admin }: Switching,
-): Promise<void> {
-  if (state === "cycle") return admin.power.cycle(slot, who);
-  if (!isWholeStack({ slot, ...rest }, places, admin)) return admin.power.set(slot, state, who);
-  const key = `${slot.rack}/${slot.stack}`;
-  const told = stacks.get(key) ?? admin.power.setStack(slot, state, who);
-  stacks.set(key, told);
-  return told;
+function textOf({ rack, stack, slot }: SlotRef): string {
+  return `${rack}/${stack}/${slot}`;
 }
 
 export const powerRoutes: readonly Route[] = [
@@ -117,31 +200,23 @@ export const powerRoutes: readonly Route[] = [
     path: "/api/v1/power",
     role: "operator",
     name: "set-power",
-    summary: "Switch outlets on, off, or off and on again",
+    summary:
+      "Switch outlets on, off, or off and on again; a system that runs there is shut down first",
     isAuditedByRoom: true,
     body: Type.Object(
       {
         selector: Type.Optional(selectorSchema),
         slot: Type.Optional(slotSchema),
         state: oneOf(["on", "off", "cycle"]),
+        /** Cut the power at once, whatever runs there. */
+        force: Type.Boolean({ default: false }),
+        /** For whoever is logged in there. */
+        warnSeconds: Type.Integer({ minimum: 0, maximum: 3600, default: 0 }),
       },
       { additionalProperties: false },
     ),
     response: Type.Object({ items: Type.Array(resultSchema) }),
-    handler: async ({ body, who }, admin) => {
-      const places = placesOf(body, admin);
-      const stacks = new Map<string, Promise<void>>();
-      // Side by side: an outlet that hangs keeps nobody waiting; in-rush is the room's business.
-      const items = await Promise.all(
-        places.map((place) =>
-          attempt(place, async () => {
-            await switchOnce(place, body.state, { places, stacks, who, admin });
-            return {};
-          }),
-        ),
-      );
-      return { items };
-    },
+    handler: async ({ body, who }, admin) => ({ items: await switchAll(body, who, admin) }),
   }),
   route({
     method: "get",

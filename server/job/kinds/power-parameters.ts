@@ -1,14 +1,13 @@
-/** What reboot and shutdown have in common: their parameters, and that somebody must be there to obey. */
+/** What reboot and shutdown have in common: a warning, and that somebody must be there to obey. */
 
 import { Type } from "typebox";
 import type { RebootParameters } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { check } from "../parameters.ts";
 
-const schema = Type.Object(
-  { warnSeconds: Type.Integer({ minimum: 0, maximum: 3600, default: 0 }) },
-  { additionalProperties: false },
-);
+export const warnSecondsSchema = Type.Integer({ minimum: 0, maximum: 3600, default: 0 });
+
+const schema = Type.Object({ warnSeconds: warnSecondsSchema }, { additionalProperties: false });
 
 export function parsePowerParameters(value: unknown): RebootParameters {
   return check(schema, value);
