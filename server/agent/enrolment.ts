@@ -23,7 +23,7 @@ import type { EnrolBody } from "./schemas.ts";
 /** @throws EnrolmentRefusedError, InvalidInputError */
 export type Enrol = (request: EnrolBody, from: Ipv4Address) => Promise<EnrolAnswer>;
 
-/** Refusals that are told of (event, audit, alarm), per MAC address and of all: a flood must not fill the journal. */
+/** Refusals that are told of (audit, alarm), per MAC address and of all: a flood must not fill the journal. */
 const toldOfNode = { burst: 3, perSecond: 1 / 600, sources: 4096 };
 const toldOfAll = { burst: 100, perSecond: 1 / 10, sources: 1 };
 
@@ -50,6 +50,7 @@ export function createEnrolment(
     const held = error instanceof TokenRefusedError && error.holds && nodes.byMac(error.holds);
     const isNews = held !== undefined && held !== false && !held.quarantined;
     const now = clock.monotonic();
+    events.publish({ topic: "enrolment", mac, outcome: "refused", reason: error.message });
     const isTold = isNews || (leftOfNode.take(mac, now) && leftOfAll.take("all", now));
     store.transaction(() => {
       if (isNews) nodes.quarantine(held.id, error.message);
@@ -63,7 +64,6 @@ export function createEnrolment(
 
   function tell({ mac, from, error }: Refusal): void {
     const reason = error.message;
-    events.publish({ topic: "enrolment", mac, outcome: "refused", reason });
     log.warn({ mac, from, reason, untold }, "enrolment refused");
     if (!(error instanceof TokenRefusedError)) return;
     const more = untold > 0 ? ` (and ${untold} refusals before that were not told)` : "";

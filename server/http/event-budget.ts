@@ -54,8 +54,8 @@ function isPlaced({ slot, state }: Node): boolean {
 }
 
 /** Whether nothing but a packet is needed to cause it. */
-export function isCausedByPacket({ topic }: DomainEvent): boolean {
-  switch (topic) {
+export function isCausedByPacket(event: DomainEvent): boolean {
+  switch (event.topic) {
     case "heard":
     case "dhcp":
     case "lease":
@@ -63,12 +63,13 @@ export function isCausedByPacket({ topic }: DomainEvent): boolean {
     case "netconsole":
     case "rogue-server":
       return true;
+    case "enrolment":
+      return event.outcome === "refused";
     case "node":
     case "job":
     case "task":
     case "task-log":
     case "power":
-    case "enrolment":
     case "hardware":
     case "learning":
     case "alarm":
