@@ -36,7 +36,7 @@ const timeOptions: Readonly<
   },
   "late-timeout": {
     ...{ type: "string", value: "SECONDS", member: "lateTimeoutSeconds" },
-    about: "the same for who was silent and is tried again at the end (300)",
+    about: "the same for who was silent and is tried again at the end (2.5 times --slot-timeout)",
   },
   quiet: {
     ...{ type: "string", value: "SECONDS", member: "quietSeconds" },

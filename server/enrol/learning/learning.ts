@@ -40,12 +40,9 @@ import { LearningRun } from "./run.ts";
  * Quiet: longer than the longest pause between two DISCOVERs of one firmware
  * (EDK2: 28 s). Late: servers test their memory for minutes.
  */
-export const defaultOptions: LearningOptions = {
-  slotTimeoutSeconds: 120,
-  lateTimeoutSeconds: 300,
-  quietSeconds: 30,
-  settleSeconds: 1,
-};
+const defaults = { slotTimeoutSeconds: 120, quietSeconds: 30, settleSeconds: 1 };
+/** Who was silent gets so much more time when it is tried again. */
+const lateFactor = 2.5;
 
 export interface LearningRequest extends Partial<LearningOptions> {
   readonly rack: string;
@@ -229,11 +226,14 @@ function heardOf(client: BootClient, subnet: Subnet, rack: Rack | undefined): He
 }
 
 function optionsOf(request: LearningRequest): LearningOptions {
-  const { slotTimeoutSeconds, lateTimeoutSeconds, quietSeconds, settleSeconds } = {
-    ...defaultOptions,
+  const { slotTimeoutSeconds, quietSeconds, settleSeconds, lateTimeoutSeconds } = {
+    ...defaults,
     ...request,
   };
-  return { slotTimeoutSeconds, lateTimeoutSeconds, quietSeconds, settleSeconds };
+  return {
+    ...{ slotTimeoutSeconds, quietSeconds, settleSeconds },
+    lateTimeoutSeconds: lateTimeoutSeconds ?? slotTimeoutSeconds * lateFactor,
+  };
 }
 
 function newRecord(

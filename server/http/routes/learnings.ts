@@ -15,7 +15,11 @@ const startSchema = Type.Object(
   {
     rack: nameSchema,
     slotTimeoutSeconds: seconds(1, 3600, "time the boards of an outlet get to be heard (120)"),
-    lateTimeoutSeconds: seconds(1, 7200, "the same for who was silent, tried again (300)"),
+    lateTimeoutSeconds: seconds(
+      1,
+      7200,
+      "the same for who was silent, tried again (2.5 times slotTimeoutSeconds)",
+    ),
     quietSeconds: seconds(0.1, 600, "listening with every outlet off (30)"),
     settleSeconds: seconds(0, 60, "after an outlet went off (1)"),
     force: Type.Optional(
