@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import test from "ava";
 import { type Browser, chromium, type Page } from "playwright-core";
+import { parseIpv4Address } from "#protocol/brand.ts";
 import { ensureWebBuilt } from "../../scripts/build-web.ts";
 import { digest, makeNode, password, startTestServer, type TestServer } from "../http/support.ts";
 
@@ -142,6 +143,33 @@ test("a node's panel tells why it is stuck, and again when that changes", async 
   await page.getByText("Time line", { exact: true }).click();
   await page.getByText("DISCOVER: no answer (no-boot-file)").waitFor();
   t.deepEqual(await axe(page), []);
+  t.deepEqual(complaints, []);
+});
+
+test("a key that asks is approved by the code on the node's screen; a certificate is revoked", async (t) => {
+  const { page, server, complaints } = await open(t);
+  await signIn(page);
+  const node = makeNode("a", "1", "discovered");
+  const code = "4F2K-9QX1";
+  const asking = {
+    ...node,
+    asks: [{ code, address: parseIpv4Address("10.77.0.17"), at: server.clock.now() }],
+  };
+  server.store.nodes.put(asking);
+  server.events.publish({ topic: "node", node: asking });
+  await page.locator('[data-slot="lab/a/1"]').click();
+  t.deepEqual(await axe(page), []);
+  await page.getByRole("button", { name: `Approve ${code} from 10.77.0.17` }).click();
+  await page.getByText("Asks to enrol").waitFor({ state: "detached" });
+  t.deepEqual(server.calls, [`approve ${node.mac} ${code}`]);
+  const enrolled = { ...node, certificate: "ab".repeat(32) };
+  server.store.nodes.put(enrolled);
+  server.events.publish({ topic: "node", node: enrolled });
+  await page.getByRole("button", { name: "Revoke certificate" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel(/^Type/).fill("lab-a-1");
+  await dialog.getByRole("button", { name: "Revoke" }).click();
+  await page.getByText("admin revoked its certificate").first().waitFor();
   t.deepEqual(complaints, []);
 });
 

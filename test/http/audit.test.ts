@@ -2,6 +2,7 @@
 
 import test from "ava";
 import { stringify } from "yaml";
+import { type Instant, parseIpv4Address } from "#protocol/brand.ts";
 import { digest, password, rack, startTestServer, type TestServer, tokens } from "./support.ts";
 
 interface Deed {
@@ -157,6 +158,44 @@ test("an approval reaches the node and its enrolment window", async (t) => {
   const { mac, quarantined } = (await answer.json()) as { mac: string; quarantined: boolean };
   t.false(quarantined);
   t.deepEqual(server.calls, [`approve ${mac}`]);
+});
+
+const ask = (code: string, at: number) => ({
+  code,
+  address: parseIpv4Address("10.77.0.99"),
+  at: at as Instant,
+});
+for (const [title, asks, query, status, call] of [
+  ["the only key that asks is meant", ["4F2K-9QX1"], "", 200, "4F2K-9QX1"],
+  ["of several keys none is guessed", ["4F2K-9QX1", "0000-AAAA"], "", 409, undefined],
+  ["of several keys one is named", ["4F2K-9QX1", "0000-AAAA"], "?code=0000-aaaa", 200, "0000-AAAA"],
+  ["a code of another form is refused", [], "?code=please", 400, undefined],
+] as const) {
+  test(`an approval: ${title}`, async (t) => {
+    const server = await startTestServer();
+    t.teardown(() => server.close());
+    const node = server.store.nodes.byName("lab-a-1") ?? t.fail();
+    const now = server.clock.now();
+    server.store.nodes.put({ ...node, asks: asks.map((code) => ask(code, now)) });
+    const path = `/api/v1/nodes/lab-a-1/approve${query}`;
+    t.is((await server.fetch(path, { method: "POST", token: tokens.admin })).status, status);
+    t.deepEqual(server.calls, call === undefined ? [] : [`approve ${node.mac} ${call}`]);
+    if (status === 200) t.is(server.store.nodes.get(node.id)?.asks, undefined);
+  });
+}
+
+test("a revoked node has no certificate, is held back, and says who did it", async (t) => {
+  const server = await startTestServer();
+  t.teardown(() => server.close());
+  const node = server.store.nodes.byName("lab-a-1") ?? t.fail();
+  server.store.nodes.put({ ...node, certificate: "ab".repeat(32) });
+  const path = "/api/v1/nodes/lab-a-1/revoke";
+  const answer = await server.fetch(path, { method: "POST", token: tokens.admin });
+  t.is(answer.status, 200);
+  const revoked = server.store.nodes.get(node.id);
+  t.like(revoked, { quarantined: true, reason: "admin revoked its certificate" });
+  t.is(revoked?.certificate, undefined);
+  t.is(server.store.audit.list({ limit: 1 })[0]?.what, "revoke-node");
 });
 
 test("a retired node gives its address back", async (t) => {

@@ -195,7 +195,10 @@ function makeRooms(context: { store: Store; events: EventBus; clock: Clock; call
       list: () => store.images.list(),
       remove: async (wanted) => store.images.delete(wanted),
     },
-    windows: { approve: (mac) => void calls.push(`approve ${mac}`) },
+    windows: {
+      approve: (mac, code) =>
+        void calls.push(`approve ${mac}${code === undefined ? "" : ` ${code}`}`),
+    },
   } satisfies Partial<Services>;
 }
 

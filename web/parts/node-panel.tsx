@@ -9,6 +9,7 @@ import { size } from "../state/activity.ts";
 import { stageText } from "../state/face.ts";
 import type { PageContext } from "./context.ts";
 import { NodeTimeline } from "./node-timeline.tsx";
+import { Trust } from "./trust.tsx";
 
 export function NodePanel({ context, canAct }: { context: PageContext; canAct: boolean }) {
   const { site, selection } = context;
@@ -22,15 +23,7 @@ export function NodePanel({ context, canAct }: { context: PageContext; canAct: b
     <section class="card" aria-labelledby="node-title">
       <h2 id="node-title">{node.name}</h2>
       {node.reason !== undefined && <p class="refusal">{node.reason}</p>}
-      {node.quarantined && canAct && (
-        <button
-          type="button"
-          class="button"
-          onClick={() => void call("POST", `/api/v1/nodes/${node.id}/approve`)}
-        >
-          Approve
-        </button>
-      )}
+      <Trust node={node} context={context} />
       {node.connection === "online" && canAct && (
         <button
           type="button"
