@@ -33,6 +33,7 @@ import { type BootImages, startBootListener } from "./http/boot-listener.ts";
 import { createJobs, type Jobs } from "./job/jobs.ts";
 import { openQueue } from "./job/queue.ts";
 import { startRedis } from "./job/redis.ts";
+import { createSchedules } from "./job/schedules.ts";
 import { openLeaseFile } from "./lease/lease-file.ts";
 import { contains, createLeases, recordOf } from "./lease/leases.ts";
 import { createLog, type Log } from "./log.ts";
@@ -43,9 +44,12 @@ import { createNeighbours } from "./net/neighbours.ts";
 import { openDatagramSocket } from "./net/udp.ts";
 import { startNetconsole } from "./netconsole/server.ts";
 import { createNodes } from "./node/nodes.ts";
+import { openChannels } from "./notify/channels.ts";
+import { createNotifier } from "./notify/notifier.ts";
 import { createPower } from "./power/power.ts";
 import { openSecrets } from "./power/secrets.ts";
 import { createRacks } from "./rack/racks.ts";
+import { createRules } from "./rule/rules.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { startTftp } from "./tftp/server.ts";
 
@@ -168,6 +172,17 @@ export async function startServer(config: Config): Promise<RunningServer> {
       bootUrlFor: (node) => bootUrlFor(served, node.address),
     });
     closers.push(() => jobs.close());
+    const rules = createRules({
+      store,
+      jobs,
+      isLearning: (rack) => {
+        const { state, rack: learned } = learning.status();
+        return state === "running" && learned === rack;
+      },
+      clock,
+      log,
+    });
+    nodes.admitBy(rules.admit);
 
     const services = watchServices(config.discovery.services, (files) => tellServices(files, log));
     closers.push(() => services.close());
@@ -240,6 +255,14 @@ export async function startServer(config: Config): Promise<RunningServer> {
       });
       closers.push(() => netconsole.close());
     }
+    const notifier = createNotifier({
+      channels: await openChannels(config.notifications, hostname(), clock),
+      store,
+      events,
+      clock,
+      log,
+    });
+    closers.push(() => notifier.close());
     // DHCP comes last: a firmware that gets an address must find everything it asks for next.
     const dhcp = await startDhcp({
       config,
@@ -257,18 +280,33 @@ export async function startServer(config: Config): Promise<RunningServer> {
     learning.resume();
     closers.push(clock.every(offlineCheck, () => nodes.markOffline()));
     await jobs.start();
+    const schedules = createSchedules({
+      store,
+      nodes,
+      images: library,
+      jobs,
+      events,
+      clock,
+      log,
+    });
+    closers.push(() => schedules.close());
+    schedules.start();
 
     const admin = await startAdmin({
       config,
+      site,
       store,
       nodes,
       leases,
       jobs,
+      schedules,
       power,
       racks,
       learning,
+      rules,
       library,
       windows,
+      notifier,
       events,
       clock,
       log,

@@ -9,27 +9,39 @@ import { jobRoutes } from "./routes/jobs.ts";
 import { learningRoutes } from "./routes/learnings.ts";
 import { leaseRoutes, reservationRoutes } from "./routes/leases.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
+import { noticeRoutes } from "./routes/notices.ts";
 import { powerRoutes } from "./routes/power.ts";
+import { protectionRoutes } from "./routes/protections.ts";
 import { rackRoutes } from "./routes/racks.ts";
+import { ruleRoutes } from "./routes/rules.ts";
+import { scheduleRoutes } from "./routes/schedules.ts";
 import { serverRoutes } from "./routes/server.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
+import { siteRoutes } from "./routes/site.ts";
 import { taskRoutes } from "./routes/tasks.ts";
 import { timelineRoutes } from "./routes/timeline.ts";
+import { windowRoutes } from "./routes/windows.ts";
 
 export const apiRoutes: readonly Route[] = [
   ...sessionRoutes,
   ...rackRoutes,
   ...nodeRoutes,
+  ...protectionRoutes,
+  ...ruleRoutes,
   ...timelineRoutes,
   ...leaseRoutes,
   ...reservationRoutes,
   ...imageRoutes,
   ...jobRoutes,
   ...taskRoutes,
+  ...windowRoutes,
+  ...scheduleRoutes,
   ...powerRoutes,
   ...learningRoutes,
   ...eventRoutes,
+  ...noticeRoutes,
   ...auditRoutes,
   ...doctorRoutes,
+  ...siteRoutes,
   ...serverRoutes,
 ];

@@ -9,13 +9,17 @@ import { firmwareNames } from "#protocol/firmware.ts";
 import { compressions, type Image, imageFormats } from "#protocol/image.ts";
 import { type Job, jobKinds, stages, type Task, taskStates } from "#protocol/job.ts";
 import { type Node, nodeStates } from "#protocol/node.ts";
+import { occasions, type StoredNotice } from "#protocol/notice.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Finding } from "#protocol/timeline.ts";
+import { rolloutSchema } from "../job/rollout.ts";
+import { ruleSchema } from "../rule/rule.ts";
 import type { AuditEntry, LeaseRow, Reservation } from "../store/store.ts";
 
 /** One of a closed list of words. */
-export function oneOf<const Words extends readonly string[]>(words: Words) {
-  return Type.Unsafe<Words[number]>({ type: "string", enum: words });
+export function oneOf<const Words extends readonly string[]>(words: Words, usual?: Words[number]) {
+  const schema = { type: "string", enum: words };
+  return Type.Unsafe<Words[number]>(usual === undefined ? schema : { ...schema, default: usual });
 }
 
 const text = Type.String();
@@ -29,6 +33,58 @@ export const hostnameSchema = Type.String({ pattern: "^[a-z0-9]([a-z0-9-]{0,61}[
 export const selectorSchema = Type.String({ minLength: 1, maxLength: 2000 });
 
 export const slotSchema = Type.Object({ rack: nameSchema, stack: nameSchema, slot: nameSchema });
+
+/** As in the protocol's types, which nobody changes. */
+function listOf<Item extends TSchema>(item: Item) {
+  return Type.Unsafe<readonly Static<Item>[]>(Type.Array(item));
+}
+
+export const protectionSchema = Type.Object({ reason: text, by: text, at: time });
+
+const diskSchema = Type.Object({
+  name: text,
+  sizeBytes: Type.Number(),
+  removable: flag,
+  serial: Type.Optional(text),
+  model: Type.Optional(text),
+  health: Type.Optional(
+    Type.Object({
+      passed: Type.Optional(flag),
+      wearPercent: Type.Optional(Type.Number()),
+      powerOnHours: Type.Optional(Type.Number()),
+      temperatureCelsius: Type.Optional(Type.Number()),
+      faults: Type.Optional(listOf(text)),
+    }),
+  ),
+  contents: Type.Optional(
+    Type.Object({ kind: oneOf(["blank", "known", "unknown"]), text, id: Type.Optional(text) }),
+  ),
+  protection: Type.Optional(protectionSchema),
+});
+
+const hardwareSchema = Type.Object({
+  model: text,
+  cpuModel: Type.Optional(text),
+  cores: Type.Optional(Type.Number()),
+  cpus: Type.Number(),
+  memoryMiB: Type.Number(),
+  memoryModules: Type.Optional(
+    listOf(Type.Object({ socket: text, sizeMiB: Type.Number(), serial: Type.Optional(text) })),
+  ),
+  disks: listOf(diskSchema),
+  interfaces: listOf(
+    Type.Object({
+      name: text,
+      mac: text,
+      driver: Type.Optional(text),
+      speedMbps: Type.Optional(Type.Number()),
+    }),
+  ),
+  firmware: Type.Optional(
+    listOf(Type.Object({ name: text, version: text, date: Type.Optional(text) })),
+  ),
+  temperatureCelsius: Type.Optional(Type.Number()),
+});
 
 export const nodeSchema = Type.Object({
   id: text,
@@ -54,7 +110,24 @@ export const nodeSchema = Type.Object({
       lastSeen: time,
     }),
   ),
-  hardware: Type.Optional(Type.Object({ model: text, cpus: Type.Number(), memoryMiB: time })),
+  hardware: Type.Optional(hardwareSchema),
+  tags: Type.Optional(listOf(text)),
+  protection: Type.Optional(protectionSchema),
+  rule: Type.Optional(
+    Type.Object({
+      name: Type.Optional(text),
+      text,
+      at: time,
+      jobId: Type.Optional(text),
+    }),
+  ),
+  burnIn: Type.Optional(
+    Type.Object({
+      at: time,
+      seconds: Type.Number(),
+      results: listOf(Type.Object({ part: text, passed: flag, text })),
+    }),
+  ),
   image: Type.Optional(text),
   createdAt: time,
   updatedAt: time,
@@ -71,6 +144,7 @@ export const taskSchema = Type.Object({
   percent: Type.Number(),
   bytesPerSecond: Type.Optional(Type.Number()),
   reason: Type.Optional(text),
+  batch: Type.Optional(Type.Integer()),
   createdAt: time,
   startedAt: Type.Optional(time),
   endedAt: Type.Optional(time),
@@ -82,8 +156,52 @@ export const jobSchema = Type.Object({
   state: oneOf(taskStates),
   selector: text,
   createdBy: text,
+  why: Type.Optional(text),
+  notBefore: Type.Optional(time),
+  deadline: Type.Optional(time),
+  window: Type.Optional(text),
+  after: Type.Optional(Type.Unsafe<readonly string[]>({ type: "array", items: text })),
+  rollout: Type.Optional(rolloutSchema),
+  paused: Type.Optional(Type.Object({ at: time, by: text, reason: text })),
+  waitsFor: Type.Optional(text),
+  cancelledBy: Type.Optional(text),
+  schedule: Type.Optional(text),
+  retryOf: Type.Optional(text),
   createdAt: time,
   endedAt: Type.Optional(time),
+});
+
+export const windowSchema = Type.Object({
+  name: text,
+  effect: oneOf(["allows", "forbids"]),
+  opens: text,
+  minutes: Type.Integer(),
+  zone: text,
+  /** There while it is open. */
+  openUntil: Type.Optional(time),
+  next: Type.Array(time),
+});
+
+export const scheduleSchema = Type.Object({
+  name: text,
+  at: text,
+  zone: text,
+  kind: oneOf(jobKinds),
+  selector: text,
+  parameters: Type.Record(Type.String(), Type.Unknown()),
+  window: Type.Optional(text),
+  rollout: Type.Optional(rolloutSchema),
+  withinMinutes: Type.Optional(Type.Integer()),
+  missed: oneOf(["skip", "run-once"]),
+  overlap: oneOf(["skip", "queue"]),
+  isPaused: flag,
+  createdBy: text,
+  createdAt: time,
+  due: Type.Optional(time),
+  last: Type.Optional(
+    Type.Object({ due: time, jobId: Type.Optional(text), reason: Type.Optional(text) }),
+  ),
+  next: Type.Array(time),
 });
 
 export const imageSchema = Type.Object({
@@ -115,6 +233,7 @@ export const rackSchema = Type.Object({
       offSeconds: Type.Optional(Type.Number()),
     }),
   ),
+  rules: Type.Optional(Type.Array(ruleSchema)),
   stacks: Type.Array(
     Type.Object({
       name: text,
@@ -167,6 +286,22 @@ export const findingSchema = Type.Object({
   remedy: Type.Optional(text),
 });
 
+export const noticeSchema = Type.Object({
+  id: Type.Number(),
+  channel: text,
+  notice: Type.Object({
+    occasion: oneOf([...occasions, "test"]),
+    key: text,
+    at: time,
+    subject: text,
+    text,
+  }),
+  failures: Type.Number(),
+  nextAt: Type.Optional(time),
+  sentAt: Type.Optional(time),
+  reason: Type.Optional(text),
+});
+
 /** A page of a list; `next` is what to pass as `after`. */
 export function pageOf(item: TSchema): TSchema {
   return Type.Object({ items: Type.Array(item), next: Type.Optional(text) });
@@ -181,6 +316,7 @@ export const shapesFit: readonly [
   Fits<LeaseRow, typeof leaseSchema>,
   Fits<Reservation, typeof reservationSchema>,
   Fits<AuditEntry, typeof auditSchema>,
+  Fits<StoredNotice, typeof noticeSchema>,
   Fits<Finding, typeof findingSchema>,
   Rack["name"] extends string ? true : never,
-] = [true, true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true, true];

@@ -200,7 +200,7 @@ function whyLost({ deadline, after = [] }: Job, now: Instant, store: Store): str
 }
 
 /** Why nothing more begins now. */
-function whyHeld(
+export function whyHeld(
   job: Job,
   windows: readonly Window[],
   now: Instant,

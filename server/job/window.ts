@@ -1,5 +1,5 @@
 /**
- * Maintenance windows: whether something that was planned may begin now. Pure.
+ * Maintenance windows: whether something that was planned may begin now.
  *
  * A window is as long on the clock that never jumps as its minutes say, whatever
  * the wall clock does meanwhile.
@@ -7,7 +7,26 @@
 
 import { type Instant, instant } from "#protocol/brand.ts";
 import type { Window } from "#protocol/schedule.ts";
-import { momentText, nextAfter, parseRecurrence } from "./recurrence.ts";
+import type { Store } from "../store/store.ts";
+import { momentText, nextAfter, parseRecurrence, parseZone } from "./recurrence.ts";
+
+/** @throws InvalidInputError naming what is wrong with when it opens, or where */
+export function checkedWindow(window: Window): Window {
+  parseRecurrence(window.opens);
+  return { ...window, zone: parseZone(window.zone) };
+}
+
+/** Who still needs the window, in words. */
+export function userOfWindow(name: string, store: Store): string | undefined {
+  const job = store.jobs.unfinished().find(({ window }) => window === name);
+  if (job) return `job ${job.id}`;
+  for (let page = store.schedules.list({ limit: 1000 }); page.length > 0; ) {
+    const schedule = page.find(({ window }) => window === name);
+    if (schedule) return `schedule ${schedule.name}`;
+    page = store.schedules.list({ limit: 1000, after: page.at(-1)?.name ?? "" });
+  }
+  return undefined;
+}
 
 /** When the window that is open now closes; undefined while it is closed. */
 export function closesAt({ opens, zone, minutes }: Window, now: Instant): Instant | undefined {

@@ -26,11 +26,13 @@ import { createEventBus, type EventBus } from "../../server/events.ts";
 import { startAdmin } from "../../server/http/admin.ts";
 import { hashPassword, hashToken } from "../../server/http/auth.ts";
 import type { Services } from "../../server/http/services.ts";
+import { createSchedules } from "../../server/job/schedules.ts";
 import { silentLog } from "../../server/log.ts";
 import { createMetrics } from "../../server/metrics.ts";
 import { createNodes } from "../../server/node/nodes.ts";
 import { plainSecrets } from "../../server/power/secrets.ts";
 import { createRacks } from "../../server/rack/racks.ts";
+import { createRules } from "../../server/rule/rules.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import type { Store, User } from "../../server/store/store.ts";
 
@@ -124,7 +126,7 @@ function makeRooms(context: { store: Store; events: EventBus; clock: Clock; call
     jobs: {
       create: (request) => {
         jobs += 1;
-        const { nodes, ...rest } = request;
+        const { nodes, rollout: _, ...rest } = request;
         calls.push(`create ${request.kind} ${nodes.length}`);
         const id = `job_${jobs}` as JobId;
         const now = clock.now();
@@ -145,6 +147,22 @@ function makeRooms(context: { store: Store; events: EventBus; clock: Clock; call
           events.publish({ topic: "task", task });
         }
         return job;
+      },
+      cancelTask: (id, by) => {
+        calls.push(`cancel ${id} by ${by}`);
+        return store.tasks.get(id) as Task;
+      },
+      pause: (id, by, reason) => {
+        calls.push(`pause ${id} by ${by}: ${reason}`);
+        return store.jobs.get(id) as Job;
+      },
+      resume: (id, by) => {
+        calls.push(`resume ${id} by ${by}`);
+        return store.jobs.get(id) as Job;
+      },
+      retry: (id, by) => {
+        calls.push(`retry ${id} by ${by}`);
+        return store.jobs.get(id) as Job;
       },
       cancel: (id, by) => {
         calls.push(`cancel ${id} by ${by}`);
@@ -195,6 +213,11 @@ function makeRooms(context: { store: Store; events: EventBus; clock: Clock; call
       list: () => store.images.list(),
       remove: async (wanted) => store.images.delete(wanted),
     },
+    notifier: {
+      channels: [{ name: "mail", on: ["job-failed"] }],
+      test: async (name) => void calls.push(`test ${name}`),
+    },
+    site: { serverKey: "key", keyId: "id", authorityPem: "certificate" },
     windows: {
       approve: (mac, code) =>
         void calls.push(`approve ${mac}${code === undefined ? "" : ` ${code}`}`),
@@ -243,8 +266,25 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     config,
     ownAddresses: [],
   });
+  const rooms = makeRooms({ store, events, clock, calls });
   const admin = await startAdmin({
-    ...makeRooms({ store, events, clock, calls }),
+    ...rooms,
+    schedules: createSchedules({
+      store,
+      nodes,
+      images: rooms.library,
+      jobs: rooms.jobs,
+      events,
+      clock,
+      log: silentLog,
+    }),
+    rules: createRules({
+      store,
+      jobs: rooms.jobs,
+      isLearning: () => false,
+      clock,
+      log: silentLog,
+    }),
     config,
     racks,
     store,

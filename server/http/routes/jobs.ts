@@ -1,16 +1,17 @@
 /** Jobs: what is asked of nodes. A job is made once, for the nodes its selector names at that moment. */
 
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import type { JobId } from "#protocol/brand.ts";
-import type { Image } from "#protocol/image.ts";
-import { type Job, type JobKindName, type JobParameters, jobKinds } from "#protocol/job.ts";
-import type { Node } from "#protocol/node.ts";
+import { type Job, type JobKindName, jobKinds, type When } from "#protocol/job.ts";
 import { wipes } from "#protocol/rule.ts";
-import { ConflictError, InvalidInputError, NotFoundError } from "../../errors.ts";
-import { kindOf } from "../../job/registry.ts";
-import { resolveSelector } from "../../job/selector.ts";
+import { NotFoundError } from "../../errors.ts";
+import type { JobRequest } from "../../job/jobs.ts";
+import { parseMoment } from "../../job/recurrence.ts";
+import { type Asked, meaningOf } from "../../job/request.ts";
+import { type RolloutRequest, rolloutSchema } from "../../job/rollout.ts";
+import { planOf, planSchema } from "../job-plan.ts";
 import { type Route, route } from "../route.ts";
-import { jobSchema, oneOf, pageOf, selectorSchema, taskSchema } from "../schemas.ts";
+import { jobSchema, nameSchema, oneOf, pageOf, selectorSchema, taskSchema } from "../schemas.ts";
 import type { Admin } from "../services.ts";
 
 const params = Type.Object({ id: Type.String({ maxLength: 100 }) });
@@ -60,95 +61,47 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
   identify: { type: "object", properties: { seconds: { type: "integer", maximum: 600 } } },
 };
 
-const planSchema = Type.Object({
-  dryRun: Type.Literal(true),
-  kind: oneOf(jobKinds),
-  nodes: Type.Array(
-    Type.Object({
-      id: Type.String(),
-      name: Type.String(),
-      does: Type.String(),
-      loses: Type.Optional(Type.String()),
-      refused: Type.Optional(Type.String()),
-    }),
-  ),
-});
+/** When a job begins, as people write it. */
+const whenSchema = Type.Object(
+  {
+    /** `2026-11-22 02:00` in `zone`, or with an offset of its own: `2026-11-22T02:00+01:00`. */
+    at: Type.Optional(Type.String({ maxLength: 40 })),
+    /** Cancels what has not begun by then. */
+    deadline: Type.Optional(Type.String({ maxLength: 40 })),
+    zone: Type.String({ default: "UTC", maxLength: 60 }),
+    window: Type.Optional(nameSchema),
+    after: Type.Optional(Type.Array(Type.String({ maxLength: 100 }), { maxItems: 100 })),
+  },
+  { additionalProperties: false },
+);
 
-/** The newest image of a name; where nodes are all of one architecture, the newest one for it. */
-function imageNamed(name: string, nodes: readonly Node[], { library }: Admin): Image {
-  const named = library
-    .list()
-    .filter((image) => image.digest === name || image.name === name)
-    .toSorted((a, b) => b.createdAt - a.createdAt);
-  if (named.length === 0) {
-    throw new InvalidInputError(`no image ${JSON.stringify(name)}`, [
-      { pointer: "/parameters/image", detail: "not in the library" },
-    ]);
-  }
-  const architectures = new Set(nodes.flatMap((node) => node.architecture ?? []));
-  const fitting = named.find((image) => architectures.has(image.architecture)) ?? named[0];
-  if (!fitting || architectures.size > 1) {
-    const words = [...architectures].join(" and ");
-    throw new ConflictError(`the nodes are ${words}: make one job for each architecture`);
-  }
-  return fitting;
+interface JobBody extends Asked {
+  readonly when?: Static<typeof whenSchema>;
+  readonly rollout?: RolloutRequest;
+  readonly why?: string;
 }
 
-/** Outside an image may be named; inside it is its digest. */
-function parametersOf(
-  body: { kind: JobKindName; parameters: Readonly<Record<string, unknown>> },
-  nodes: readonly Node[],
-  admin: Admin,
-): JobParameters {
-  const { kind, parameters } = body;
-  const named = parameters["image"];
-  const resolved =
-    kind === "install" && typeof named === "string"
-      ? { ...parameters, image: imageNamed(named, nodes, admin).digest }
-      : parameters;
-  return { kind, parameters: kindOf(kind).parse(resolved) } as JobParameters; // parse is the kind's own
-}
-
-function planOf(request: JobParameters, nodes: readonly Node[], selector: string, admin: Admin) {
-  const job: Job = {
-    ...request,
-    id: "job_plan" as JobId,
-    state: "queued",
-    selector,
-    createdBy: "plan",
-    createdAt: admin.clock.now(),
-  };
+function whenOf({ at, deadline, zone, window, after }: Static<typeof whenSchema>): When {
   return {
-    dryRun: true,
-    kind: job.kind,
-    nodes: nodes.map((node) => {
-      const refused = kindOf(job.kind).refuse(node, job, admin.library);
-      const loses = job.kind === "install" ? lossOf(node, job.parameters.disk, admin) : undefined;
-      return {
-        id: node.id,
-        name: node.name,
-        does: doesOf(job, admin),
-        ...(loses !== undefined && { loses }),
-        ...(refused !== undefined && { refused }),
-      };
-    }),
+    ...(at !== undefined && { notBefore: parseMoment(at, zone) }),
+    ...(deadline !== undefined && { deadline: parseMoment(deadline, zone) }),
+    ...(window !== undefined && { window }),
+    ...(after !== undefined && { after: after as JobId[] }),
   };
 }
 
-function doesOf(job: Job, { library }: Admin): string {
-  if (job.kind === "inventory") return "look at the hardware";
-  if (job.kind === "burn-in") return `test the hardware for ${job.parameters.seconds} s`;
-  if (job.kind === "identify") return `show which it is for ${job.parameters.seconds} s`;
-  if (job.kind !== "install") return `${job.kind} after ${job.parameters.warnSeconds} s of warning`;
-  const image = library.get(job.parameters.image);
-  return `install ${image?.name ?? job.parameters.image}`;
-}
-
-function lossOf(node: Node, disk: string | undefined, { library }: Admin): string {
-  const target =
-    disk ?? node.hardware?.disks.find((one) => !one.removable)?.name ?? "its only fixed disk";
-  const installed = node.image && (library.get(node.image)?.name ?? node.image.slice(0, 12));
-  return `everything on ${target}${installed ? ` (${installed} is installed)` : ""}`;
+function requestOf(body: JobBody, who: string, admin: Admin): JobRequest {
+  const { when, rollout, why, selector } = body;
+  const { nodes, ...asked } = meaningOf(body, { nodes: admin.nodes, images: admin.library });
+  return {
+    ...asked,
+    ...(when && whenOf(when)),
+    selector,
+    nodes: nodes.map(({ id }) => id),
+    createdBy: who,
+    ...(rollout && { rollout }),
+    ...(why !== undefined && { why }),
+  };
 }
 
 function findJob(id: string, { store }: Admin): Job {
@@ -224,6 +177,10 @@ export const jobRoutes: readonly Route[] = [
         kind: oneOf(jobKinds),
         selector: selectorSchema,
         parameters: Type.Record(Type.String(), Type.Unknown(), { default: {} }),
+        when: Type.Optional(whenSchema),
+        rollout: Type.Optional(Type.Partial(rolloutSchema)),
+        /** For the audit. */
+        why: Type.Optional(Type.String({ minLength: 1, maxLength: 500 })),
         dryRun: Type.Boolean({ default: false }),
       },
       { additionalProperties: false },
@@ -233,19 +190,12 @@ export const jobRoutes: readonly Route[] = [
     handler: ({ body, who, koa }, admin) => {
       const key = koa.get("Idempotency-Key");
       return admin.idempotency.once(key === "" ? undefined : `${who} ${key}`, body, () => {
-        const ids = resolveSelector(body.selector, admin.nodes.list());
-        const nodes = ids.flatMap((id) => admin.nodes.get(id) ?? []);
-        const request = parametersOf(body, nodes, admin);
+        const request = requestOf(body, who, admin);
         if (body.dryRun) {
           koa.status = 200;
-          return planOf(request, nodes, body.selector, admin);
+          return planOf(request, admin);
         }
-        const job = admin.jobs.create({
-          ...request,
-          selector: body.selector,
-          nodes: ids,
-          createdBy: who,
-        });
+        const job = admin.jobs.create(request);
         koa.set("Location", `/api/v1/jobs/${job.id}`);
         return job;
       });
@@ -262,5 +212,50 @@ export const jobRoutes: readonly Route[] = [
     response: jobSchema,
     target: ({ params }) => params.id,
     handler: ({ params, who }, admin) => admin.jobs.cancel(findJob(params.id, admin).id, who),
+  }),
+  route({
+    method: "post",
+    path: "/api/v1/jobs/:id/pause",
+    role: "operator",
+    name: "pause-job",
+    summary: "Let nothing more of it begin; what runs goes on",
+    params,
+    body: Type.Object(
+      { reason: Type.String({ minLength: 1, maxLength: 500, default: "no reason given" }) },
+      { additionalProperties: false },
+    ),
+    response: jobSchema,
+    isAuditedByRoom: true,
+    target: ({ params }) => params.id,
+    handler: ({ params, body, who }, admin) =>
+      admin.jobs.pause(findJob(params.id, admin).id, who, body.reason),
+  }),
+  route({
+    method: "post",
+    path: "/api/v1/jobs/:id/resume",
+    role: "operator",
+    name: "resume-job",
+    summary: "Go on, also after too much failed",
+    params,
+    response: jobSchema,
+    isAuditedByRoom: true,
+    target: ({ params }) => params.id,
+    handler: ({ params, who }, admin) => admin.jobs.resume(findJob(params.id, admin).id, who),
+  }),
+  route({
+    method: "post",
+    path: "/api/v1/jobs/:id/retry",
+    role: "operator",
+    name: "retry-job",
+    summary: "Make a job of the same kind for the nodes that failed in this one",
+    status: 202,
+    params,
+    response: jobSchema,
+    target: ({ params }) => params.id,
+    handler: ({ params, who, koa }, admin) => {
+      const job = admin.jobs.retry(findJob(params.id, admin).id, who);
+      koa.set("Location", `/api/v1/jobs/${job.id}`);
+      return job;
+    },
   }),
 ];

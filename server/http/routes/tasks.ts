@@ -37,4 +37,17 @@ export const taskRoutes: readonly Route[] = [
       return { items: store.tasks.log(id) };
     },
   }),
+  route({
+    method: "post",
+    path: "/api/v1/tasks/:id/cancel",
+    role: "operator",
+    name: "cancel-task",
+    summary: "Leave one node out of a job, or stop it at its next safe point",
+    status: 202,
+    params,
+    response: taskSchema,
+    isAuditedByRoom: true,
+    target: ({ params }) => params.id,
+    handler: ({ params, who }, { jobs }) => jobs.cancelTask(params.id as TaskId, who),
+  }),
 ];
