@@ -15,6 +15,7 @@ import { rackCommands } from "./commands/rack.ts";
 import { rackFileCommands } from "./commands/rack-file.ts";
 import { serveCommands } from "./commands/serve.ts";
 import { sessionCommands } from "./commands/session.ts";
+import { ruleCommands } from "./commands/rule.ts";
 import { simCommands } from "./commands/sim.ts";
 
 export const commands: readonly Command[] = [
@@ -28,6 +29,7 @@ export const commands: readonly Command[] = [
   ...identifyCommands,
   ...imageCommands,
   ...jobCommands,
+  ...ruleCommands,
   ...powerCommands,
   ...leaseCommands,
   ...eventCommands,

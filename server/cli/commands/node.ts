@@ -1,36 +1,22 @@
 /** `marcoboot node …` */
 
+import { targetDisk } from "#protocol/disk.ts";
 import type { Moment, Timeline } from "#protocol/timeline.ts";
-import { type Command, confirm, exitCodes, required, textOf, yesOption } from "../command.ts";
+import {
+  type Command,
+  CommandError,
+  confirm,
+  exitCodes,
+  flagOf,
+  type Run,
+  required,
+  textOf,
+  yesOption,
+} from "../command.ts";
 import { clean } from "../output.ts";
 import { type Node, type Page, timeText } from "../shapes.ts";
 import { findingText } from "./finding.ts";
-
-function slotText({ slot }: Node): string {
-  return slot ? `${slot.rack}/${slot.stack}/${slot.slot}` : "-";
-}
-
-function describe(node: Node): string {
-  const rows: readonly (readonly [string, string | undefined])[] = [
-    ["name", node.name],
-    ["id", node.id],
-    ["state", node.reason ? `${node.state}: ${node.reason}` : node.state],
-    ["power", node.power],
-    ["connection", node.connection],
-    ["slot", slotText(node)],
-    ["mac", node.mac],
-    ["address", node.address],
-    ["firmware", node.firmware],
-    ["architecture", node.architecture],
-    ["agent", node.agent && `${node.agent.role} ${node.agent.version}`],
-    ["last seen", node.agent && timeText(node.agent.lastSeen)],
-    ["hardware", node.hardware?.model],
-    ["image", node.image],
-    ["certificate", node.certificateUntil && `until ${timeText(node.certificateUntil)}`],
-    ["asks", node.asks?.map((ask) => `${ask.code} from ${ask.address}`).join(", ")],
-  ];
-  return rows.map(([name, value]) => `${name.padEnd(13)} ${value ?? "-"}`).join("\n");
-}
+import { describe, slotText } from "./node-text.ts";
 
 function momentText({ at, until, times, source, text, isFault }: Moment): string {
   const again = times === 1 ? "" : ` (${times} times until ${timeText(until).slice(11)})`;
@@ -44,6 +30,27 @@ function timelineText({ mac, name, findings, moments }: Timeline): string {
     ...findings.map(findingText),
     ...(moments.length > 0 ? ["", ...moments.map(momentText)] : []),
   ].join("\n");
+}
+
+/** The node of a command, or its disk named by `--disk`; a disk without a serial number cannot be told again. */
+async function protectable(run: Run): Promise<{ path: string; what: string; word: string }> {
+  const name = required(run.positionals[0], "NODE");
+  const nodePath = `/api/v1/nodes/${encodeURIComponent(name)}`;
+  const wanted = textOf(run.values, "disk");
+  if (wanted === undefined) return { path: `${nodePath}/protection`, what: name, word: name };
+  const node = (await run.client.get(nodePath)) as Node;
+  const disks = node.hardware?.disks ?? [];
+  const disk = targetDisk(disks, wanted);
+  if (typeof disk === "string") throw new CommandError(disk, exitCodes.notFound);
+  if (disk.serial === undefined) {
+    throw new CommandError(
+      `disk ${disk.name} of ${name} has no serial number`,
+      exitCodes.failed,
+      "protect the node instead",
+    );
+  }
+  const path = `/api/v1/protected-disks/${encodeURIComponent(disk.serial)}`;
+  return { path, what: `disk ${disk.name} (${disk.serial}) of ${name}`, word: disk.serial };
 }
 
 export const nodeCommands: readonly Command[] = [
@@ -128,6 +135,63 @@ export const nodeCommands: readonly Command[] = [
       const path = `/api/v1/nodes/${encodeURIComponent(required(positionals[0], "NODE"))}`;
       const name = required(positionals[1], "NAME");
       output.value(await client.send("PATCH", path, { name }), `node is now ${name}`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "tag",
+    about: "give a node tags, for selectors and rules",
+    positionals: ["NODE", "TAGS"],
+    options: { remove: { type: "boolean", about: "take them away instead" } },
+    examples: ["marcoboot node tag lab-a-1 db,ssd", "marcoboot node tag lab-a-1 db --remove"],
+    async run({ client, output, positionals, values }) {
+      const path = `/api/v1/nodes/${encodeURIComponent(required(positionals[0], "NODE"))}`;
+      const tags = required(positionals[1], "TAGS").split(",");
+      const { tags: before = [] } = (await client.get(path)) as Node;
+      const kept = before.filter((tag) => !tags.includes(tag));
+      const wanted = flagOf(values, "remove") ? kept : [...kept, ...tags];
+      const after = (await client.send("PATCH", path, { tags: wanted })) as Node;
+      output.value(after, `${after.name}: ${after.tags?.join(", ") ?? "no tags"}`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "protect",
+    about: "let no job write a node's disks, or one disk wherever it is",
+    positionals: ["NODE"],
+    options: {
+      disk: { type: "string", value: "DISK", about: "only this one, by kernel name or serial" },
+      reason: { type: "string", value: "TEXT", about: "why; told to whoever tries" },
+    },
+    examples: [
+      'marcoboot node protect lab-a-1 --reason "the only copy of the archive"',
+      'marcoboot node protect lab-a-1 --disk sdb --reason "customer data"',
+    ],
+    async run(run) {
+      const reason = required(textOf(run.values, "reason"), "--reason");
+      const { path, what } = await protectable(run);
+      const answer = await run.client.send("PUT", path, { reason });
+      run.output.value(answer, `${what} is protected`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "node",
+    verb: "release",
+    about: "end the protection of a node or a disk",
+    positionals: ["NODE"],
+    options: {
+      disk: { type: "string", value: "DISK", about: "only this one, by kernel name or serial" },
+      yes: yesOption,
+    },
+    examples: ["marcoboot node release lab-a-1 --yes"],
+    async run(run) {
+      const { path, what, word } = await protectable(run);
+      await confirm(run, `Jobs may write ${what} again.`, word);
+      await run.client.send("DELETE", path);
+      run.output.value({ released: what }, `${what} is no longer protected`);
       return exitCodes.done;
     },
   },

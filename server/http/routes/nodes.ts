@@ -1,22 +1,16 @@
 /** Nodes, found by id or by name. */
 
 import { Type } from "typebox";
-import type { NodeId } from "#protocol/brand.ts";
-import { type Node, nodeStates } from "#protocol/node.ts";
+import { nodeStates } from "#protocol/node.ts";
 import { codeToApprove } from "../../enrol/asks.ts";
-import { ConflictError, NotFoundError } from "../../errors.ts";
+import { ConflictError } from "../../errors.ts";
+import { tagPattern } from "../../rule/rule.ts";
+import { findNode } from "../find-node.ts";
 import { type Route, route } from "../route.ts";
 import { hostnameSchema, nameSchema, nodeSchema, oneOf, pageOf } from "../schemas.ts";
-import type { Admin } from "../services.ts";
 
 const params = Type.Object({ id: Type.String({ maxLength: 100 }) });
 const codeSchema = Type.String({ pattern: "^[0-9A-Za-z]{4}-[0-9A-Za-z]{4}$" });
-
-function findNode(idOrName: string, { store }: Pick<Admin, "store">): Node {
-  const node = store.nodes.get(idOrName as NodeId) ?? store.nodes.byName(idOrName);
-  if (!node) throw new NotFoundError(`no node ${JSON.stringify(idOrName)}`);
-  return node;
-}
 
 export const nodeRoutes: readonly Route[] = [
   route({
@@ -52,16 +46,29 @@ export const nodeRoutes: readonly Route[] = [
     path: "/api/v1/nodes/:id",
     role: "operator",
     name: "update-node",
-    summary: "Rename a node; it takes the name at its next install",
+    summary: "Rename a node, from its next install on; give it other tags",
     params,
-    body: Type.Object({ name: hostnameSchema }, { additionalProperties: false }),
+    body: Type.Object(
+      {
+        name: Type.Optional(hostnameSchema),
+        /** All of them: those that are not here are taken away. */
+        tags: Type.Optional(
+          Type.Array(Type.String({ pattern: tagPattern }), { maxItems: 64, uniqueItems: true }),
+        ),
+      },
+      { additionalProperties: false },
+    ),
     response: nodeSchema,
     target: ({ params }) => params.id,
     handler: ({ params, body }, admin) => {
       const node = findNode(params.id, admin);
-      const other = admin.store.nodes.byName(body.name);
-      if (other && other.id !== node.id) throw new ConflictError(`name ${body.name} is taken`);
-      return admin.nodes.update(node.id, { name: body.name });
+      const { name, tags } = body;
+      const other = name === undefined ? undefined : admin.store.nodes.byName(name);
+      if (other && other.id !== node.id) throw new ConflictError(`name ${name} is taken`);
+      return admin.nodes.update(node.id, {
+        ...(name !== undefined && { name }),
+        ...(tags && { tags: tags.length > 0 ? tags.toSorted() : undefined }),
+      });
     },
   }),
   route({
