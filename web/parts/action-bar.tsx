@@ -8,6 +8,7 @@ import { call } from "../api.ts";
 import { obstacle, selectorOf, wordToType } from "../state/selection.ts";
 import type { PageContext } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
+import { PowerButton } from "./power-button.tsx";
 
 interface Plan {
   readonly nodes: readonly {
@@ -66,6 +67,7 @@ export function ActionBar({ context, toast }: BarProps) {
           </button>
         );
       })}
+      <PowerButton nodes={nodes} toast={toast} />
       <button type="button" class="button-quiet" onClick={() => selection.clear()}>
         Clear
       </button>

@@ -8,6 +8,7 @@ import type { PageContext } from "./context.ts";
 import { SetupForm, SignInForm } from "./forms.tsx";
 import { JobList } from "./job-list.tsx";
 import { NodePanel } from "./node-panel.tsx";
+import { RackFileButton } from "./rack-file-dialog.tsx";
 import { RackView } from "./rack-view.tsx";
 import { TopBar } from "./top-bar.tsx";
 
@@ -44,7 +45,7 @@ function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }
       )}
       <main class="desk">
         <div class="desk-rack">
-          {site.racks.value.length === 0 && <NoRack />}
+          {site.racks.value.length === 0 && <NoRack site={site} canAct={canAct} />}
           {site.racks.value.map((rack) => (
             <RackView key={rack.name} rack={rack} context={context} canAct={canAct} />
           ))}
@@ -64,12 +65,13 @@ function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }
   );
 }
 
-function NoRack() {
+function NoRack({ site, canAct }: { site: PageContext["site"]; canAct: boolean }) {
   return (
     <section class="card empty-state">
       <h2>No rack yet</h2>
       <p>Describe stacks, slots and outlets in a file, then:</p>
       <pre>marcoboot rack apply lab.yaml{"\n"}marcoboot learn start lab</pre>
+      {canAct && <RackFileButton site={site} />}
     </section>
   );
 }

@@ -6,6 +6,8 @@ import { keyOf, type Tile } from "../state/site.ts";
 import type { PageContext } from "./context.ts";
 import { LearnButton } from "./learn-button.tsx";
 import { Mark } from "./mark.tsx";
+import { OutletsButton } from "./outlet-dialog.tsx";
+import { RackFileButton } from "./rack-file-dialog.tsx";
 
 interface RackProps {
   readonly rack: Rack;
@@ -14,7 +16,9 @@ interface RackProps {
 }
 
 export function RackView({ rack, context, canAct }: RackProps) {
-  const { site, selection } = context;
+  const { site, selection, session } = context;
+  const state = session.state.value;
+  const isAdmin = state.step === "signed-in" && state.user.role === "admin";
   const tiles = rack.stacks.flatMap((stack) => site.tilesOf(rack, stack));
   const ids = tiles.flatMap((tile) => tile.node?.id ?? []);
   return (
@@ -33,6 +37,8 @@ export function RackView({ rack, context, canAct }: RackProps) {
           Select all
         </button>
         {canAct && <LearnButton rack={rack} />}
+        {isAdmin && <OutletsButton rack={rack} site={site} />}
+        {isAdmin && <RackFileButton name={rack.name} site={site} />}
       </div>
       <div class="frame">
         {rack.stacks.map((stack) => (

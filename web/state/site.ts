@@ -51,6 +51,8 @@ export interface Site {
   /** The event that came last. */
   readonly news: ReadonlySignal<StoredEvent | undefined>;
   load(snapshot: Snapshot): void;
+  /** Shows a rack that was just changed here. */
+  keepRack(rack: Rack): void;
   apply(stored: StoredEvent): void;
 }
 
@@ -145,6 +147,10 @@ export function createSite(): Site {
       tasks.value = new Map(snapshot.tasks.map((task) => [task.id, task]));
       images.value = snapshot.images;
       lastEventId.value = snapshot.lastEventId;
+    },
+    keepRack(rack) {
+      const others = racks.value.filter(({ name }) => name !== rack.name);
+      racks.value = [...others, rack].toSorted((a, b) => (a.name < b.name ? -1 : 1));
     },
     apply(stored) {
       if (stored.id <= lastEventId.value) return; // sent again after a reconnection
