@@ -6,7 +6,14 @@
 import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
 import { encodeMessage } from "./message.ts";
 import type { Answerer, Query } from "./query.ts";
-import { groupOn, type Link, type OpenSocket, openSocket, type Socket } from "./sockets.ts";
+import {
+  groupOn,
+  isTooEarly,
+  type Link,
+  type OpenSocket,
+  openSocket,
+  type Socket,
+} from "./sockets.ts";
 
 export interface Asking {
   readonly query: Query;
@@ -74,6 +81,7 @@ async function openAll({
       sockets.push({ link, socket: await open(link, { port: 0 }) });
     } catch (error) {
       trouble = error;
+      if (isTooEarly(link, error)) continue; // the other family asks
       onTrouble?.(`cannot ask on ${link.interface} from ${link.address}: ${String(error)}`);
     }
   }

@@ -8,14 +8,14 @@
 
 import type { Milliseconds } from "#protocol/brand.ts";
 import type { DiscoveryOutcome, Responder } from "./responder.ts";
-import { type Link, type OpenSocket, openSocket, type Socket } from "./sockets.ts";
+import { isTooEarly, type Link, type OpenSocket, openSocket, type Socket } from "./sockets.ts";
 
 export interface ListenContext {
   readonly responder: Responder;
   /** As they are at the moment. */
   readonly links: () => readonly Link[];
-  /** Meshes, as IPv4 groups. */
-  readonly groups: readonly string[];
+  /** Meshes, as IPv4 groups, as they are at the moment. */
+  readonly groups: () => readonly string[];
   readonly port: number;
   readonly monotonic: () => Milliseconds;
   /** Calls `work` again and again until the returned function is called. */
@@ -33,25 +33,41 @@ export interface Listening {
 
 const lookAgain = 5000 as Milliseconds;
 
-/** @throws the system's error when none of the links there are can be heard. */
+/**
+ * Resolves when the links there are now have been tried.
+ *
+ * @throws the system's error when there are links, and none of them can be heard
+ */
 export async function listen(context: ListenContext): Promise<Listening> {
+  const listening = keepListening(context);
+  try {
+    await listening.begun;
+  } catch (error) {
+    await listening.close();
+    throw error;
+  }
+  return listening;
+}
+
+/** The same for who goes on without; `begun` rejects where {@link listen} throws. */
+export function keepListening(
+  context: ListenContext,
+): Listening & { readonly begun: Promise<void> } {
   const served = new Map<string, readonly Socket[]>();
   let isClosed = false;
-  let looking = Promise.resolve();
 
   const look = async (): Promise<unknown> => {
     let trouble: unknown;
-    const links = context.links();
-    for (const name of served.keys()) {
-      if (!links.some((link) => nameOf(link) === name)) await drop(name);
-    }
-    for (const link of links) {
-      if (isClosed || served.has(nameOf(link))) continue;
+    const groups = context.groups();
+    const links = new Map(context.links().map((link) => [nameOf(link, groups), link]));
+    for (const name of served.keys()) if (!links.has(name)) await drop(name);
+    for (const [name, link] of links) {
+      if (isClosed || served.has(name)) continue;
       try {
-        served.set(nameOf(link), await serve(context, link));
+        served.set(name, await serve(context, link, groups));
       } catch (error) {
         trouble = error;
-        context.onTrouble?.(link, error);
+        if (!isTooEarly(link, error)) context.onTrouble?.(link, error);
       }
     }
     return served.size === 0 ? trouble : undefined;
@@ -62,12 +78,16 @@ export async function listen(context: ListenContext): Promise<Listening> {
     await Promise.all(sockets.map((socket) => socket.close()));
   };
 
-  const trouble = await look();
-  if (trouble !== undefined) throw trouble;
+  let looking = look();
+  const begun = looking.then((trouble) => {
+    if (trouble !== undefined) throw trouble;
+  });
+  begun.catch(() => undefined); // whoever waits for it hears of it
   const stop = context.every(lookAgain, () => {
-    looking = looking.then(async () => void (await look()));
+    looking = looking.then(look);
   });
   return {
+    begun,
     async close() {
       isClosed = true;
       stop();
@@ -77,13 +97,18 @@ export async function listen(context: ListenContext): Promise<Listening> {
   };
 }
 
-function nameOf({ interface: name, address }: Link): string {
-  return `${name} ${address}`;
+/** Of a link as it is served: another address, or another mesh, is another. */
+function nameOf({ interface: name, address }: Link, groups: readonly string[]): string {
+  return [name, address, ...groups].join(" ");
 }
 
 /** One socket that answers, and one for each mesh. */
-async function serve(context: ListenContext, link: Link): Promise<readonly Socket[]> {
-  const { responder, groups, port, open = openSocket, monotonic, spread } = context;
+async function serve(
+  context: ListenContext,
+  link: Link,
+  groups: readonly string[],
+): Promise<readonly Socket[]> {
+  const { responder, port, open = openSocket, monotonic, spread } = context;
   const sockets: Socket[] = [];
   try {
     const own = await open(link, { port });

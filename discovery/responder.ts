@@ -57,7 +57,8 @@ export interface Responder {
 }
 
 export function createResponder(context: {
-  readonly signer: () => Signer;
+  /** Undefined: nothing can be said yet. */
+  readonly signer: () => Signer | undefined;
   /** What the host says to `Marco`. */
   readonly host: () => Params;
   /** What is offered at the moment, the first of equal ids first. */
@@ -75,9 +76,10 @@ export function createResponder(context: {
       if (!question) return { outcome: "malformed" };
       const offered = context.services().filter((service) => isIn(service, group));
       const said = whatToSay(question, offered, context.host());
-      if (!said) return { outcome: "other-service" };
+      const signer = context.signer();
+      if (!said || !signer) return { outcome: "other-service" };
       if (!perSource.take(from, now) || !together.take("all", now)) return { outcome: "too-often" };
-      return { outcome: "answered", answer: signed(question, said, address, context.signer()) };
+      return { outcome: "answered", answer: signed(question, said, address, signer) };
     },
   };
 }

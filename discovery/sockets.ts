@@ -106,6 +106,11 @@ export const openSocket: OpenSocket = async (link, { port, group }) => {
   return wrap(socket, link);
 };
 
+/** A link-local address is there a second or two before the kernel has made sure that it is the only one. */
+export function isTooEarly({ family }: Link, error: unknown): boolean {
+  return family === 6 && (error as NodeJS.ErrnoException).code === "EADDRNOTAVAIL";
+}
+
 function scoped({ family, interface: name }: Link, address: string): string {
   return family === 6 && !address.includes("%") ? `${address}%${name}` : address;
 }

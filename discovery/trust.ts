@@ -28,12 +28,13 @@ export type Trust =
  * A node's certificate proves that the site once took the node in; whether it still belongs
  * to it only the server knows.
  */
-export function createJudge({ site, authority }: Roots) {
+export function createJudge({ site, authority }: Roots, now: () => number = Date.now) {
   const root = authority === undefined ? undefined : new X509Certificate(authority);
   return (question: DiscoveryQuestion, answer: DiscoveryAnswer): Trust => {
     const text = signedText(question, answer);
-    if (answer.Certificate !== undefined)
-      return root ? byNode(text, answer, root) : unknown(answer);
+    if (answer.Certificate !== undefined) {
+      return root ? byNode(text, answer, root, now()) : unknown(answer);
+    }
     if (!site) return unknown(answer);
     if (answer.Key !== site.id) {
       const key = JSON.stringify(answer.Key.slice(0, 32));
@@ -52,9 +53,10 @@ export function createJudge({ site, authority }: Roots) {
   }
 }
 
-function byNode(text: string, answer: DiscoveryAnswer, root: X509Certificate): Trust {
+function byNode(text: string, answer: DiscoveryAnswer, root: X509Certificate, now: number): Trust {
   const node = nodeOf(answer.Certificate ?? "", root);
   if (!node) return nobody("its certificate is not of this site");
+  if (node.until < now) return nobody("its certificate has ended");
   return verify(null, Buffer.from(text), node.key, Buffer.from(answer.Signature, "base64"))
     ? { by: "node", nodeId: node.id }
     : nobody("its signature is wrong");
@@ -63,13 +65,15 @@ function byNode(text: string, answer: DiscoveryAnswer, root: X509Certificate): T
 function nodeOf(
   certificate: string,
   root: X509Certificate,
-): { readonly id: string; readonly key: KeyObject } | undefined {
+): { readonly id: string; readonly key: KeyObject; readonly until: number } | undefined {
   try {
     const given = new X509Certificate(Buffer.from(certificate, "base64"));
     const id = /^CN=(?<id>\S+)$/m.exec(given.subject)?.groups?.["id"];
     const key = given.publicKey;
     const isNode = id !== undefined && key.asymmetricKeyType === "ed25519";
-    return isNode && given.verify(root.publicKey) ? { id, key } : undefined;
+    return isNode && given.verify(root.publicKey)
+      ? { id, key, until: Date.parse(given.validTo) }
+      : undefined;
   } catch {
     return undefined; // no certificate at all
   }

@@ -43,6 +43,7 @@ import {
 } from "./errors.ts";
 import { takeInventory, usedMemoryMiB } from "./hardware.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
+import { keepAuthority } from "./polo.ts";
 import { type Reporter, startReporter } from "./report.ts";
 import type { Settings } from "./settings.ts";
 import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
@@ -123,6 +124,7 @@ async function serve(
   const { settings, console } = context;
   const server = await findServer(context, key, signal);
   const identity = await identify(context, key, server, signal);
+  keepAuthority(settings.identityDirectory, server.authority, console);
   const connection = connect(server.url, server.authority, identity);
   const lost = new AbortController();
   const here = AbortSignal.any([signal, lost.signal]);

@@ -1,12 +1,15 @@
 /**
- * The agent: runs in netinst (installs this machine) and in the installed OS (reboots it).
+ * The agent: runs in netinst (installs this machine) and in the installed OS (reboots it, answers
+ * and asks by discovery).
  *
  * Only `node:` modules, the protocol, and `tar` are used, so that it bundles to one file.
  */
 
 import { runAgent } from "./agent.ts";
 import { openConsole } from "./console.ts";
+import { discoverCommand } from "./discover-command.ts";
 import { reasonOf } from "./errors.ts";
+import { startPolo } from "./polo.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { install } from "./steps/install.ts";
 import { powerOf } from "./steps/power.ts";
@@ -33,7 +36,16 @@ async function waitForSettings(): Promise<Settings> {
 }
 
 try {
+  if (args[0] === "discover") {
+    const out = (line: string) => void process.stdout.write(`${line}\n`);
+    const err = (line: string) => void process.stderr.write(`${line}\n`);
+    process.exit(await discoverCommand(args.slice(1), { out, err }, stopping.signal));
+  }
   const settings = await waitForSettings();
+  if (settings.role === "resident") {
+    const polo = startPolo(settings, console);
+    process.on("SIGHUP", () => polo.reload());
+  }
   await runAgent({ settings, console, power: powerOf(settings), install }, stopping.signal);
   process.exit(0);
 } catch (error) {

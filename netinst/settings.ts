@@ -9,6 +9,7 @@
  *   --server-url HTTPS-URL    --authority PEMFILE  (both: no discovery)
  *   --disk-file FILE          --simulate           (power verbs end the process: 10 reboot, 11 shutdown;
  *                                                   FILE.root/ plays the mounted root file system)
+ *   --services DIR
  *   --agent-image FILE        --unreachable-seconds N
  */
 
@@ -47,6 +48,8 @@ export interface Settings {
   readonly server?: { readonly url: string; readonly authority: string };
   readonly diskFile?: string;
   readonly simulate: boolean;
+  /** Service files: what this node offers by discovery; absent: /etc/marcoboot/services. */
+  readonly servicesDirectory?: string;
   /** Squashfs of this agent, copied to the installed OS; absent: no resident agent is installed. */
   readonly agentImage?: string;
   /** Netinst restarts the machine when no server was heard for so long. */
@@ -54,7 +57,7 @@ export interface Settings {
 }
 
 const netinstSite = "/etc/marcoboot/site.json";
-const identityDefault = "/var/lib/marcoboot/identity";
+export const identityDefault = "/var/lib/marcoboot/identity";
 const interfaceFile = "/run/marcoboot/interface";
 const agentImageDefault = "/run/stage2";
 
@@ -76,6 +79,7 @@ export function readSettings(args: readonly string[]): Settings {
       "disk-file": { type: "string" },
       simulate: { type: "boolean" },
       "agent-image": { type: "string" },
+      services: { type: "string" },
       "unreachable-seconds": { type: "string" },
     },
   });
@@ -90,9 +94,6 @@ export function readSettings(args: readonly string[]): Settings {
     values.interface ?? readText(interfaceFile)?.trim() ?? interfaceWithMac(wantedMac);
   const agentImage =
     values["agent-image"] ?? (existsSync(agentImageDefault) ? agentImageDefault : undefined);
-  const bootUrl = words.get("marcoboot.url");
-  const token = words.get("marcoboot.enrol");
-  const server = readServer(values["server-url"], values.authority);
   return {
     role,
     site,
@@ -107,12 +108,25 @@ export function readSettings(args: readonly string[]): Settings {
     bootId: values["boot-id"] ?? readText("/proc/sys/kernel/random/boot_id")?.trim() ?? "unknown",
     simulate: values.simulate ?? false,
     unreachableMs: parseSeconds(values["unreachable-seconds"] ?? "900") * 1000,
-    ...(values.address === undefined ? {} : { address: values.address }),
-    ...(bootUrl === undefined ? {} : { bootUrl }),
-    ...(token === undefined ? {} : { token }),
-    ...(server === undefined ? {} : { server }),
-    ...(values["disk-file"] === undefined ? {} : { diskFile: values["disk-file"] }),
-    ...(agentImage === undefined ? {} : { agentImage }),
+    ...present({
+      address: values.address,
+      bootUrl: words.get("marcoboot.url"),
+      token: words.get("marcoboot.enrol"),
+      server: readServer(values["server-url"], values.authority),
+      diskFile: values["disk-file"],
+      servicesDirectory: values.services,
+      agentImage,
+    }),
+  };
+}
+
+/** The members that have a value. */
+function present<Members extends object>(
+  members: Members,
+): { [Name in keyof Members]?: Exclude<Members[Name], undefined> } {
+  const given = Object.entries(members).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as {
+    [Name in keyof Members]?: Exclude<Members[Name], undefined>;
   };
 }
 

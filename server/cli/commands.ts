@@ -1,6 +1,7 @@
 /** All commands, in the order of the help. */
 
 import type { Command } from "./command.ts";
+import { discoverCommands } from "./commands/discover.ts";
 import { doctorCommands } from "./commands/doctor.ts";
 import { eventCommands } from "./commands/events.ts";
 import { identifyCommands } from "./commands/identify.ts";
@@ -21,6 +22,7 @@ import { simCommands } from "./commands/sim.ts";
 export const commands: readonly Command[] = [
   ...serveCommands,
   ...doctorCommands,
+  ...discoverCommands,
   ...sessionCommands,
   ...rackCommands,
   ...rackFileCommands,

@@ -82,7 +82,13 @@ export async function startDiscovery(context: {
       services: () => [own, ...context.services()],
     }),
     links: () => [ipv4, ...ipv6()],
-    groups: [...new Set([config.discovery.group, ...config.discovery.groups])],
+    groups: () => [
+      ...new Set([
+        config.discovery.group,
+        ...config.discovery.groups,
+        ...context.services().flatMap(({ groups }) => groups),
+      ]),
+    ],
     port: config.discovery.port,
     monotonic: () => clock.monotonic(),
     every: (period, work) => clock.every(period, work),

@@ -209,7 +209,7 @@ test("the real boot room answers a captured UEFI PXE client, and not a running O
     config: {
       netinstDirectory: directory,
       loadersDirectory: directory,
-      discovery: { group: "239.77.65.82", port: 1337 },
+      discovery: { group: "239.77.65.82", groups: [], port: 1337, services: "" },
       kernelArguments: [],
       replyDelaySeconds: {},
       subnets: [fixed],

@@ -52,7 +52,7 @@ async function lab(t: ExecutionContext): Promise<Lab> {
           services,
         }),
         links: () => [linkAt(address)],
-        groups,
+        groups: () => groups,
         port: discoveryPort,
         monotonic: () => milliseconds(0),
         every: () => () => undefined,
