@@ -84,6 +84,17 @@ export function choice<const Words extends readonly string[]>(
 export const portSetting = (value: number) =>
   Type.Integer({ description: "port", minimum: 1, maximum: 65535, default: value });
 
+/** {@link PowerDriver.deviceOf} where both name it. */
+export function hostAndPort({
+  host,
+  port,
+}: {
+  readonly host: string;
+  readonly port: number;
+}): string {
+  return `${host}:${port}`;
+}
+
 /** An outlet whose load needs longer than the driver's kind usually does. */
 const offSeconds = Type.Optional(
   Type.Number({

@@ -8,24 +8,14 @@
  */
 
 import { Type } from "typebox";
-import { milliseconds } from "#protocol/brand.ts";
 import type { PowerState } from "#protocol/node.ts";
 import { PowerRefusedError, PowerUnreachableError } from "../../errors.ts";
-import {
-  choice,
-  definePowerDriver,
-  hostSetting,
-  portSetting,
-  type SettingsOf,
-  secret,
-} from "../driver.ts";
+import { bmcBehaviour, bmcMembers } from "../bmc.ts";
+import { choice, definePowerDriver, type SettingsOf } from "../driver.ts";
 import { type Outcome, runProgram } from "../program.ts";
 
 const members = {
-  host: hostSetting("address of the BMC"),
-  port: portSetting(623),
-  user: Type.String({ description: "user of the BMC", minLength: 1, maxLength: 16 }),
-  password: secret({ description: "its password, at most 20 characters" }),
+  ...bmcMembers(623, 16),
   privilege: choice(["OPERATOR", "ADMINISTRATOR"], {
     description: "privilege level asked for; OPERATOR may switch power",
     default: "OPERATOR",
@@ -88,10 +78,7 @@ export const ipmiDriver = definePowerDriver({
   kind: "ipmi",
   about: "server with a BMC: IPMI 2.0 by ipmitool",
   settings: members,
-  canQuery: true,
-  minimumOffTime: milliseconds(5000),
-  settleTime: milliseconds(15_000), // BMCs answer before the board has followed
-  deviceOf: ({ host, port }) => `${host}:${port}`,
+  ...bmcBehaviour,
 
   check({ password }) {
     if (Buffer.byteLength(password) > 20) throw new RangeError("password has more than 20 octets");

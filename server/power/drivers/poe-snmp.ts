@@ -9,7 +9,7 @@
 import { Type } from "typebox";
 import { milliseconds } from "#protocol/brand.ts";
 import { PowerUnreachableError } from "../../errors.ts";
-import { definePowerDriver, type SettingsOf } from "../driver.ts";
+import { definePowerDriver, hostAndPort, type SettingsOf } from "../driver.ts";
 import { agentMembers, checkAgent, readInteger, writeInteger } from "../snmp.ts";
 
 const pethPsePortAdminEnable = "1.3.6.1.2.1.105.1.1.1.3";
@@ -43,7 +43,7 @@ export const poeSnmpDriver = definePowerDriver({
   canQuery: true,
   minimumOffTime: milliseconds(3000),
   settleTime: milliseconds(3000),
-  deviceOf: ({ host, port }) => `${host}:${port}`,
+  deviceOf: hostAndPort,
   check: checkAgent,
 
   set: (settings, state, signal) =>

@@ -7,24 +7,14 @@
  */
 
 import { Type } from "typebox";
-import { milliseconds } from "#protocol/brand.ts";
 import type { PowerState } from "#protocol/node.ts";
 import { PowerRefusedError, PowerUnreachableError } from "../../errors.ts";
-import {
-  choice,
-  definePowerDriver,
-  hostSetting,
-  portSetting,
-  type SettingsOf,
-  secret,
-} from "../driver.ts";
+import { bmcBehaviour, bmcMembers } from "../bmc.ts";
+import { choice, definePowerDriver, type SettingsOf } from "../driver.ts";
 import { type Answer, exchange, type Question, trustMembers } from "../exchange.ts";
 
 const members = {
-  host: hostSetting("address of the BMC"),
-  port: portSetting(443),
-  user: Type.String({ description: "user of the BMC", minLength: 1, maxLength: 64 }),
-  password: secret({ description: "its password" }),
+  ...bmcMembers(443, 64),
   authentication: choice(["session", "basic"], {
     description: "session: a token for each question, ended after it; basic: name and password",
     default: "session",
@@ -57,10 +47,7 @@ export const redfishDriver = definePowerDriver({
   kind: "redfish",
   about: "server with a BMC: Redfish over HTTPS",
   settings: members,
-  canQuery: true,
-  minimumOffTime: milliseconds(5000),
-  settleTime: milliseconds(15_000),
-  deviceOf: ({ host, port }) => `${host}:${port}`,
+  ...bmcBehaviour,
 
   set: (settings, state, signal) =>
     withBmc(settings, signal, async (bmc) => {

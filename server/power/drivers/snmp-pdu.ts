@@ -7,7 +7,7 @@
 import { Type } from "typebox";
 import { milliseconds } from "#protocol/brand.ts";
 import { PowerUnreachableError } from "../../errors.ts";
-import { choice, definePowerDriver, type SettingsOf } from "../driver.ts";
+import { choice, definePowerDriver, hostAndPort, type SettingsOf } from "../driver.ts";
 import { agentMembers, checkAgent, readInteger, writeInteger } from "../snmp.ts";
 
 /** Columns without the outlet's index, and the integers that mean on and off in each. */
@@ -105,7 +105,7 @@ export const snmpPduDriver = definePowerDriver({
   canQuery: true,
   minimumOffTime: milliseconds(5000),
   settleTime: milliseconds(8000), // relays switch one after the other, and the table lags behind
-  deviceOf: ({ host, port }) => `${host}:${port}`,
+  deviceOf: hostAndPort,
 
   check(settings) {
     checkAgent(settings);
