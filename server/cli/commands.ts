@@ -11,13 +11,17 @@ import { learnCommands } from "./commands/learn.ts";
 import { leaseCommands } from "./commands/lease.ts";
 import { netinstCommands } from "./commands/netinst.ts";
 import { nodeCommands } from "./commands/node.ts";
+import { nodeRunCommands } from "./commands/node-run.ts";
+import { notifyCommands } from "./commands/notify.ts";
 import { powerCommands } from "./commands/power.ts";
 import { rackCommands } from "./commands/rack.ts";
 import { rackFileCommands } from "./commands/rack-file.ts";
+import { ruleCommands } from "./commands/rule.ts";
+import { scheduleCommands } from "./commands/schedule.ts";
 import { serveCommands } from "./commands/serve.ts";
 import { sessionCommands } from "./commands/session.ts";
-import { ruleCommands } from "./commands/rule.ts";
 import { simCommands } from "./commands/sim.ts";
+import { windowCommands } from "./commands/window.ts";
 
 export const commands: readonly Command[] = [
   ...serveCommands,
@@ -28,13 +32,17 @@ export const commands: readonly Command[] = [
   ...rackFileCommands,
   ...learnCommands,
   ...nodeCommands,
+  ...ruleCommands,
   ...identifyCommands,
+  ...nodeRunCommands,
   ...imageCommands,
   ...jobCommands,
-  ...ruleCommands,
+  ...windowCommands,
+  ...scheduleCommands,
   ...powerCommands,
   ...leaseCommands,
   ...eventCommands,
+  ...notifyCommands,
   ...netinstCommands,
   ...simCommands,
 ];

@@ -12,12 +12,15 @@ export interface Page<Item> {
 
 export interface Plan {
   readonly dryRun: true;
+  readonly waitsFor?: string;
   readonly nodes: readonly {
     readonly id: string;
     readonly name: string;
     readonly does: string;
     readonly loses?: string;
     readonly refused?: string;
+    readonly after?: string;
+    readonly batch?: number;
   }[];
 }
 

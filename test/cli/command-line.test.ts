@@ -84,7 +84,7 @@ test("a dry run shows what would be lost and makes nothing", async (t) => {
   t.teardown(server.close);
   const words = ["job", "create", "install", "-s", "lab-a-1", "--image", "debian-12", "--dry-run"];
   const ran = await run(words, server, { token: tokens.operator });
-  t.is(ran.out, "lab-a-1\tinstall debian-12\teverything on vda\t-\n");
+  t.is(ran.out, "lab-a-1\tinstall debian-12\teverything on vda\t-\t-\t-\n");
   t.deepEqual(server.calls, []);
 });
 

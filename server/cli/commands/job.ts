@@ -1,6 +1,5 @@
 /** `marcoboot job …` */
 
-import { readFileSync } from "node:fs";
 import { milliseconds } from "#protocol/brand.ts";
 import { systemClock } from "../../clock.ts";
 import {
@@ -14,7 +13,6 @@ import {
   type Run,
   required,
   textOf,
-  UsageError,
   yesOption,
 } from "../command.ts";
 import {
@@ -27,6 +25,17 @@ import {
   type Task,
   timeText,
 } from "../shapes.ts";
+import {
+  kindOptions,
+  parametersOf,
+  rolloutOf,
+  rolloutOptions,
+  selectOption,
+  textMembers,
+  whenOf,
+  whenOptions,
+  wholeNumber,
+} from "./job-request.ts";
 
 const waitOptions: Readonly<Record<string, OptionSpec>> = {
   wait: { type: "boolean", about: "stay until the job has ended" },
@@ -34,68 +43,32 @@ const waitOptions: Readonly<Record<string, OptionSpec>> = {
 };
 
 const createOptions: Readonly<Record<string, OptionSpec>> = {
-  select: {
-    type: "string",
-    short: "s",
-    value: "SELECTOR",
-    about: "all, rack:R, stack:R/S, slot:R/S/N, state:X, names; commas between",
-  },
-  image: { type: "string", value: "IMAGE", about: "install: name or digest" },
-  disk: {
-    type: "string",
-    value: "DISK",
-    about: "install: kernel name or serial; default: the only fixed disk",
-  },
-  "authorized-keys": { type: "string", value: "FILE", about: "install: public keys for root" },
-  seconds: { type: "string", value: "SECONDS", about: "burn-in: how long; default 600" },
-  "write-disks": {
-    type: "boolean",
-    about: "burn-in: write disks too that are blank or were installed from here",
-  },
-  warn: { type: "string", value: "SECONDS", about: "reboot, shutdown: warning before; default 0" },
+  select: selectOption,
+  ...kindOptions,
+  ...whenOptions,
+  ...rolloutOptions,
+  why: { type: "string", value: "TEXT", about: "for the audit" },
   "dry-run": { type: "boolean", about: "only say what would happen and what would be lost" },
   yes: yesOption,
   ...waitOptions,
 };
-
-function parametersOf(kind: string, { values }: Run): Record<string, unknown> {
-  if (kind === "identify" || kind === "inventory") return {};
-  if (kind === "burn-in") {
-    const seconds = textOf(values, "seconds");
-    return {
-      ...(seconds !== undefined && { seconds: wholeNumber(seconds, "--seconds") }),
-      writeDisks: flagOf(values, "write-disks"),
-    };
-  }
-  if (kind !== "install")
-    return { warnSeconds: wholeNumber(textOf(values, "warn") ?? "0", "--warn") };
-  const keys = textOf(values, "authorized-keys");
-  const disk = textOf(values, "disk");
-  return {
-    image: required(textOf(values, "image"), "--image"),
-    ...(disk !== undefined && { disk }),
-    ...(keys !== undefined && {
-      authorizedKeys: readFileSync(keys, "utf8")
-        .split("\n")
-        .map((line) => line.trim())
-        .filter((line) => line !== "" && !line.startsWith("#")),
-    }),
-  };
-}
-
-function wholeNumber(text: string, name: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`${name} ${text} is not a whole number`);
-  return Number(text);
-}
 
 async function plan(run: Run, request: object): Promise<Plan> {
   return (await run.client.send("POST", "/api/v1/jobs", { ...request, dryRun: true })) as Plan;
 }
 
 function showPlan({ output }: Run, found: Plan): void {
+  if (found.waitsFor !== undefined) output.say(`waits: ${found.waitsFor}`);
   output.table(
-    ["node", "does", "loses", "refused"],
-    found.nodes.map((node) => [node.name, node.does, node.loses, node.refused]),
+    ["node", "does", "loses", "refused", "batch", "after"],
+    found.nodes.map((node) => [
+      node.name,
+      node.does,
+      node.loses,
+      node.refused,
+      node.batch,
+      node.after,
+    ]),
     found,
   );
 }
@@ -112,7 +85,15 @@ async function confirmPlan(run: Run, kind: string, found: Plan): Promise<void> {
 async function create(run: Run): Promise<ExitCode> {
   const kind = required(run.positionals[0], "KIND");
   const selector = required(textOf(run.values, "select"), "--select");
-  const request = { kind, selector, parameters: parametersOf(kind, run) };
+  const [when, rollout] = [whenOf(run), rolloutOf(run)];
+  const request = {
+    kind,
+    selector,
+    parameters: parametersOf(kind, run),
+    ...(when && { when }),
+    ...(rollout && { rollout }),
+    ...textMembers(run, { why: "why" }),
+  };
   if (flagOf(run.values, "dry-run")) {
     showPlan(run, await plan(run, request));
     return exitCodes.done;
@@ -224,6 +205,10 @@ function outcomeOf(job: JobWithTasks): ExitCode {
   return anyDone ? exitCodes.someFailed : exitCodes.failed;
 }
 
+function pathOf(run: Run): string {
+  return `/api/v1/jobs/${encodeURIComponent(required(run.positionals[0], "JOB"))}`;
+}
+
 export const jobCommands: readonly Command[] = [
   {
     noun: "job",
@@ -235,14 +220,15 @@ export const jobCommands: readonly Command[] = [
     async run({ client, output }) {
       const { items } = (await client.get("/api/v1/jobs")) as Page<Job>;
       output.table(
-        ["id", "kind", "state", "selector", "by", "made"],
+        ["id", "kind", "state", "selector", "by", "made", "waits for"],
         items.map((job) => [
           job.id,
           job.kind,
-          job.state,
+          job.paused ? "paused" : job.state,
           job.selector,
-          job.createdBy,
+          job.schedule === undefined ? job.createdBy : `schedule ${job.schedule}`,
           timeText(job.createdAt),
+          job.waitsFor,
         ]),
         items,
       );
@@ -260,8 +246,9 @@ export const jobCommands: readonly Command[] = [
       const id = encodeURIComponent(required(run.positionals[0], "JOB"));
       const job = (await run.client.get(`/api/v1/jobs/${id}`)) as JobWithTasks;
       const names = await nodeNames(run);
+      if (job.waitsFor !== undefined) run.output.say(`waits: ${job.waitsFor}`);
       run.output.table(
-        ["node", "state", "stage", "percent", "attempt", "reason", "task"],
+        ["node", "state", "stage", "percent", "attempt", "reason", "task", "batch"],
         job.tasks.map((task) => [
           names.get(task.nodeId) ?? task.nodeId,
           task.state,
@@ -270,6 +257,7 @@ export const jobCommands: readonly Command[] = [
           task.epoch,
           task.reason,
           task.id,
+          task.batch === undefined ? undefined : task.batch + 1,
         ]),
         job,
       );
@@ -286,6 +274,8 @@ export const jobCommands: readonly Command[] = [
       "marcoboot job create install --select stack:lab/a --image debian-12 --wait",
       "marcoboot job create reboot --select lab-a-1 --yes",
       "marcoboot job create install --select all --image debian-12 --dry-run",
+      "marcoboot job create install --select rack:lab --image debian-12 --window night --canary 1 --batch 25% --budget 2",
+      'marcoboot job create reboot --select rack:lab --at "2026-11-22 02:00" --per-stack 1',
     ],
     run: create,
   },
@@ -310,6 +300,70 @@ export const jobCommands: readonly Command[] = [
       await confirm(run, `Job ${id} will stop.`, "cancel");
       const job = await run.client.send("POST", `/api/v1/jobs/${encodeURIComponent(id)}/cancel`);
       run.output.value(job, `job ${id} is being cancelled`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "job",
+    verb: "pause",
+    about: "let nothing more of a job begin; what runs goes on",
+    positionals: ["JOB"],
+    options: { reason: { type: "string", value: "TEXT", about: "shown with the job" } },
+    examples: ['marcoboot job pause job_… --reason "odd temperatures"'],
+    async run(run) {
+      const reason = textOf(run.values, "reason");
+      const job = await run.client.send("POST", `${pathOf(run)}/pause`, reason ? { reason } : {});
+      run.output.value(job, `job ${run.positionals[0]} is paused`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "job",
+    verb: "resume",
+    about: "go on with a paused job, also after too much failed",
+    positionals: ["JOB"],
+    options: {},
+    examples: ["marcoboot job resume job_…"],
+    async run(run) {
+      const job = (await run.client.send("POST", `${pathOf(run)}/resume`)) as Job;
+      const waits = job.waitsFor === undefined ? "" : `; waits: ${job.waitsFor}`;
+      run.output.value(job, `job ${job.id} goes on${waits}`);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "job",
+    verb: "retry",
+    about: "make a job for the nodes that failed in this one",
+    positionals: ["JOB"],
+    options: { yes: yesOption, ...waitOptions },
+    examples: ["marcoboot job retry job_… --yes --wait"],
+    async run(run) {
+      const before = (await run.client.get(pathOf(run))) as JobWithTasks;
+      const failed = before.tasks.filter(({ state }) => state === "failed").length;
+      await confirm(run, `${before.kind} of ${failed} nodes again.`, before.kind);
+      const job = (await run.client.send("POST", `${pathOf(run)}/retry`)) as Job;
+      if (flagOf(run.values, "wait")) return waitFor(run, job.id);
+      run.output.value(job, job.id);
+      return exitCodes.done;
+    },
+  },
+  {
+    noun: "job",
+    verb: "skip",
+    about: "leave one node out of a job, or stop it there",
+    positionals: ["JOB", "NODE"],
+    options: { yes: yesOption },
+    examples: ["marcoboot job skip job_… lab-a-1 --yes"],
+    async run(run) {
+      const job = (await run.client.get(pathOf(run))) as JobWithTasks;
+      const name = required(run.positionals[1], "NODE");
+      const names = await nodeNames(run);
+      const task = job.tasks.find(({ nodeId }) => names.get(nodeId) === name || nodeId === name);
+      if (!task) throw new CommandError(`${name} is not in job ${job.id}`, exitCodes.notFound);
+      await confirm(run, `${job.kind} of ${name} will not happen, or stop.`, name);
+      const path = `/api/v1/tasks/${encodeURIComponent(task.id)}/cancel`;
+      run.output.value(await run.client.send("POST", path), `${name} is left out of ${job.id}`);
       return exitCodes.done;
     },
   },

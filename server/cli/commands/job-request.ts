@@ -1,0 +1,141 @@
+/** What of a job is asked for on the command line: `job create` and `schedule add` share it. */
+
+import { readFileSync } from "node:fs";
+import { flagOf, type OptionSpec, type Run, required, textOf, UsageError } from "../command.ts";
+
+type Options = Readonly<Record<string, OptionSpec>>;
+
+export const selectOption: OptionSpec = {
+  type: "string",
+  short: "s",
+  value: "SELECTOR",
+  about:
+    "all, rack:R, stack:R/S, slot:R/S/1-4, state:X, tag:T, image:I, names; commas between, & for both, ! for not",
+};
+
+export const kindOptions: Options = {
+  image: { type: "string", value: "IMAGE", about: "install: name or digest" },
+  disk: {
+    type: "string",
+    value: "DISK",
+    about: "install: kernel name or serial; default: the only fixed disk",
+  },
+  "authorized-keys": { type: "string", value: "FILE", about: "install: public keys for root" },
+  seconds: { type: "string", value: "SECONDS", about: "burn-in: how long; default 600" },
+  "write-disks": {
+    type: "boolean",
+    about: "burn-in: write disks too that are blank or were installed from here",
+  },
+  warn: { type: "string", value: "SECONDS", about: "reboot, shutdown: warning before; default 0" },
+};
+
+export const rolloutOptions: Options = {
+  canary: { type: "string", value: "NODES", about: "so many go first; one that fails stops all" },
+  batch: { type: "string", value: "NODES", about: "so many at a time, or a part of all: 25%" },
+  budget: {
+    type: "string",
+    value: "NODES",
+    about: "so many may fail, or a part of all; one more pauses the rest; default 0",
+  },
+  settle: {
+    type: "string",
+    value: "SECONDS",
+    about: "nodes of a batch must stay online so long before the next; default 30",
+  },
+  "per-rack": { type: "string", value: "NODES", about: "so many at once in a rack" },
+  "per-stack": { type: "string", value: "NODES", about: "so many at once in a stack" },
+  "per-outlet": { type: "string", value: "NODES", about: "so many at once on an outlet" },
+};
+
+export const zoneOption: OptionSpec = {
+  type: "string",
+  value: "ZONE",
+  about: "of these times: Europe/Madrid; default: this machine's",
+};
+
+export const whenOptions: Options = {
+  at: { type: "string", value: "TIME", about: 'not before: "2026-11-22 02:00"' },
+  deadline: { type: "string", value: "TIME", about: "cancel what has not begun by then" },
+  zone: zoneOption,
+  window: { type: "string", value: "NAME", about: "begin in this maintenance window only" },
+  after: { type: "string", value: "JOBS", about: "begin when these jobs are done; commas between" },
+};
+
+export function zoneOf({ values }: Run): string {
+  return textOf(values, "zone") ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
+/** Undefined when none of the options was given. */
+export function whenOf(run: Run): object | undefined {
+  const { values } = run;
+  const after = textOf(values, "after");
+  const given = {
+    ...textMembers(run, { at: "at", deadline: "deadline", window: "window" }),
+    ...(after !== undefined && { after: after.split(",").map((one) => one.trim()) }),
+  };
+  return Object.keys(given).length === 0 ? undefined : { ...given, zone: zoneOf(run) };
+}
+
+/** Undefined when none of the options was given. */
+export function rolloutOf({ values }: Run): object | undefined {
+  const members = {
+    canary: "canary",
+    batch: "batch",
+    failures: "budget",
+    settleSeconds: "settle",
+    perRack: "per-rack",
+    perStack: "per-stack",
+    perOutlet: "per-outlet",
+  };
+  const given = Object.entries(members).flatMap(([member, option]) => {
+    const text = textOf(values, option);
+    if (text === undefined) return [];
+    const mayBeShare = member === "batch" || member === "failures";
+    const isShare = mayBeShare && /^\d{1,3}%$/.test(text);
+    return [[member, isShare ? text : wholeNumber(text, `--${option}`)] as const];
+  });
+  return given.length === 0 ? undefined : Object.fromEntries(given);
+}
+
+export function parametersOf(kind: string, run: Run): Record<string, unknown> {
+  const { values } = run;
+  if (kind === "identify" || kind === "inventory") return {};
+  if (kind === "burn-in") {
+    const seconds = textOf(values, "seconds");
+    return {
+      ...(seconds !== undefined && { seconds: wholeNumber(seconds, "--seconds") }),
+      writeDisks: flagOf(values, "write-disks"),
+    };
+  }
+  if (kind !== "install")
+    return { warnSeconds: wholeNumber(textOf(values, "warn") ?? "0", "--warn") };
+  const keys = textOf(values, "authorized-keys");
+  return {
+    image: required(textOf(values, "image"), "--image"),
+    ...textMembers(run, { disk: "disk" }),
+    ...(keys !== undefined && {
+      authorizedKeys: readFileSync(keys, "utf8")
+        .split("\n")
+        .map((line) => line.trim())
+        .filter((line) => line !== "" && !line.startsWith("#")),
+    }),
+  };
+}
+
+export function wholeNumber(text: string, name: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`${name} ${text} is not a whole number`);
+  return Number(text);
+}
+
+/** Those options that were given, under the names of their members. */
+export function textMembers(
+  { values }: Run,
+  members: Readonly<Record<string, string>>,
+): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(members).flatMap(([member, option]) => {
+      const text = textOf(values, option);
+      return text === undefined ? [] : [[member, text] as const];
+    }),
+  );
+}
