@@ -61,9 +61,12 @@ async function reader(disk: Disk, file: string | undefined): Promise<Visit> {
   const buffer = Buffer.allocUnsafeSlow(stepOctets);
   return {
     at: async (position) => {
-      await handle.read(buffer, 0, stepOctets, position).catch((cause: unknown) => {
-        throw new DiskError(`reading at ${position} of ${path}`, { cause });
-      });
+      const { bytesRead } = await handle
+        .read(buffer, 0, stepOctets, position)
+        .catch((cause: unknown) => {
+          throw new DiskError(`reading at ${position} of ${path}`, { cause });
+        });
+      if (bytesRead < stepOctets) throw new DiskError(`${path} ends at ${position + bytesRead}`);
     },
     close: () => handle.close(),
   };

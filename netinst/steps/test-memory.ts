@@ -20,7 +20,7 @@ export async function testMemory(
   const usable = Math.floor(Math.max(0, available - keptMiB) * 0.75);
   const count = Math.max(1, Math.floor((usable << 20) / blockOctets));
   const blocks: Buffer[] = [];
-  for (let index = 0; index < count && performance.now() < until; index++) {
+  while (blocks.length < count && (blocks.length === 0 || performance.now() < until)) {
     blocks.push(Buffer.allocUnsafeSlow(blockOctets).fill(0));
     await pause();
   }

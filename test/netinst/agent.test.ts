@@ -1,7 +1,7 @@
 /** The whole agent as a plain process would run it, against the server's real agent listener. */
 
 import { randomBytes } from "node:crypto";
-import { readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { type Assignment, manifestText, type Report } from "#protocol/agent.ts";
@@ -33,6 +33,7 @@ function startAgent(
   const diskFile = join(directory, "disk");
   writeFileSync(diskFile, randomBytes(mebibyte));
   truncateSync(diskFile, 4 * mebibyte);
+  mkdirSync(`${diskFile}.root/etc`, { recursive: true });
   const console = recordConsole();
   const stop = new AbortController();
   const powered: string[] = [];
@@ -134,6 +135,7 @@ test("an agent enrols by its token, checks in, installs, reports and restarts wh
   const agent = startAgent(t, server, token === undefined ? {} : { token });
   const done = await reported(server, (report) => report.status === "done");
   t.is(done.stage, "committing");
+  t.deepEqual(done.disk, { name: "disk-file" });
   const disk = readFileSync(agent.diskFile);
   t.is(sha256(disk.subarray(0, image.length)), sha256(image));
   t.is(server.nodes.get(id)?.agent?.role, "netinst");
@@ -180,6 +182,60 @@ test("a manifest that the pinned key did not sign is not touched", async (t) => 
       .subarray(0, 512)
       .every((octet) => octet === 0),
   );
+});
+
+test("a disk that the server's guard does not allow is not touched, and why is reported", async (t) => {
+  const server = await startServer(t);
+  const { id } = server.knownNode(macA);
+  server.windows.open(macA, "power-on");
+  const order = await installAssignment(t, server, id);
+  if (order.action !== "install") return t.fail();
+  const other = { name: "disk-file", contentsId: "gpt:of another install" };
+  server.orders.set(id, { ...order, guard: { protectedSerials: [], onlyOver: [other] } });
+  const token = server.windows.tokenFor(macA);
+  const agent = startAgent(t, server, token === undefined ? {} : { token });
+  const before = readFileSync(agent.diskFile);
+  const failed = await reported(server, (report) => report.status === "failed");
+  t.like(failed, {
+    reason:
+      "disk disk-file holds data of no known kind, perhaps encrypted, which was not installed from here",
+    retryable: false,
+  });
+  t.true(readFileSync(agent.diskFile).equals(before));
+});
+
+test("an agent told to look at its machine says what it found, disks and their contents too", async (t) => {
+  const server = await startServer(t);
+  const { id } = server.knownNode(macA);
+  server.windows.open(macA, "power-on");
+  server.orders.set(id, { action: "inventory", nodeId: id, taskId, epoch: 1 });
+  const token = server.windows.tokenFor(macA);
+  startAgent(t, server, token === undefined ? {} : { token });
+  const { hardware, stage } = await reported(server, (report) => report.status === "done");
+  t.is(stage, "reading-hardware");
+  t.like(hardware?.disks[0], {
+    sizeBytes: 4 * mebibyte,
+    contents: { kind: "unknown", text: "data of no known kind, perhaps encrypted" },
+  });
+  t.like(server.nodes.get(id)?.hardware?.disks[0], { sizeBytes: 4 * mebibyte });
+});
+
+test("an agent told to test its machine says how each part did", async (t) => {
+  const server = await startServer(t);
+  const { id } = server.knownNode(macA);
+  server.windows.open(macA, "power-on");
+  const order = { action: "burn-in", seconds: 0.01, writeDisks: true } as const;
+  const guard = { protectedSerials: [], onlyOver: [] };
+  server.orders.set(id, { ...order, guard, nodeId: id, taskId, epoch: 1 });
+  const token = server.windows.tokenFor(macA);
+  const agent = startAgent(t, server, token === undefined ? {} : { token });
+  const before = readFileSync(agent.diskFile);
+  const { burnIn } = await reported(server, (report) => report.status === "done");
+  t.deepEqual(
+    burnIn?.results.map(({ part, passed }) => `${part} ${passed}`),
+    ["memory true", "cpu true", "disk disk-file true"],
+  );
+  t.true(readFileSync(agent.diskFile).equals(before));
 });
 
 test("a refused enrolment is shown with its reason, and the token is not sent again", async (t) => {
