@@ -17,6 +17,9 @@ import {
   type CheckIn,
   type CheckInAnswer,
   type IdentifyAssignment,
+  type InstallAssignment,
+  type PowerAssignment,
+  type RunAssignment,
 } from "#protocol/agent.ts";
 import type { HeartbeatOffer } from "#protocol/heartbeat.ts";
 import { linksOf } from "../discovery/sockets.ts";
@@ -46,10 +49,11 @@ import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { keepAuthority } from "./polo.ts";
 import { type Reporter, startReporter } from "./report.ts";
 import type { Settings } from "./settings.ts";
-import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
 import { burnIn } from "./steps/burn-in.ts";
+import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
 import type { InstallContext, Installed } from "./steps/install.ts";
 import type { Power } from "./steps/power.ts";
+import { runProgram } from "./steps/run.ts";
 import { openAssignment, type PinnedKey, pinKey } from "./trust.ts";
 import { backOff, sleep } from "./wait.ts";
 
@@ -427,37 +431,8 @@ async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Pro
     },
     signal,
   );
-  const running = AbortSignal.any([signal, reporter.ended]);
   try {
-    if (assignment.action === "install") {
-      if (duty.settings.role !== "netinst")
-        throw new AgentError("an installed OS does not overwrite itself");
-      const { server, settings, identity } = duty;
-      const installed = await duty.install(
-        { settings, assignment, reporter, console, bootUrl: server.bootUrl, identity },
-        running,
-      );
-      console.info("installed; waiting to be restarted");
-      await reporter.done("committing", installed);
-    } else if (assignment.action === "inventory") {
-      reporter.progress("reading-hardware", 0);
-      const hardware = await takeInventory("/sys", duty.settings.diskFile);
-      await reporter.done("reading-hardware", { hardware });
-    } else if (assignment.action === "burn-in") {
-      await testMachine(duty, assignment, reporter, running);
-    } else if (assignment.action === "identify") {
-      await identifyMachine(duty, assignment, reporter, running);
-    } else {
-      const stage = assignment.action === "reboot" ? "rebooting" : "powering-off";
-      const pace = 2 * (duty.paceMs ?? 1000);
-      const tell = () => reporter.progress(assignment.warnSeconds > 0 ? "requested" : stage, 0);
-      tell();
-      await sleep(pace, running); // the report and its answer go out first
-      running.throwIfAborted();
-      console.warn(`${assignment.action} ordered by the server`);
-      const going = duty.power(assignment.action, assignment.warnSeconds, running);
-      await tellWhile(going, tell, pace);
-    }
+    await carryOut(duty, assignment, reporter, AbortSignal.any([signal, reporter.ended]));
   } catch (error) {
     if (signal.aborted) return;
     if (reporter.ended.aborted || error instanceof AttemptEndedError) {
@@ -471,8 +446,67 @@ async function act(duty: Duty, assignment: Assignment, signal: AbortSignal): Pro
   }
 }
 
-async function identifyMachine(
-  { settings, console, paceMs }: Duty,
+/** Does what is asked, and reports its end. */
+async function carryOut(
+  duty: Duty,
+  assignment: Assignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  switch (assignment.action) {
+    case "install":
+      return await installSystem(duty, assignment, reporter, signal);
+    case "inventory": {
+      reporter.progress("reading-hardware", 0);
+      const hardware = await takeInventory("/sys", duty.settings.diskFile);
+      return await reporter.done("reading-hardware", { hardware });
+    }
+    case "burn-in":
+      return await testMachine(duty, assignment, reporter, signal);
+    case "identify":
+      return await identifyMachine(duty, assignment, reporter, signal);
+    case "run":
+      return await runCommand(duty, assignment, reporter, signal);
+    case "reboot":
+    case "shutdown":
+      return await endBoot(duty, assignment, reporter, signal);
+  }
+}
+
+async function installSystem(
+  duty: Duty,
+  assignment: InstallAssignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const { server, settings, identity, console } = duty;
+  if (settings.role !== "netinst") {
+    throw new AgentError("an installed OS does not overwrite itself");
+  }
+  const installed = await duty.install(
+    { settings, assignment, reporter, console, bootUrl: server.bootUrl, identity },
+    signal,
+  );
+  console.info("installed; waiting to be restarted");
+  await reporter.done("committing", installed);
+}
+
+async function endBoot(
+  duty: Duty,
+  { action, warnSeconds }: PowerAssignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const stage = action === "reboot" ? "rebooting" : "powering-off";
+  const pace = 2 * (duty.paceMs ?? 1000);
+  const tell = () => reporter.progress(warnSeconds > 0 ? "requested" : stage, 0);
+  tell();
+  await sleep(pace, signal); // the report and its answer go out first
+  signal.throwIfAborted();
+  duty.console.warn(`${action} ordered by the server`);
+  await tellWhile(duty.power(action, warnSeconds, signal), tell, pace);
+}
+
 async function testMachine(
   { settings, console }: Duty,
   assignment: BurnInAssignment,
@@ -491,6 +525,23 @@ async function testMachine(
   await reporter.failed(reason, false, told);
 }
 
+async function runCommand(
+  { settings, console, paceMs }: Duty,
+  assignment: RunAssignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  if (settings.role !== "resident") throw new AgentError("netinst runs no commands");
+  const tell = () => reporter.progress("executing", 0);
+  const running = runProgram(assignment, (line) => console.info(line), signal);
+  const reason = await tellWhile(running, tell, paceMs ?? 1000);
+  signal.throwIfAborted();
+  if (reason === undefined) return await reporter.done("executing");
+  await reporter.failed(reason, false);
+}
+
+async function identifyMachine(
+  { settings, console, paceMs }: Duty,
   { name, seconds }: IdentifyAssignment,
   reporter: Reporter,
   signal: AbortSignal,
@@ -506,13 +557,13 @@ async function testMachine(
 }
 
 /** While something takes its time: the answer to a report is how a cancellation arrives. */
-async function tellWhile(work: Promise<void>, tell: () => void, everyMs: number): Promise<void> {
+async function tellWhile<T>(work: Promise<T>, tell: () => void, everyMs: number): Promise<T> {
   const over = new AbortController();
   const telling = (async () => {
     for (; !over.signal.aborted; await sleep(everyMs, over.signal)) tell();
   })();
   try {
-    await work;
+    return await work;
   } finally {
     over.abort();
     await telling;

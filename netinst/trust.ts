@@ -93,6 +93,11 @@ function isKnown(fields: Record<string, unknown>): boolean {
       return true;
     case "burn-in":
       return typeof fields["seconds"] === "number" && isGuard(fields["guard"]);
+    case "run": {
+      const { argv, timeoutSeconds } = fields;
+      const isText = (one: unknown) => typeof one === "string";
+      return Array.isArray(argv) && argv.every(isText) && typeof timeoutSeconds === "number";
+    }
     case "identify":
       return typeof fields["seconds"] === "number" && typeof fields["name"] === "string";
     default:

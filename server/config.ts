@@ -18,8 +18,10 @@ import {
 } from "#protocol/brand.ts";
 import { discoveryGroup, discoveryPort, isGroup } from "#protocol/discovery.ts";
 import { type FirmwareName, firmwareNames } from "#protocol/firmware.ts";
+import { occasions, usualOccasions } from "#protocol/notice.ts";
 import { ConfigurationError } from "./errors.ts";
 
+const oneOccasion = Type.Enum(occasions);
 const strict = { additionalProperties: false } as const;
 const port = (value: number) => Type.Integer({ minimum: 1, maximum: 65535, default: value });
 const address = Type.String({ pattern: "^\\d{1,3}(\\.\\d{1,3}){3}$" });
@@ -69,6 +71,56 @@ const classSchema = Type.Object(
     /** False: nodes nobody knows get no address of the pool. */
     pool: Type.Boolean({ default: true }),
     options: Type.Array(optionSchema, { default: [], maxItems: 32 }),
+  },
+  strict,
+);
+
+/** A command that operators may run on nodes by its name. */
+const commandSchema = Type.Object(
+  {
+    about: Type.Optional(text(200)),
+    /** Program and arguments; one that is `{name}`, and nothing else, is the value of that name. */
+    argv: Type.Array(text(4096), { minItems: 1, maxItems: 256 }),
+    /** Pattern that each value must fit as a whole: `package: "[a-z0-9.+-]+"`. */
+    values: Type.Record(Type.String({ pattern: "^[a-z][a-zA-Z0-9]{0,30}$" }), text(500), {
+      ...strict,
+      default: {},
+    }),
+    timeoutSeconds: Type.Integer({ minimum: 1, maximum: 86_400, default: 600 }),
+  },
+  strict,
+);
+
+/** Members of every way to tell people. */
+const channelMembers = {
+  name: Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$" }),
+  /** What is told. */
+  on: Type.Array(oneOccasion, { default: [...usualOccasions], uniqueItems: true }),
+};
+
+const webhookSchema = Type.Object(
+  {
+    ...channelMembers,
+    /** Signed JSON is posted there; server/notify/channels/webhook.ts shows it. */
+    url: Type.String({ pattern: "^https?://[^\\s@]+$", maxLength: 2000 }),
+    /** Key of the signature, 16 characters or more, in a file of its own. */
+    secretFile: text(4096),
+  },
+  strict,
+);
+
+const emailSchema = Type.Object(
+  {
+    ...channelMembers,
+    host: hostName,
+    port: port(587),
+    security: Type.Union([Type.Literal("tls"), Type.Literal("starttls"), Type.Literal("none")], {
+      default: "starttls",
+    }),
+    user: Type.Optional(text(320)),
+    passwordFile: Type.Optional(text(4096)),
+    from: text(320),
+    to: Type.Array(text(320), { minItems: 1, maxItems: 32 }),
   },
   strict,
 );
@@ -226,6 +278,21 @@ const configSchema = Type.Object(
         { ...strict, default: {} },
       ),
     ),
+    /** What operators may run on nodes, by name; any other program is for admins. */
+    commands: Type.Record(Type.String({ pattern: "^[a-z][a-z0-9-]{0,62}$" }), commandSchema, {
+      ...strict,
+      default: {},
+    }),
+    /** How nodes on which no agent calls are reached; each that is installed gets the server's key. */
+    ssh: Type.Object({ port: port(22), user: text(32) }, { ...strict, default: { user: "root" } }),
+    /** Ways to tell people of what needs them; none: the page and the API alone. */
+    notifications: Type.Object(
+      {
+        webhook: Type.Array(webhookSchema, { default: [], maxItems: 16 }),
+        email: Type.Array(emailSchema, { default: [], maxItems: 16 }),
+      },
+      { ...strict, default: {} },
+    ),
     /** Extra words for the netinst kernel line, e.g. `console=ttyS1,115200`. */
     kernelArguments: Type.Array(Type.String({ pattern: "^[A-Za-z0-9_.,:=/@+-]+$" }), {
       default: [],
@@ -325,6 +392,17 @@ export function parseConfig(text: string, path: string): Config {
     stateDirectory: resolve(here, raw.stateDirectory),
     netinstDirectory: resolve(here, raw.netinstDirectory),
     loadersDirectory: resolve(here, raw.loadersDirectory),
+    commands: checkCommands(raw.commands, path),
+    notifications: {
+      webhook: raw.notifications.webhook.map((one) => ({
+        ...one,
+        secretFile: resolve(here, one.secretFile),
+      })),
+      email: raw.notifications.email.map((one) => ({
+        ...one,
+        ...(one.passwordFile !== undefined && { passwordFile: resolve(here, one.passwordFile) }),
+      })),
+    },
     raspberryPiPrefixes: Object.fromEntries(
       Object.entries(raw.raspberryPiPrefixes).map(([prefix, name]) => [prefix.toLowerCase(), name]),
     ),
@@ -343,6 +421,28 @@ function checkDiscovery(
   throw new ConfigurationError(
     `${path}: discovery: ${wrong} is no multicast address, 224.0.0.0 to 239.255.255.255`,
   );
+}
+
+/** @throws ConfigurationError for a pattern that is none, or a value that nothing says how to fill */
+function checkCommands<Commands extends Record<string, Static<typeof commandSchema>>>(
+  commands: Commands,
+  path: string,
+): Commands {
+  for (const [name, { argv, values }] of Object.entries(commands)) {
+    const refuse = (reason: string) =>
+      new ConfigurationError(`${path}: command ${name}: ${reason}`);
+    for (const [value, pattern] of Object.entries(values)) {
+      try {
+        new RegExp(`^(?:${pattern})$`, "u");
+      } catch (cause) {
+        throw refuse(`${pattern} of ${value} is not a pattern: ${(cause as Error).message}`);
+      }
+      if (!argv.includes(`{${value}}`)) throw refuse(`no argument is {${value}}`);
+    }
+    const unknown = argv.find((one) => /^\{\w+\}$/.test(one) && !(one.slice(1, -1) in values));
+    if (unknown !== undefined) throw refuse(`${unknown} has no pattern in values`);
+  }
+  return commands;
 }
 
 function additional(params: unknown): string {

@@ -50,6 +50,8 @@ import { createPower } from "./power/power.ts";
 import { openSecrets } from "./power/secrets.ts";
 import { createRacks } from "./rack/racks.ts";
 import { createRules } from "./rule/rules.ts";
+import { openSshKey } from "./ssh/key.ts";
+import { createShells } from "./ssh/shells.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { startTftp } from "./tftp/server.ts";
 
@@ -159,6 +161,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       : await startRedis({ directory: join(config.stateDirectory, "redis"), log, clock });
     closers.push(() => redis.close());
     const queue = await openQueue({ redisUrl: redis.url, log, clock });
+    const sshKey = await openSshKey(join(config.stateDirectory, "keys", "ssh.key"));
     const jobs = createJobs({
       store,
       nodes,
@@ -170,6 +173,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
       windows,
       images: library,
       bootUrlFor: (node) => bootUrlFor(served, node.address),
+      shellOf: createShells(config.ssh, sshKey),
+      authorizedKey: sshKey.publicLine,
     });
     closers.push(() => jobs.close());
     const rules = createRules({
@@ -284,6 +289,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       store,
       nodes,
       images: library,
+      commands: config.commands,
       jobs,
       events,
       clock,

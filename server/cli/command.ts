@@ -39,7 +39,7 @@ export interface Command {
   readonly noun: string;
   readonly verb: string;
   readonly about: string;
-  /** Names of the arguments; in brackets when they may be left out. */
+  /** Names of the arguments; in brackets when they may be left out, `[WORDS...]` for any number at the end. */
   readonly positionals: readonly string[];
   readonly options: Readonly<Record<string, OptionSpec>>;
   readonly examples: readonly string[];

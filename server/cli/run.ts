@@ -68,7 +68,8 @@ async function runCommand(
   if (positionals.length < least) {
     throw new UsageError(`${command.positionals[positionals.length]} is missing`);
   }
-  if (positionals.length > command.positionals.length) {
+  const isOpen = command.positionals.at(-1)?.includes("...") === true;
+  if (positionals.length > command.positionals.length && !isOpen) {
     throw new UsageError(`too many arguments: ${positionals.slice(command.positionals.length)}`);
   }
   const output = createOutput(surroundings, {

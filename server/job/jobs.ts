@@ -22,6 +22,7 @@ import { AttemptSupersededError, ConflictError, ForbiddenError, NotFoundError } 
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import type { Nodes } from "../node/nodes.ts";
+import type { Shell } from "../ssh/shell.ts";
 import type { Store } from "../store/store.ts";
 import { assignmentKey, createAssignments, type Order } from "./assignments.ts";
 import { createConductor, isPlanned } from "./conductor.ts";
@@ -95,6 +96,10 @@ export interface JobsContext {
   readonly images: Images;
   /** `http://10.77.0.1:8080`, as the node reaches it. */
   readonly bootUrlFor: (node: Node) => string;
+  /** @throws ForbiddenError, UnavailableError */
+  readonly shellOf: (node: Node, signal: AbortSignal) => Promise<Shell>;
+  /** The server's own SSH key, for the `authorized_keys` of what is installed. */
+  readonly authorizedKey: string;
   /** Default: {@link usualTiming}. */
   readonly timing?: Partial<Timing>;
 }
@@ -111,8 +116,8 @@ export const usualTiming: Timing = {
   retry: milliseconds(10_000),
 };
 
-/** A task whose turn was not told to the queue (it was down) is found again within this. */
-const sweepPeriod = milliseconds(30_000);
+/** A task whose turn the queue was not told, or has lost, is found again within two of these. */
+const sweepPeriod = milliseconds(15_000);
 
 export function createJobs(context: JobsContext): Jobs {
   const { store, nodes, events, clock, log, queue } = context;
@@ -120,9 +125,11 @@ export function createJobs(context: JobsContext): Jobs {
   const assignments = createAssignments(clock);
   const tickets = createTickets(store);
 
-  const enqueue = (task: Task): void => {
-    queue.add({ taskId: task.id, epoch: task.epoch }).catch((error: unknown) => {
-      log.warn({ err: error, task: task.id }, "queue took no entry; the journal has it");
+  const enqueue = (tasks: readonly Task[]): void => {
+    if (tasks.length === 0) return;
+    const entries = tasks.map(({ id, epoch }) => ({ taskId: id, epoch }));
+    queue.add(entries).catch((error: unknown) => {
+      log.warn({ err: error, tasks: tasks.length }, "queue took no entry; the journal has it");
     });
   };
 
@@ -132,13 +139,13 @@ export function createJobs(context: JobsContext): Jobs {
     assignments,
     tickets,
     timing: { ...usualTiming, ...context.timing },
-    onTurn: enqueue,
+    onTurn: (task) => enqueue([task]),
   });
 
   const conductor = createConductor({
     ...context,
     journal,
-    onTurn: (tasks) => tasks.forEach(enqueue),
+    onTurn: enqueue,
   });
 
   /** Unfinished tasks whose turn it is and that do not run here. */
@@ -159,6 +166,20 @@ export function createJobs(context: JobsContext): Jobs {
   };
   const rebuildSoon = (): void => {
     rebuild().catch((error: unknown) => log.warn({ err: error }, "queue could not be rebuilt"));
+  };
+
+  let wasShort = false;
+  /** Redis may lose entries without a word (FLUSHALL, a restart from an old file): then it has fewer than tasks wait. */
+  const sweep = async (): Promise<void> => {
+    if (!queue.isConnected()) return;
+    try {
+      const isShort = (await queue.waiting()) < store.tasks.nodesAtWork() - runner.running();
+      // One that was just taken is neither here nor there: only twice counts.
+      if (isShort && wasShort) await rebuild();
+      wasShort = isShort && !wasShort;
+    } catch (error) {
+      log.warn({ err: error }, "queue could not be compared with the journal");
+    }
   };
 
   const reportable = (nodeId: NodeId, report: Report): Task => {
@@ -215,7 +236,7 @@ export function createJobs(context: JobsContext): Jobs {
       alongside?.(job);
     });
     log.info({ job: job.id, kind: job.kind, nodes: tasks.length }, "job created");
-    if (job.state === "queued") tasks.forEach(enqueue);
+    if (job.state === "queued") enqueue(tasks);
     else conductor.look(job.id);
     return existing(job.id);
   };
@@ -225,7 +246,7 @@ export function createJobs(context: JobsContext): Jobs {
     runner.wake(task.id);
     // A queued task has no run that would pass the turn on.
     const next = store.tasks.unfinishedOf(task.nodeId)[0];
-    if (next && !runner.isRunning(task.id)) enqueue(next);
+    if (next && !runner.isRunning(task.id)) enqueue([next]);
   };
 
   const unsubscribe: (() => void)[] = [];
@@ -283,7 +304,7 @@ export function createJobs(context: JobsContext): Jobs {
       });
       const resumed = existing(id);
       if (isPlanned(resumed)) conductor.look(id);
-      else journal.release(waitingOf(id)).forEach(enqueue);
+      else enqueue(journal.release(waitingOf(id)));
       return existing(id);
     },
 
@@ -357,9 +378,7 @@ export function createJobs(context: JobsContext): Jobs {
     async start() {
       unsubscribe.push(
         events.on("node", ({ node }) => runner.wakeNode(node.id)),
-        clock.every(sweepPeriod, () => {
-          if (queue.isConnected()) waitingForTurn().forEach(enqueue);
-        }),
+        clock.every(sweepPeriod, () => void sweep()),
         queue.onRestored(rebuildSoon),
         conductor.start(),
       );

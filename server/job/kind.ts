@@ -14,6 +14,7 @@ import type { Job, JobKindName, JobParameters, Stage, Task } from "#protocol/job
 import type { BurnIn, Node } from "#protocol/node.ts";
 import type { Wipe } from "#protocol/rule.ts";
 import type { NodeChange } from "../node/nodes.ts";
+import type { Shell } from "../ssh/shell.ts";
 
 export type JobOf<Name extends JobKindName> = Extract<Job, { readonly kind: Name }>;
 type ParametersOf<Name extends JobKindName> = Extract<
@@ -105,6 +106,8 @@ export interface TaskRun {
   orderInstall(job: JobOf<"install">, bootId: string): void;
   order(work: Exclude<Work, { readonly action: "install" }>, bootId: string): void;
   withdraw(): void;
+  /** The node by SSH, for when no agent is there. @throws ForbiddenError, UnavailableError */
+  shell(signal: AbortSignal): Promise<Shell>;
   /** What the agent must leave alone on this node's disks. */
   guard(wipe: Wipe): DiskGuard;
   /** Lets the node enrol again: it will boot netinst with a new identity. */

@@ -7,9 +7,10 @@ import { identify } from "./kinds/identify.ts";
 import { install } from "./kinds/install.ts";
 import { inventory } from "./kinds/inventory.ts";
 import { reboot } from "./kinds/reboot.ts";
+import { run } from "./kinds/run.ts";
 import { shutdown } from "./kinds/shutdown.ts";
 
-const kinds = { install, reboot, shutdown, identify, inventory, "burn-in": burnIn } satisfies {
+const kinds = { install, reboot, shutdown, identify, inventory, "burn-in": burnIn, run } satisfies {
   readonly [Name in JobKindName]: Kind<Name>;
 };
 

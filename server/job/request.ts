@@ -9,6 +9,7 @@ import type { JobKindName, JobParameters } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { ConflictError, InvalidInputError } from "../errors.ts";
 import type { Nodes } from "../node/nodes.ts";
+import { type Commands, commandParameters } from "./commands.ts";
 import { kindOf } from "./registry.ts";
 import { checkSelector, resolveSelector } from "./selector.ts";
 
@@ -26,34 +27,40 @@ export type Meant = JobParameters & {
 export interface RequestContext {
   readonly nodes: Pick<Nodes, "get" | "list">;
   readonly images: { list(): readonly Image[] };
+  readonly commands: Commands;
 }
 
 /** @throws InvalidInputError, ConflictError when no one image fits all nodes */
-export function meaningOf(asked: Asked, { nodes, images }: RequestContext): Meant {
+export function meaningOf(asked: Asked, { nodes, images, commands }: RequestContext): Meant {
   const library = images.list();
   const chosen = resolveSelector(asked.selector, nodes.list(), library).flatMap(
     (id) => nodes.get(id) ?? [],
   );
-  return { ...parametersOf(asked, chosen, library), nodes: chosen };
+  return { ...parametersOf(asked, chosen, library, commands), nodes: chosen };
 }
 
 /** Whether it may mean something at some time. @throws InvalidInputError */
-export function checkAsked(asked: Asked, { images }: Pick<RequestContext, "images">): void {
+export function checkAsked(
+  asked: Asked,
+  { images, commands }: Omit<RequestContext, "nodes">,
+): void {
   checkSelector(asked.selector);
-  parametersOf(asked, [], images.list());
+  parametersOf(asked, [], images.list(), commands);
 }
 
-/** Outside an image may be named; inside it is its digest. */
+/** Outside an image or a command may be named; inside it is its digest, and what is run. */
 function parametersOf(
   { kind, parameters }: Asked,
   nodes: readonly Node[],
   library: readonly Image[],
+  commands: Commands,
 ): JobParameters {
   const named = parameters["image"];
-  const resolved =
-    kind === "install" && typeof named === "string"
-      ? { ...parameters, image: imageNamed(named, nodes, library).digest }
-      : parameters;
+  let resolved = parameters;
+  if (kind === "run") resolved = commandParameters(parameters, commands);
+  if (kind === "install" && typeof named === "string") {
+    resolved = { ...parameters, image: imageNamed(named, nodes, library).digest };
+  }
   return { kind, parameters: kindOf(kind).parse(resolved) } as JobParameters; // parse is the kind's own
 }
 

@@ -17,6 +17,7 @@ import { NotFoundError, PowerRefusedError, ProvisionError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { guardOf } from "../node/disk-guard.ts";
 import type { Nodes } from "../node/nodes.ts";
+import type { Shell } from "../ssh/shell.ts";
 import type { Store } from "../store/store.ts";
 import type { Assignments } from "./assignments.ts";
 import { AttemptError, type Images, type InstallImage, type TaskRun, type Timing } from "./kind.ts";
@@ -50,6 +51,8 @@ export interface RunnerContext {
   readonly tickets: Tickets;
   readonly timing: Timing;
   readonly bootUrlFor: (node: Node) => string;
+  readonly shellOf: (node: Node, signal: AbortSignal) => Promise<Shell>;
+  readonly authorizedKey: string;
   /** Called when a node's next task may begin. */
   readonly onTurn: (task: Task) => void;
 }
@@ -61,6 +64,8 @@ export interface Runner {
    */
   dispatch(id: TaskId): Promise<void>;
   isRunning(id: TaskId): boolean;
+  /** How many run. */
+  running(): number;
   /** The agent of the task's node spoke. */
   heard(id: TaskId): void;
   /** The task or its node changed: its run looks again. */
@@ -190,6 +195,7 @@ export function createRunner(context: RunnerContext): Runner {
       return work;
     },
     isRunning: (id) => running.has(id),
+    running: () => running.size,
     heard(id) {
       const run = running.get(id);
       if (run) run.heardAt = clock.monotonic();
@@ -266,7 +272,7 @@ function createTaskRun(
           },
           ticket: tickets.ticketFor(journal.task(id), digest),
           hostname: node.name,
-          authorizedKeys,
+          authorizedKeys: [...authorizedKeys, context.authorizedKey],
           guard: guardOf(context.store, node, wipe),
           ...(disk !== undefined && { disk }),
         },
@@ -275,6 +281,10 @@ function createTaskRun(
     },
     order: (work, bootId) => order({ ...base(), ...work }, bootId),
     guard: (wipe) => guardOf(context.store, currentNode(), wipe),
+    shell(over) {
+      checkOpen();
+      return context.shellOf(currentNode(), over);
+    },
     withdraw: () => assignments.withdraw(run.nodeId, id),
     openWindow: (cause) => windows.open(currentNode().mac, cause),
     hasOutlet() {
@@ -306,7 +316,10 @@ function createTaskRun(
       if (!slot) return;
       const fed = power.slotsOn(slot).map(keyOf);
       const isUp = (one: Node) =>
-        one.id !== nodeId && one.connection === "online" && one.slot && fed.includes(keyOf(one.slot));
+        one.id !== nodeId &&
+        one.connection === "online" &&
+        one.slot &&
+        fed.includes(keyOf(one.slot));
       const up = nodes.list().find(isUp);
       if (up) return journal.say(id, [`its outlet feeds ${up.name} too, which is still up`]);
       const isDone = journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined;

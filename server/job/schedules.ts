@@ -44,6 +44,7 @@ export interface SchedulesContext {
   readonly store: Store;
   readonly nodes: Pick<Nodes, "get" | "list">;
   readonly images: RequestContext["images"];
+  readonly commands: RequestContext["commands"];
   readonly jobs: Pick<Jobs, "create">;
   readonly events: EventBus;
   readonly clock: Clock;

@@ -123,12 +123,19 @@ export interface BurnInAssignment extends AssignmentBase {
   readonly writeDisks: boolean;
   readonly guard: DiskGuard;
 }
+/** Runs a program of the installed system; its lines are the log of the report. */
+export interface RunAssignment extends AssignmentBase {
+  readonly action: "run";
+  readonly argv: readonly string[];
+  readonly timeoutSeconds: number;
+}
 export type Assignment =
   | InstallAssignment
   | PowerAssignment
   | IdentifyAssignment
   | InventoryAssignment
-  | BurnInAssignment;
+  | BurnInAssignment
+  | RunAssignment;
 
 type WorkOf<One> = One extends AssignmentBase ? Omit<One, keyof AssignmentBase> : never;
 /** An assignment without whom it is for. */

@@ -10,6 +10,7 @@ export const jobKinds = [
   "identify",
   "inventory",
   "burn-in",
+  "run",
 ] as const;
 export type JobKindName = (typeof jobKinds)[number];
 
@@ -46,6 +47,7 @@ export const stages = [
   ...installStages,
   ...(["requested", "powering-off", "showing", "shown"] as const),
   ...(["reading-hardware", "recorded", "testing", "tested"] as const),
+  ...(["executing", "executing-by-ssh", "executed"] as const),
 ] as const;
 export type Stage = (typeof stages)[number];
 
@@ -76,13 +78,23 @@ export interface BurnInParameters {
   readonly writeDisks: boolean;
 }
 
+export interface RunParameters {
+  /** The program and its arguments; no shell looks at them. */
+  readonly argv: readonly string[];
+  /** The command of the configuration that it is, if it is one. */
+  readonly command?: string;
+  /** It is ended after so long, 1-86,400. */
+  readonly timeoutSeconds: number;
+}
+
 export type JobParameters =
   | { readonly kind: "install"; readonly parameters: InstallParameters }
   | { readonly kind: "reboot"; readonly parameters: RebootParameters }
   | { readonly kind: "shutdown"; readonly parameters: ShutdownParameters }
   | { readonly kind: "identify"; readonly parameters: IdentifyParameters }
   | { readonly kind: "inventory"; readonly parameters: Readonly<Record<never, never>> }
-  | { readonly kind: "burn-in"; readonly parameters: BurnInParameters };
+  | { readonly kind: "burn-in"; readonly parameters: BurnInParameters }
+  | { readonly kind: "run"; readonly parameters: RunParameters };
 
 /** So many, or a part of all: `25%`. */
 export type Share = number | `${number}%`;

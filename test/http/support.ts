@@ -272,6 +272,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     schedules: createSchedules({
       store,
       nodes,
+      commands: {},
       images: rooms.library,
       jobs: rooms.jobs,
       events,

@@ -107,6 +107,8 @@ async function startCrew(kept: Kept): Promise<Crew> {
     windows: { open: () => undefined },
     images: { get: (wanted) => (wanted === digest ? image : undefined) },
     bootUrlFor: () => "http://10.77.0.1:8080",
+    shellOf: async () => Promise.reject(new Error("no SSH here")),
+    authorizedKey: "ssh-ed25519 AAAA server",
   });
   const schedules = createSchedules({
     store,
@@ -115,6 +117,7 @@ async function startCrew(kept: Kept): Promise<Crew> {
     events,
     clock,
     log: silentLog,
+    commands: {},
     images: { list: () => [image] },
   });
   const idOf = (name: string): NodeId => {

@@ -16,6 +16,7 @@ import { createJobs, type JobRequest, type Jobs } from "../../server/job/jobs.ts
 import type { Queue, QueueEntry } from "../../server/job/queue.ts";
 import { silentLog } from "../../server/log.ts";
 import { createNodes, type Nodes } from "../../server/node/nodes.ts";
+import type { Shell } from "../../server/ssh/shell.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import type { Store } from "../../server/store/store.ts";
 import { type ManualClock, manualClock, settle } from "../support/manual-clock.ts";
@@ -52,12 +53,13 @@ export function createRigQueue(): RigQueue {
   const listeners = new Set<() => void>();
   const queue: RigQueue = {
     held: false,
-    async add(entry) {
+    async add(entries) {
       if (queue.held) throw new Error("redis is away");
-      await work?.(entry);
+      await Promise.all(entries.map((entry) => work?.(entry)));
     },
+    waiting: async () => 0,
     async rebuild(entries) {
-      for (const entry of entries()) void queue.add(entry);
+      void queue.add(entries());
     },
     process(given) {
       work = given;
@@ -86,6 +88,8 @@ export interface Rig {
   readonly verbs: string[];
   /** What the outlet says. */
   outlet: PowerState | "none";
+  /** What SSH leads to. */
+  shell: Shell | undefined;
   /** The outlet answers a question only when this resolves. */
   outletAnswers: Promise<void>;
   readonly node: Node;
@@ -157,6 +161,8 @@ async function startRig(kept: Kept): Promise<Rig> {
     windows: { open: (_mac, cause) => void verbs.push(`window ${cause}`) },
     images: { get: (wanted) => (wanted === digest ? image : undefined) },
     bootUrlFor: () => "http://10.77.0.1:8080",
+    shellOf: async () => rig.shell ?? Promise.reject(new Error("no SSH here")),
+    authorizedKey: "ssh-ed25519 AAAA server",
   });
   await jobs.start();
   await settle();
@@ -168,6 +174,7 @@ async function startRig(kept: Kept): Promise<Rig> {
     jobs,
     queue,
     verbs,
+    shell: undefined,
     get outlet() {
       return outlet;
     },

@@ -109,7 +109,7 @@ test("entries run, also those added while redis was away", async (t) => {
   await until(() => ran.includes("first"));
   kill(redis);
   await until(() => !queue.isConnected());
-  const added = queue.add(entry("second"));
+  const added = queue.add([entry("second")]);
   await added;
   await until(() => ran.includes("second"));
   t.is(restored, 1);
@@ -142,6 +142,8 @@ test("a task that runs while redis is killed and emptied runs once, and so does 
     windows: { open: () => undefined },
     images: { get: () => undefined },
     bootUrlFor: () => "http://10.77.0.1:8080",
+    shellOf: async () => Promise.reject(new Error("no SSH here")),
+    authorizedKey: "ssh-ed25519 AAAA server",
   });
   t.teardown(() => jobs.close());
   await jobs.start();

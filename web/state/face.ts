@@ -43,6 +43,9 @@ const shares: Readonly<Record<Stage, readonly [number, number]>> = {
   recorded: [100, 100],
   testing: [20, 100],
   tested: [100, 100],
+  executing: [0, 100],
+  "executing-by-ssh": [0, 100],
+  executed: [100, 100],
 };
 
 export function faceOf({ node, task }: Tile): Face {

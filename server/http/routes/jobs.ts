@@ -9,6 +9,7 @@ import type { JobRequest } from "../../job/jobs.ts";
 import { parseMoment } from "../../job/recurrence.ts";
 import { type Asked, meaningOf } from "../../job/request.ts";
 import { type RolloutRequest, rolloutSchema } from "../../job/rollout.ts";
+import { checkRole } from "../asked-role.ts";
 import { planOf, planSchema } from "../job-plan.ts";
 import { type Route, route } from "../route.ts";
 import { jobSchema, nameSchema, oneOf, pageOf, selectorSchema, taskSchema } from "../schemas.ts";
@@ -23,6 +24,7 @@ const descriptions: Readonly<Record<JobKindName, string>> = {
   inventory: "Look at the node's hardware again, and tell what has changed",
   "burn-in": "Test memory, processor and disks of a node without an installed system",
   identify: "Blink the node's light, beep and write its name on its screen",
+  run: "Run a program of the installed system: a command of the configuration, or any for an admin",
 };
 /** Members of `parameters`; the kind itself checks them. */
 const parameterSchemas: Readonly<Record<JobKindName, object>> = {
@@ -59,6 +61,15 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
     },
   },
   identify: { type: "object", properties: { seconds: { type: "integer", maximum: 600 } } },
+  run: {
+    type: "object",
+    properties: {
+      command: { type: "string", description: "one of the configuration, with its values" },
+      values: { type: "object", additionalProperties: { type: "string" } },
+      argv: { type: "array", items: { type: "string" }, description: "any other; for admins" },
+      timeoutSeconds: { type: "integer", maximum: 86_400 },
+    },
+  },
 };
 
 /** When a job begins, as people write it. */
@@ -92,7 +103,11 @@ function whenOf({ at, deadline, zone, window, after }: Static<typeof whenSchema>
 
 function requestOf(body: JobBody, who: string, admin: Admin): JobRequest {
   const { when, rollout, why, selector } = body;
-  const { nodes, ...asked } = meaningOf(body, { nodes: admin.nodes, images: admin.library });
+  const { nodes, ...asked } = meaningOf(body, {
+    nodes: admin.nodes,
+    images: admin.library,
+    commands: admin.config.commands,
+  });
   return {
     ...asked,
     ...(when && whenOf(when)),
@@ -187,7 +202,8 @@ export const jobRoutes: readonly Route[] = [
     ),
     response: Type.Union([jobSchema, planSchema]),
     target: ({ body }) => `${body.dryRun ? "plan of " : ""}${body.kind} ${body.selector}`,
-    handler: ({ body, who, koa }, admin) => {
+    handler: ({ body, who, koa, principal }, admin) => {
+      checkRole(body, principal);
       const key = koa.get("Idempotency-Key");
       return admin.idempotency.once(key === "" ? undefined : `${who} ${key}`, body, () => {
         const request = requestOf(body, who, admin);

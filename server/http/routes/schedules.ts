@@ -6,6 +6,7 @@ import type { Schedule } from "#protocol/schedule.ts";
 import { NotFoundError } from "../../errors.ts";
 import { nextTimes, parseRecurrence } from "../../job/recurrence.ts";
 import { rolloutSchema } from "../../job/rollout.ts";
+import { checkRole } from "../asked-role.ts";
 import { type Route, route } from "../route.ts";
 import {
   jobSchema,
@@ -89,7 +90,8 @@ export const scheduleRoutes: readonly Route[] = [
     ),
     response: scheduleSchema,
     target: ({ params, body }) => `${body.dryRun ? "plan of " : ""}${params.name}`,
-    handler: ({ params, body, who }, admin) => {
+    handler: ({ params, body, who, principal }, admin) => {
+      checkRole(body, principal);
       const { dryRun, ...request } = body;
       const named = { name: params.name, ...request };
       const { plan, put } = admin.schedules;
