@@ -1,4 +1,7 @@
-/** A discovery responder with a site of its own: `<keys directory> <interface> <address> <name>`. Prints its key when it listens. */
+/**
+ * A discovery responder with a site of its own: `<keys directory> <interface> <address> <name>
+ * [<milliseconds it is late>]`. Prints its key when it listens.
+ */
 
 import type { Ipv4Address } from "#protocol/brand.ts";
 import { systemClock } from "../../server/clock.ts";
@@ -8,7 +11,8 @@ import { openSite } from "../../server/enrol/authority.ts";
 import { silentLog } from "../../server/log.ts";
 import { openDatagramSocket } from "../../server/net/udp.ts";
 
-const [keys = "", interfaceName = "", address = "", hostname = ""] = process.argv.slice(2);
+const [keys = "", interfaceName = "", address = "", hostname = "", delayMs = "0"] =
+  process.argv.slice(2);
 const site = await openSite(keys);
 const discovery = await startDiscovery({
   config: parseConfig(
@@ -24,7 +28,13 @@ const discovery = await startDiscovery({
   services: () => [],
   log: silentLog,
   clock: systemClock,
-  openSocket: openDatagramSocket,
+  openSocket: async (options, log) => {
+    const socket = await openDatagramSocket(options, log);
+    return {
+      ...socket,
+      send: (...datagram) => void setTimeout(() => socket.send(...datagram), Number(delayMs)),
+    };
+  },
 });
 process.stdout.write(`${site.serverKey}\n`);
 process.on("SIGTERM", () => void discovery.close().then(() => process.exit(0)));
