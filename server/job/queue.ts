@@ -18,7 +18,9 @@ export interface QueueEntry {
 
 export interface Queue {
   /** Waits while Redis is away: do not await it before an answer. */
-  add(entry: QueueEntry): Promise<void>;
+  add(entries: readonly QueueEntry[]): Promise<void>;
+  /** How many entries wait to run. */
+  waiting(): Promise<number>;
   /**
    * Empties the queue, then asks for what belongs in it: in this order, so that
    * nothing added in between is lost.
@@ -45,6 +47,8 @@ export interface QueueContext {
 
 /** A rack of 48 boards and some more: a task waits for its node, it does not compute. */
 const usualConcurrency = 64;
+/** Entries that go to Redis as one message. */
+const bulk = 1000;
 /** A closed queue waits no longer for a Redis that is gone. */
 const closeWithin = milliseconds(3000);
 
@@ -85,8 +89,11 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
     for (const listener of [...restored]) listener();
   });
 
-  const add = async (entry: QueueEntry): Promise<void> => {
-    await bull.add({ taskId: entry.taskId, epoch: entry.epoch });
+  const add = async (entries: readonly QueueEntry[]): Promise<void> => {
+    for (let from = 0; from < entries.length; from += bulk) {
+      const part = entries.slice(from, from + bulk);
+      await bull.addBulk(part.map(({ taskId, epoch }) => ({ data: { taskId, epoch } })));
+    }
   };
 
   /** One at a time: each pauses the queue. */
@@ -95,7 +102,7 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
     await bull.pause(true, true);
     try {
       await bull.obliterate({ force: true });
-      for (const entry of entries()) await add(entry);
+      await add(entries());
     } finally {
       await bull.resume(true);
     }
@@ -103,6 +110,7 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
 
   return {
     add,
+    waiting: () => bull.getWaitingCount(),
     rebuild(entries) {
       rebuilt = rebuilt.catch(() => undefined).then(() => rebuild(entries));
       return rebuilt;

@@ -333,6 +333,9 @@ function tasksOf(database: Database): Store["tasks"] {
   const unfinished = database.prepare(
     `SELECT body FROM tasks WHERE ${open} ORDER BY state DESC, age`,
   );
+  const nodesAtWork = database.prepare(
+    `SELECT count(DISTINCT node) AS count FROM tasks WHERE ${open}`,
+  );
   const unfinishedOf = database.prepare(
     `SELECT body FROM tasks WHERE node = ? AND ${open} ORDER BY state DESC, age`,
   );
@@ -353,6 +356,7 @@ function tasksOf(database: Database): Store["tasks"] {
     get: (id) => read<Task>(get.get(id)),
     ofJob: (job) => readAll<Task>(ofJob.all(job)),
     unfinished: () => readAll<Task>(unfinished.all()),
+    nodesAtWork: () => Number(nodesAtWork.get()?.["count"] ?? 0),
     unfinishedOf: (node) => readAll<Task>(unfinishedOf.all(node)),
     ofNode: (node, limit) => readAll<Task>(ofNode.all(node, limit)),
     counts: (job) => counts.all(job).map((row) => ({ ...row }) as unknown as TaskCount),

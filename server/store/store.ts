@@ -185,6 +185,8 @@ export interface Store {
     inState(job: JobId, batch: number, state: TaskState): readonly TaskRef[];
     /** Running, then queued; oldest first. Those that wait are not among them. */
     unfinished(): readonly Task[];
+    /** How many nodes have a queued or running task. */
+    nodesAtWork(): number;
     /** The running, then the queued tasks of a node, oldest first. */
     unfinishedOf(node: NodeId): readonly Task[];
     /** Every task the node ever had, newest first, at most `limit`. */

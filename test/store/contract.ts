@@ -279,6 +279,7 @@ export function storeContract(name: string, open: () => Store): void {
       t.deepEqual(ids(store.tasks.unfinishedOf("node_1" as NodeId)), ["task_4", "task_1"]);
       t.deepEqual(ids(store.tasks.ofNode("node_1" as NodeId, 2)), ["task_4", "task_3"]);
       t.is(store.tasks.ofJob("job_1" as JobId).length, 5);
+      t.is(store.tasks.nodesAtWork(), 2);
     },
   );
 
