@@ -127,17 +127,16 @@ function exitOf(child: ChildProcess): Promise<void> {
 }
 
 function readyLine(child: ChildProcess, onCode: (code: string) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("not ready in 60 s")), startWithinMs);
-    child.on("error", reject);
-    child.on("exit", (status, signal) => reject(new Error(`it ended with ${status ?? signal}`)));
-    if (!child.stdout) return;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => reject(new Error("not ready in 60 s")), startWithinMs);
+  child.on("error", reject);
+  child.on("exit", (status, signal) => reject(new Error(`it ended with ${status ?? signal}`)));
+  if (child.stdout) {
     createInterface({ input: child.stdout }).on("line", (line) => {
       const code = /^set-up code: (?<code>\S+)$/.exec(line)?.groups?.["code"];
       if (code !== undefined) onCode(code);
-      if (line !== "ready") return;
-      clearTimeout(timer);
-      resolve();
+      if (line === "ready") resolve();
     });
-  });
+  }
+  return promise.finally(() => clearTimeout(timer));
 }
