@@ -104,11 +104,15 @@ function strangerOf({ mac, subnet, port }: Heard, when: string): Stranger {
   return { mac, subnet, during: when, ...(port !== undefined && { port }) };
 }
 
-/** The boards a group may get seats for; undefined: there are too many, and none is sure. */
-export function boardsOf({ heard, slots }: LearningGroup): readonly Sighting[] | undefined {
+/**
+ * The boards a group may get seats for; undefined: there are too many, and none is
+ * sure. Of too many, those that come every time are its own: who spoke once may
+ * have got its power when another outlet went off.
+ */
+export function boardsOf({ heard, slots, tries }: LearningGroup): readonly Sighting[] | undefined {
   if (heard.length <= slots.length) return heard;
-  const twice = heard.filter(({ tries }) => tries.length > 1);
-  return twice.length === slots.length ? twice : undefined;
+  const steady = heard.filter((one) => one.tries.includes(tries) && one.tries.includes(tries - 1));
+  return steady.length === slots.length ? steady : undefined;
 }
 
 /** As many boards as slots. */

@@ -1,6 +1,18 @@
+import { join } from "node:path";
 import test from "ava";
 import type { MacAddress } from "#protocol/brand.ts";
-import { board, createWorld, macOf, ownRack, sharedRack, type World } from "./world.ts";
+import { parseRackFile } from "../../../server/rack/rack-file.ts";
+import { temporaryDirectory } from "../../support/temporary.ts";
+import {
+  board,
+  createWorld,
+  type Death,
+  macOf,
+  ownRack,
+  sharedRack,
+  subnet,
+  type World,
+} from "./world.ts";
 
 /** MAC address or state of each slot, in rack order. */
 function slots(world: World): readonly string[] {
@@ -35,7 +47,7 @@ test("each slot gets the board that was heard twice while its outlet was on", as
   t.deepEqual(world.lit(), ["s1/1", "s1/2", "s2/1", "s2/2"]);
   t.is(world.store.nodes.byMac(macOf(3))?.name, "r-s2-1");
   t.is(String(world.store.reservations.byMac(macOf(3))?.address), "10.77.0.12");
-  t.true(world.opened.includes(macOf(4)), "it may enrol");
+  t.true(world.windows.includes(macOf(4)), "it may enrol");
 });
 
 test("a stack with one outlet: in the order heard, flagged until confirmed", async (t) => {
@@ -56,3 +68,230 @@ test("a stack with one outlet: in the order heard, flagged until confirmed", asy
     ["s1/1", "s1/2", "s2/1", "s2/2"].map((slot) => ["unconfirmed", slot]),
   );
 });
+
+test("a late board is dark and flagged until the end, and placed when it comes alone", async (t) => {
+  const late = board(1, "s1/1", { delay: 200_000 });
+  const world = createWorld({ rack: ownRack(1, 2), boards: [late, board(2, "s1/2")] });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.clock.advance(155_000);
+  t.deepEqual(flags(world), [["late", "s1/1", undefined]]);
+  t.deepEqual(world.lit(), ["s1/2"]);
+  await world.untilEnded();
+  t.deepEqual(slots(world), strings([macOf(1), macOf(2)]));
+  t.deepEqual(flags(world), [["late", "s1/1", macOf(1)]]);
+});
+
+test("a board that hangs at its first power-on gets a second, and a third", async (t) => {
+  const hanging = board(1, "s1/1", { hangsAt: [1, 2] });
+  const dead = board(2, "s1/2", { isDead: true });
+  const world = createWorld({ rack: ownRack(1, 2), boards: [hanging, dead] });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  t.deepEqual(slots(world), [macOf(1), "flagged"]);
+  t.deepEqual(flags(world), [
+    ["dead", "s1/2", undefined],
+    ["late", "s1/1", macOf(1)],
+  ]);
+  t.is(world.powerUpsOf(dead), 4, "three on-times, and the power it had before");
+});
+
+test("whoever speaks while everything is off is not placed, then or later", async (t) => {
+  const stranger = board(66, undefined, { delay: 1000, period: 9000, attempts: 10_000 });
+  const world = createWorld({ rack: ownRack(1, 1), boards: [stranger] });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  t.deepEqual(flags(world), [
+    ["dead", "s1/1", undefined],
+    ["foreign", undefined, macOf(66)],
+  ]);
+  t.is(world.store.reservations.byMac(macOf(66)), undefined);
+});
+
+test("one that passes by in the on-time of a dead board is not taken for it", async (t) => {
+  const passing = board(66, undefined, { delay: 60_000, attempts: 2 });
+  const world = createWorld({ rack: ownRack(1, 1), boards: [passing] });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  t.deepEqual(slots(world), ["flagged"]);
+  t.is(world.store.reservations.byMac(macOf(66)), undefined);
+});
+
+test("a running system that asks for an address is no board", async (t) => {
+  const world = createWorld({ rack: ownRack(1, 1) });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.clock.advance(40_000);
+  const running = { mac: macOf(1), ipxe: false, architectures: [] };
+  t.is(world.learning().heard(running, subnet), undefined);
+  t.deepEqual(slots(world), ["listening"]);
+});
+
+test("five boards behind an outlet of four are flagged, and none is placed", async (t) => {
+  const boards = [1, 2, 3, 4, 5].map((number) => board(number, "s1", { delay: 6000 + number }));
+  const world = createWorld({ rack: sharedRack(1, 4), boards });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  t.deepEqual(flags(world), [["too-many", "s1", undefined]]);
+  t.deepEqual(world.store.reservations.list(), []);
+});
+
+test("an outlet that only a person can switch flags its slot and costs no other", async (t) => {
+  const world = createWorld({
+    rack: ownRack(1, 2),
+    boards: [board(1, "s1/1"), board(2, "s1/2")],
+    faults: { "s1/1": "by-hand" },
+  });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  t.deepEqual(slots(world), ["flagged", macOf(2)]);
+  t.regex(world.learning().status().flagged[0]?.text ?? "", /please switch s1\/1 off/);
+});
+
+test("a second run keeps every address, and the slot that was empty gets the one kept free for it", async (t) => {
+  const second = board(2, "s1/2", { isDead: true });
+  const world = createWorld({
+    rack: ownRack(1, 3),
+    boards: [board(1, "s1/1"), second, board(3, "s1/3")],
+  });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  const before = world.store.reservations.list();
+  world.boards[1] = board(2, "s1/2");
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  t.deepEqual(slots(world), strings([1, 2, 3].map(macOf)));
+  t.deepEqual(
+    world.store.reservations.list().filter(({ mac }) => mac !== macOf(2)),
+    before,
+  );
+  t.is(String(world.store.reservations.byMac(macOf(2))?.address), "10.77.0.11");
+});
+
+test("an address named in the rack file is kept for its slot", async (t) => {
+  const rack = ownRack(1, 2, (_, slot) => (slot === 2 ? ", address: 10.77.0.10" : ""));
+  const world = createWorld({ rack, boards: [board(1, "s1/1"), board(2, "s1/2")] });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  t.is(String(world.store.reservations.byMac(macOf(1))?.address), "10.77.0.11");
+  t.is(String(world.store.reservations.byMac(macOf(2))?.address), "10.77.0.10");
+});
+
+test("cancelled: what was on before is on again, and what is left is said", async (t) => {
+  const world = createWorld({
+    rack: ownRack(1, 3),
+    canQuery: true,
+    boards: [board(1, "s1/1"), board(2, "s1/2"), board(3, "s1/3")],
+  });
+  for (const name of ["s1/1", "s1/3"]) world.relayOf(name).ordered = "on";
+  world.follow();
+  world.learning().start({ rack: "r" }, "ada");
+  await world.clock.advance(40_000);
+  t.deepEqual(world.lit(), ["s1/2"]);
+  await world.learning().cancel();
+  t.deepEqual(world.lit(), ["s1/1", "s1/3"]);
+  t.is(world.learning().status().state, "cancelled");
+  t.deepEqual(flags(world)[0], ["cancelled", undefined, undefined]);
+  t.is(
+    world.learning().status().reason,
+    "cancelled; switched on again: s1/1 s1/3; off as before: s1/2",
+  );
+});
+
+test("cancelled while its boards wake up: who was placed stays on", async (t) => {
+  const world = createWorld({
+    rack: ownRack(1, 2),
+    canQuery: true,
+    boards: [board(1, "s1/1"), board(2, "s1/2", { delay: 20_000 })],
+  });
+  world.learning().start({ rack: "r" }, "ada");
+  while (world.store.reservations.list().length === 0) await world.clock.advance(1000);
+  await world.learning().cancel();
+  t.deepEqual(slots(world), [macOf(1), "seen"]);
+  t.deepEqual(world.lit(), ["s1/1"]);
+});
+
+test("closed: nothing is switched, and the next process goes on", async (t) => {
+  const world = createWorld({
+    rack: ownRack(1, 2),
+    boards: [board(1, "s1/1"), board(2, "s1/2")],
+  });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.clock.advance(40_000);
+  const lit = world.lit();
+  await world.learning().close();
+  t.deepEqual(world.lit(), lit);
+  t.is(world.store.learnings.newest()?.state, "running");
+  await world.restart();
+  await world.untilEnded();
+  t.deepEqual(slots(world), strings([macOf(1), macOf(2)]));
+});
+
+test("a rack that was changed while the server was down is not gone on with", async (t) => {
+  const world = createWorld({ rack: ownRack(1, 2) });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.clock.advance(40_000);
+  await world.learning().close();
+  world.store.racks.put(parseRackFile(ownRack(1, 3), "rack.yaml"));
+  await world.restart();
+  t.like(world.learning().status(), {
+    state: "failed",
+    reason: "rack r was changed while the server was down: learn it again",
+  });
+});
+
+/** One late, one dead, one foreign board, and a relay that stays on. */
+function faultyWorld(journal: string): World {
+  return createWorld({
+    rack: ownRack(2, 3),
+    canQuery: true,
+    journal,
+    boards: [
+      board(1, "s1/1"),
+      board(2, "s1/2", { delay: 150_000 }),
+      board(3, "s1/3", { isDead: true }),
+      board(4, "s2/1"),
+      board(5, "s2/2", { period: 8000, attempts: 10_000 }),
+      board(6, "s2/3", { delay: 3000 }),
+      board(66, undefined, { delay: 2000, period: 7000, attempts: 10_000 }),
+    ],
+    faults: { "s2/2": "stuck-on" },
+  });
+}
+
+test.serial(
+  "killed at every step: the journal opened again ends with the same result",
+  async (t) => {
+    const directory = temporaryDirectory(t);
+    const outcome = (world: World) => ({
+      slots: slots(world),
+      addresses: world.store.reservations
+        .list()
+        .map(({ mac, address }) => `${mac} ${address}`)
+        .sort(),
+      flags: flags(world).map(String).sort(),
+      lit: world.lit(),
+    });
+    const first = faultyWorld(join(directory, "0.db"));
+    first.learning().start({ rack: "r" }, "ada");
+    await first.untilEnded();
+    const expected = outcome(first);
+    t.deepEqual(expected.slots, [macOf(1), macOf(2), "flagged", macOf(4), "flagged", macOf(6)]);
+    const writes = first.server().writes();
+    const switches = first.server().switches();
+    t.true(writes > 20 && switches > 20, `${writes} writes, ${switches} switches`);
+    const numbered = (count: number, at: Death["at"]): readonly Death[] =>
+      Array.from({ length: count }, (_, index) => ({ at, number: index + 1 }));
+    const deaths = [
+      ...numbered(writes, "before write").slice(1), // before the first there is no run
+      ...numbered(writes, "after write"),
+      ...numbered(switches, "after switch"),
+    ];
+    for (const [index, death] of deaths.entries()) {
+      const world = faultyWorld(join(directory, `${index + 1}.db`));
+      world.server().killAt(death);
+      world.learning().start({ rack: "r" }, "ada");
+      await world.untilEnded();
+      t.deepEqual(outcome(world), expected, `killed ${death.at} ${death.number}`);
+      world.store.close();
+    }
+  },
+);

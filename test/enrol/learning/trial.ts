@@ -7,6 +7,7 @@ import {
   type Board,
   board,
   createWorld,
+  type Death,
   ownRack,
   type RelayFault,
   sharedRack,
@@ -109,7 +110,10 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
     writes += world.server().writes();
     if (kills >= (options.kills ?? 0)) return;
     kills += 1;
-    world.server().killAtWrite(between(1, 40));
+    world.server().killAt({
+      at: pick(["before write", "after write", "after switch"] as Death["at"][]),
+      number: between(1, 40),
+    });
   };
   armed();
   await world.untilEnded(armed);
@@ -123,7 +127,9 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
     return shape === "shared" ? slot.stack : `${slot.stack}/${slot.slot}`;
   };
   const homeless = (one: Board) =>
-    one.isDead === true || one.outlet === undefined || one.outlet === faulty;
+    one.isDead === true ||
+    one.outlet === undefined ||
+    (one.outlet === faulty && options.fault !== "bouncing");
   const wrong = world.boards
     .filter((one) => placeOf(one.mac) !== undefined && placeOf(one.mac) !== one.outlet)
     .map((one) => `${one.mac} of ${one.outlet ?? "nowhere"} is in ${placeOf(one.mac)}`);

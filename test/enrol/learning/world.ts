@@ -27,6 +27,8 @@ import type { Store } from "../../../server/store/store.ts";
 import { manualClock, settle } from "../../support/manual-clock.ts";
 
 const address = parseIpv4Address;
+const bounces = 3;
+const bounceTime = milliseconds(700);
 export const subnet: Subnet = {
   cidr: "10.77.0.0/24",
   network: address("10.77.0.0"),
@@ -77,6 +79,12 @@ export interface Board {
   readonly circuit?: BootClient["circuit"];
 }
 
+/** When a process of the server ends: at its n-th write of the record, or its n-th power command. */
+export interface Death {
+  readonly at: "before write" | "after write" | "after switch";
+  readonly number: number;
+}
+
 interface Life {
   readonly end: AbortController;
 }
@@ -87,13 +95,16 @@ export interface WorldOptions {
   readonly canQuery?: boolean;
   readonly boards?: readonly Board[];
   readonly faults?: Readonly<Record<string, RelayFault>>;
-  readonly store?: Store;
+  /** A journal on disk, opened again with each start of the server; default: one in memory. */
+  readonly journal?: string;
   readonly locate?: LearningContext["locate"];
   readonly subnets?: readonly Subnet[];
 }
 
 export function createWorld(options: WorldOptions) {
-  const store = options.store ?? openSqliteStore(":memory:");
+  let opened = openSqliteStore(options.journal ?? ":memory:");
+  /** The one that is open now. */
+  const store = new Proxy({} as Store, { get: (_, name) => opened[name as keyof Store] });
   const rack = parseRackFile(options.rack, "rack.yaml");
   store.racks.put(rack);
   const clock = manualClock();
@@ -103,7 +114,7 @@ export function createWorld(options: WorldOptions) {
   const powerUps = new Map<Board, number>();
   const answered = new Map<MacAddress, string>();
   const published: DomainEvent[] = [];
-  const opened: MacAddress[] = [];
+  const windows: MacAddress[] = [];
 
   for (const stack of rack.stacks) {
     if (stack.outlet) relays.set(stack.name, { ordered: "off" });
@@ -170,11 +181,23 @@ export function createWorld(options: WorldOptions) {
     return true;
   }
 
+  /** A contact that bounces: it opens again and again after it was told to close. */
+  async function bounceFor(relay: Relay): Promise<void> {
+    for (let count = 0; count < bounces * 2 && relay.ordered === "on"; count++) {
+      await clock.sleep(bounceTime);
+      relay.isBounced = count % 2 === 0 && relay.ordered === "on";
+      follow();
+    }
+    relay.isBounced = false;
+    follow();
+  }
+
   const setRelay = async (name: string, state: "on" | "off"): Promise<void> => {
     const relay = relayOf(name);
     if (relay.fault === "by-hand") throw new PowerRefusedError(`please switch ${name} ${state}`);
     relay.ordered = state;
     follow();
+    if (relay.fault === "bouncing" && state === "on") void bounceFor(relay);
     if (!options.canQuery || stateOf(name) === state) return;
     throw new PowerStuckError(`outlet ${name} is still ${stateOf(name)}`, stateOf(name));
   };
@@ -197,6 +220,8 @@ export function createWorld(options: WorldOptions) {
     ) => {
       if (!isAlive) throw new Killed("the server was killed");
       await setRelay(outletOf(ref), state);
+      switches += 1;
+      die("after switch", switches);
       if (!isAlive) throw new Killed("the server was killed");
       for (const slot of slotsBehind(ref)) {
         events.publish({ topic: "power", slot, state, ok: true });
@@ -217,9 +242,15 @@ export function createWorld(options: WorldOptions) {
     const nodes = createNodes({ store, events, clock, log: silentLog });
     const leases = createLeases({ store, clock, events });
     let writes = 0;
-    let killAt = Number.POSITIVE_INFINITY;
+    let switches = 0;
+    let end: Death | undefined;
     const kill = () => {
       isAlive = false;
+    };
+    const die = (at: Death["at"], number: number) => {
+      if (end?.at !== at || end.number !== number) return;
+      kill();
+      if (at === "before write") throw new Killed("the server was killed");
     };
     const learning: LearningRoom = createLearning({
       ...{ nodes, leases, power, events, clock, log: silentLog },
@@ -233,25 +264,25 @@ export function createWorld(options: WorldOptions) {
           newest: store.learnings.newest,
           put: alive((record) => {
             writes += 1;
+            die("before write", writes);
             store.learnings.put(record);
-            if (writes < killAt) return;
-            kill();
+            die("after write", writes);
           }),
         },
       },
-      windows: { open: (mac) => void opened.push(mac) },
+      windows: { open: (mac) => void windows.push(mac) },
       subnets: options.subnets ?? [subnet],
       ...(options.locate && { locate: options.locate }),
     });
     if (isResumed) learning.resume();
     return {
       ...{ learning, nodes, leases, events, kill },
-      /** The process ends at its n-th write of the record, which is on disk. */
-      killAtWrite: (number: number) => {
-        killAt = number;
+      killAt: (death: Death) => {
+        end = death;
       },
       isAlive: () => isAlive,
       writes: () => writes,
+      switches: () => switches,
     };
   }
 
@@ -261,18 +292,26 @@ export function createWorld(options: WorldOptions) {
     return slots.map((one) => ({ rack: name, stack, slot: one }));
   }
 
+  async function startAgain(): Promise<void> {
+    if (options.journal !== undefined) {
+      opened.close();
+      opened = openSqliteStore(options.journal);
+    }
+    server = startServer(true);
+    await settle();
+  }
+
   let server = startServer(false);
   follow();
 
   return {
-    ...{ store, clock, rack, relays, boards, published, opened, answered, relayOf, follow },
+    ...{ store, clock, rack, relays, boards, published, windows, answered, relayOf, follow },
     server: () => server,
     learning: () => server.learning,
     /** Kills the server if it lives, and starts the next one. */
     restart: async () => {
       server.kill();
-      server = startServer(true);
-      await settle();
+      await startAgain();
     },
     isOn: (name: string) => stateOf(name) === "on",
     lit: () => [...relays.keys()].filter((name) => stateOf(name) === "on"),
@@ -291,9 +330,8 @@ export function createWorld(options: WorldOptions) {
     untilEnded: async (onRestart?: () => void) => {
       for (let minute = 0; minute < 600; minute++) {
         if (!server.isAlive()) {
-          server = startServer(true);
+          await startAgain();
           onRestart?.();
-          await settle();
         }
         if (server.isAlive() && server.learning.status().state !== "running") return;
         await clock.advance(20_000);
