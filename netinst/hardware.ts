@@ -8,20 +8,25 @@ import { readContents } from "./disk-contents.ts";
 import { readHealth } from "./disk-health.ts";
 import { readText } from "./settings.ts";
 import { memoryModulesOf } from "./smbios.ts";
+import { within } from "./wait.ts";
 
 /** Kernel names that are no disks of the machine. */
 const notDisks = /^(loop|ram|zram|dm-|md|sr|fd|nbd|mtdblock)|^mmcblk\d+(boot|rpmb)/;
 
-/** Everything, with what is on the disks and how they are; takes seconds where disks sleep. */
+/** A disk that sleeps answers within some 10 s; one that does not answer keeps nobody waiting longer. */
+const diskPatienceMs = 15_000;
+
+/** Everything, with what is on the disks and how they are. */
 export async function takeInventory(sys = "/sys", diskFile?: string): Promise<Hardware> {
   const hardware = readHardware(sys, diskFile);
-  const disks: Disk[] = [];
-  for (const disk of hardware.disks) {
-    const contents = await readContents(disk, diskFile);
-    const health = diskFile === undefined ? await readHealth(disk, sys) : undefined;
-    disks.push({ ...disk, ...(health && { health }), ...(contents && { contents }) });
-  }
-  return { ...hardware, disks };
+  const disks = hardware.disks.map(async (disk): Promise<Disk> => {
+    const [contents, health] = await Promise.all([
+      within(diskPatienceMs, readContents(disk, diskFile)),
+      diskFile === undefined ? within(diskPatienceMs, readHealth(disk, sys)) : undefined,
+    ]);
+    return { ...disk, ...(health && { health }), ...(contents && { contents }) };
+  });
+  return { ...hardware, disks: await Promise.all(disks) };
 }
 
 /**

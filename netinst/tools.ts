@@ -8,7 +8,9 @@ import { readdirSync } from "node:fs";
 import { ToolError } from "./errors.ts";
 
 /** In `sbin/` of the agent's squashfs, run by its own loader with its own libraries. */
-const bundled = new Set(["sfdisk", "mke2fs", "resize2fs", "e2fsck", "mkfs.vfat", "xz"]);
+const bundled = new Set([
+  ...["sfdisk", "mke2fs", "resize2fs", "e2fsck", "mkfs.vfat", "xz", "smartctl"],
+]);
 
 export interface ToolResult {
   readonly code: number;

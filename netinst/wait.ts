@@ -22,3 +22,14 @@ export function backOff(attempt: number, firstMs: number, mostMs: number): numbe
   const whole = Math.min(mostMs, firstMs * 2 ** Math.min(attempt, 20));
   return whole / 2 + (Math.random() * whole) / 2;
 }
+
+/** What `work` comes to; undefined when that takes longer than `ms`. The work itself goes on. */
+export async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  const over = new AbortController();
+  const late = sleep(ms, over.signal).then(() => undefined);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    over.abort();
+  }
+}
