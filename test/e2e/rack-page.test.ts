@@ -104,6 +104,33 @@ test("a key that asks is approved by the code on the node's screen; a certificat
   t.deepEqual(complaints, []);
 });
 
+test("a node's machine is shown with the fault of its disk; it is protected and released", async (t) => {
+  const { page, server, complaints } = await open(t);
+  await signIn(page);
+  const node = makeNode("a", "1");
+  const [disk] = node.hardware?.disks ?? [];
+  if (!node.hardware || !disk) return t.fail();
+  const worn = { ...disk, health: { passed: false, faults: ["8 sectors reallocated"] } };
+  server.store.nodes.put({ ...node, hardware: { ...node.hardware, disks: [worn] } });
+  const found = server.store.nodes.get(node.id);
+  if (found) server.events.publish({ topic: "node", node: found });
+  await page.locator('[data-slot="lab/a/1"]').click();
+  await page.getByText("vda 4.3 GB, expects to fail, 8 sectors reallocated").waitFor();
+  t.deepEqual(await axe(page), []);
+  await page.getByRole("button", { name: "Protect…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel(/^Why/).fill("the archive");
+  t.deepEqual(await axe(page), []);
+  await dialog.getByRole("button", { name: "Protect" }).click();
+  await page.getByText("by admin: the archive").first().waitFor();
+  await page.getByRole("button", { name: "Release…" }).click();
+  await page.getByRole("dialog").getByLabel(/^Type/).fill("lab-a-1");
+  await page.getByRole("dialog").getByRole("button", { name: "Release" }).click();
+  await page.getByText("by admin: the archive").first().waitFor({ state: "detached" });
+  t.is(server.store.nodes.get(node.id)?.protection, undefined);
+  t.deepEqual(complaints, []);
+});
+
 test("an install is asked for by typing the rack's name, and becomes a job", async (t) => {
   const { page, server } = await open(t);
   await signIn(page);

@@ -173,8 +173,8 @@ test("the command line tags and protects, and shows it", async (t) => {
   t.is(ran.out, "disk sdb (D2) of lab-a-1 is protected\n");
   const { out } = await command("node", "show", "lab-a-1");
   t.regex(out, /^tags +ssd$/m);
-  t.regex(out, /^protected +by admin since .*: archive$/m);
-  t.regex(out, /^disk +sdb 480\.0 GB, D2, PROTECTED by admin: data$/m);
+  t.regex(out, /^protected +by admin: archive \(.*\)$/m);
+  t.regex(out, /^disk +sdb 480\.0 GB, D2, protected by admin: data$/m);
   t.is((await command("node", "release", "lab-a-1")).code, 2);
   t.is((await command("node", "release", "lab-a-1", "--disk", "D2", "--yes")).code, 0);
   t.is((await command("node", "release", "lab-a-1", "--yes")).code, 0);

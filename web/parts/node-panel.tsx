@@ -5,9 +5,9 @@ import { useEffect } from "preact/hooks";
 import type { Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { call } from "../api.ts";
-import { size } from "../state/activity.ts";
 import { stageText } from "../state/face.ts";
 import type { PageContext } from "./context.ts";
+import { NodeHardware } from "./node-hardware.tsx";
 import { NodeTimeline } from "./node-timeline.tsx";
 import { Trust } from "./trust.tsx";
 
@@ -36,6 +36,7 @@ export function NodePanel({ context, canAct }: { context: PageContext; canAct: b
       )}
       <NodeTimeline node={node} context={context} />
       <Facts node={node} context={context} />
+      <NodeHardware node={node} context={context} />
       {task && <TaskLog task={task} context={context} />}
     </section>
   );
@@ -43,7 +44,7 @@ export function NodePanel({ context, canAct }: { context: PageContext; canAct: b
 
 function Facts({ node, context }: { node: Node; context: PageContext }) {
   const image = context.site.images.value.find((one) => one.digest === node.image);
-  const { hardware, agent, slot } = node;
+  const { agent, slot } = node;
   const rows: readonly (readonly [string, string | undefined])[] = [
     ["State", node.state],
     ["Slot", slot && `${slot.rack} / ${slot.stack} / ${slot.slot}`],
@@ -54,8 +55,6 @@ function Facts({ node, context }: { node: Node; context: PageContext }) {
     ["Agent", node.connection === "online" ? agent?.role : "offline"],
     ["Hostname", agent?.hostname],
     ["Image", image ? image.name : node.image?.slice(0, 12)],
-    ["Hardware", hardware && `${hardware.model}, ${hardware.cpus} CPU, ${hardware.memoryMiB} MiB`],
-    ["Disks", hardware?.disks.map((disk) => `${disk.name} ${size(disk.sizeBytes)}`).join(", ")],
   ];
   return (
     <dl class="facts">
