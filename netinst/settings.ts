@@ -9,7 +9,7 @@
  *   --server-url HTTPS-URL    --authority PEMFILE  (both: no discovery)
  *   --disk-file FILE          --simulate           (power verbs end the process: 10 reboot, 11 shutdown;
  *                                                   FILE.root/ plays the mounted root file system)
- *   --services DIR
+ *   --services DIR          --architecture amd64|arm64  (of the machine that is simulated)
  *   --agent-image FILE        --unreachable-seconds N
  */
 
@@ -78,6 +78,7 @@ export function readSettings(args: readonly string[]): Settings {
       authority: { type: "string" },
       "disk-file": { type: "string" },
       simulate: { type: "boolean" },
+      architecture: { type: "string" },
       "agent-image": { type: "string" },
       services: { type: "string" },
       "unreachable-seconds": { type: "string" },
@@ -97,7 +98,7 @@ export function readSettings(args: readonly string[]): Settings {
   return {
     role,
     site,
-    architecture: process.arch === "arm64" ? "arm64" : "amd64",
+    architecture: parseArchitecture(values.architecture ?? process.arch),
     identityDirectory,
     interface: interfaceName,
     mac: (
@@ -135,6 +136,13 @@ function parseRole(text: string): AgentRole {
     throw new AgentError(`--role must be netinst or resident, not ${JSON.stringify(text)}`);
   }
   return text;
+}
+
+/** @param text - as Debian or as Node calls it */
+function parseArchitecture(text: string): Architecture {
+  if (text === "arm64") return "arm64";
+  if (text === "amd64" || text === "x64") return "amd64";
+  throw new AgentError(`--architecture must be amd64 or arm64, not ${JSON.stringify(text)}`);
 }
 
 function parseSeconds(text: string): number {

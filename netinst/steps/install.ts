@@ -39,7 +39,7 @@ export async function install(context: InstallContext, signal: AbortSignal): Pro
   const { settings, assignment, reporter, console } = context;
   const manifest = manifestOf(assignment.image);
   reporter.progress("preparing", 0);
-  if (manifest.architecture !== settings.architecture && !settings.simulate) {
+  if (manifest.architecture !== settings.architecture) {
     throw new InstallRefusedError(
       `image ${manifest.name} is for ${manifest.architecture}, this machine is ${settings.architecture}`,
     );

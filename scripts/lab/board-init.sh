@@ -35,7 +35,7 @@ fetch() {
 
 agent() {
   nice -n "$BOARD_NICE" setpriv --pdeathsig KILL "$BOARD_NODE" "$BOARD_AGENT" --simulate \
-    --boot-id "$BOARD_BOOT_ID" --mac "$BOARD_MAC" --interface eth0 --disk-file "$BOARD_DISK" "$@"
+    --architecture "$BOARD_ARCHITECTURE" --boot-id "$BOARD_BOOT_ID" --mac "$BOARD_MAC" --interface eth0 --disk-file "$BOARD_DISK" "$@"
 }
 
 netinst() {

@@ -4,6 +4,9 @@ import type { Flag, LearningStatus } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
 import type { RackBoard } from "./simulated-rack.ts";
 
+/** The truth about a board. */
+export type JudgedBoard = Omit<RackBoard, "board"> & { readonly board: { readonly mac: string } };
+
 export interface Findings {
   readonly status: LearningStatus;
   readonly nodes: readonly Pick<Node, "mac" | "slot">[];
@@ -31,7 +34,7 @@ export interface Verdict {
 
 /** @param perSlot - every slot has an outlet of its own, so that its board is known exactly */
 export function judge(
-  boards: readonly RackBoard[],
+  boards: readonly JudgedBoard[],
   findings: Findings,
   perSlot: boolean,
   seconds: number,
@@ -80,7 +83,7 @@ export function judge(
 }
 
 /** A board that speaks where an outlet obeys. */
-function canBePlaced({ place, fault, outletFault }: RackBoard): boolean {
+function canBePlaced({ place, fault, outletFault }: JudgedBoard): boolean {
   const obeys = outletFault === undefined || outletFault === "bouncing";
   return place !== undefined && fault !== "dead" && obeys;
 }
@@ -93,7 +96,7 @@ function isPlace(
   return found.stack === place.stack && (!perSlot || found.slot === place.slot);
 }
 
-function isAbout(flag: Flag, { place, board }: RackBoard): boolean {
+function isAbout(flag: Flag, { place, board }: JudgedBoard): boolean {
   if (flag.mac !== undefined && flag.mac === board.mac) return true;
   return place !== undefined && stackOf(flag) === place.stack;
 }
@@ -102,7 +105,7 @@ function stackOf({ stack, slot }: Flag): string | undefined {
   return stack ?? slot?.stack;
 }
 
-function nameOf({ board, place, fault, outletFault }: RackBoard): string {
+function nameOf({ board, place, fault, outletFault }: JudgedBoard): string {
   const where = place ? `${place.stack}/${place.slot}` : "foreign";
   const what = outletFault ?? fault;
   return `${board.mac} (${where}${what === undefined ? "" : `, ${what}`})`;

@@ -202,7 +202,7 @@ async function addImage({ site }: Storm, round: number): Promise<SmallImage> {
   const image = makeSmallImage(site.directory, `round-${round}`);
   const { name } = image;
   const query = new URLSearchParams({
-    ...{ name, architecture: "amd64", bootloader: "none", format: "raw" },
+    ...{ name, architecture: "arm64", bootloader: "none", format: "raw" },
   });
   await site.server.api.upload<Image>(`/api/v1/images?${query}`, image.path);
   return image;
