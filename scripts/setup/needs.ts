@@ -21,7 +21,7 @@ const rackArm64 = ["qemu-system-arm", "qemu-efi-aarch64"];
 const peers = [
   ...["busybox-static", "udhcpc", "isc-dhcp-client", "dnsmasq-base", "kea-admin"],
   ...["tftp-hpa", "atftp", "ethtool", "nftables", "tcpdump", "chromium"],
-  ...["snmpd", "snmp", "ipmitool", "openipmi", "openssh-server"],
+  ...["snmpd", "snmp", "ipmitool", "openipmi", "openssh-server", "openssl", "strace"],
 ];
 
 /** The servers `npm run bench` compares ours with, and what measures them. */
