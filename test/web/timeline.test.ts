@@ -49,7 +49,7 @@ test("it is asked for at once, a second after news of the node, and every 15 s",
   const { live, happen, asked, planned } = setUp(async () => empty);
   await settled();
   t.is(asked(), 1);
-  t.is(live.timeline.value, empty);
+  t.is(live.answer.value, empty);
   t.is(planned()?.delayMs, 15_000);
   happen(other);
   t.is(planned()?.delayMs, 15_000);
@@ -77,7 +77,7 @@ test("a question that failed says so, and the next one goes on", async (t) => {
   planned()?.work();
   await settled();
   t.false(live.failed.value);
-  t.is(live.timeline.value, empty);
+  t.is(live.answer.value, empty);
 });
 
 test("events by address, slot and task concern the node too", (t) => {

@@ -7,6 +7,7 @@ import { ActivityList } from "./activity-list.tsx";
 import type { PageContext } from "./context.ts";
 import { SetupForm, SignInForm } from "./forms.tsx";
 import { JobList } from "./job-list.tsx";
+import { LearningPanel } from "./learning-panel.tsx";
 import { NodePanel } from "./node-panel.tsx";
 import { RackFileButton } from "./rack-file-dialog.tsx";
 import { RackView } from "./rack-view.tsx";
@@ -45,6 +46,7 @@ function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }
       )}
       <main class="desk">
         <div class="desk-rack">
+          <LearningPanel context={context} canAct={canAct} />
           {site.racks.value.length === 0 && <NoRack site={site} canAct={canAct} />}
           {site.racks.value.map((rack) => (
             <RackView key={rack.name} rack={rack} context={context} canAct={canAct} />

@@ -27,8 +27,9 @@ export function LearnButton({ rack }: { rack: Rack }) {
         action={() => call("POST", "/api/v1/learnings", { rack: rack.name })}
       >
         <p>
-          The whole rack is switched off. Then one slot after the other gets power, and the node
-          that asks for an address is taken to be in it.
+          The whole rack is switched off. Then one outlet after the other gets power, to hear which
+          boards ask for an address. At the end all are switched on, and what could not be told is
+          listed.
         </p>
       </Dialog>
     </>

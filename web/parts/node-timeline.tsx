@@ -5,7 +5,8 @@ import { useEffect } from "preact/hooks";
 import type { Node } from "#protocol/node.ts";
 import type { Finding, Timeline } from "#protocol/timeline.ts";
 import { call } from "../api.ts";
-import { followTimeline, type LiveTimeline } from "../state/timeline.ts";
+import type { Followed } from "../state/follow.ts";
+import { followTimeline } from "../state/timeline.ts";
 import type { PageContext } from "./context.ts";
 import { Moment } from "./moment.tsx";
 
@@ -16,7 +17,7 @@ const words: Readonly<Record<Finding["severity"], string>> = {
 };
 
 export function NodeTimeline({ node, context }: { node: Node; context: PageContext }) {
-  const live = useSignal<LiveTimeline | undefined>(undefined);
+  const live = useSignal<Followed<Timeline> | undefined>(undefined);
   // Another node is another time line; a change of the same one is not.
   useEffect(() => {
     const followed = followTimeline(node, {
@@ -30,7 +31,7 @@ export function NodeTimeline({ node, context }: { node: Node; context: PageConte
     live.value = followed;
     return () => followed.stop();
   }, [node.id]);
-  const timeline = live.value?.timeline.value;
+  const timeline = live.value?.answer.value;
   if (live.value?.failed.value) return <p class="quiet">The time line could not be read.</p>;
   if (timeline?.mac !== node.mac) return null;
   return (
