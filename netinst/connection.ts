@@ -85,7 +85,8 @@ export function connect(url: string, authority: string, credential?: ClientCrede
       send("POST", path, JSON.stringify(body), defaultTimeoutMs, signal),
     get: (path, timeoutMs, signal) => send("GET", path, undefined, timeoutMs, signal),
     rest() {
-      for (const socket of Object.values(agent.freeSockets).flat()) socket?.end();
+      // Not ended: one that fades away could be taken for the next request.
+      for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
     },
     close: () => agent.destroy(),
   };

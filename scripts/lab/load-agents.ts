@@ -28,10 +28,17 @@ export interface Seed {
 /** As the real agent: netinst/agent.ts. */
 const checkInMs = 15_000;
 const restfulCheckInMs = 15 * 60_000;
+const failedCheckInMs = 3000;
 const handshakesAtOnce = 50;
 const forever = new AbortController().signal;
 
-const say = (message: object) => process.stdout.write(`${JSON.stringify(message)}\n`);
+/** A line of standard output. */
+export type AgentsMessage =
+  | { readonly online: number }
+  | { readonly lost: string }
+  | { readonly assigned: string; readonly at: number };
+
+const say = (message: AgentsMessage) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
 const onlineNow = new Set<number>();
 
@@ -91,10 +98,17 @@ async function live(seed: Seed, place: Place, begin: () => void): Promise<void> 
     begin();
     // Not all at the same moment: a rack's agents start when their nodes do.
     let due = performance.now() + Math.random() * (heartbeat ? restfulCheckInMs : checkInMs);
+    let failures = 0;
     const again = async () => {
-      const answer = await checkIn(connection, name, boot);
-      if (answer.heartbeat) heartbeat?.renew(answer.heartbeat);
-      due = performance.now() + (heartbeat?.isHeard ? restfulCheckInMs : checkInMs);
+      try {
+        const answer = await checkIn(connection, name, boot);
+        if (answer.heartbeat) heartbeat?.renew(answer.heartbeat);
+        failures = 0;
+        due = performance.now() + (heartbeat?.isHeard ? restfulCheckInMs : checkInMs);
+      } catch (error) {
+        if (++failures === 3) throw error;
+        due = performance.now() + failedCheckInMs;
+      }
     };
     for (;;) {
       let waitMs = due - performance.now();
