@@ -209,7 +209,7 @@ test("the real boot room answers a captured UEFI PXE client, and not a running O
     config: {
       netinstDirectory: directory,
       loadersDirectory: directory,
-      discovery: { group: "239.77.65.82", groups: [], port: 1337, services: "" },
+      discovery: { group: "239.77.65.82", groups: [], port: 1337, services: "", dnsSd: false },
       kernelArguments: [],
       replyDelaySeconds: {},
       subnets: [fixed],
@@ -296,6 +296,23 @@ test("the node a learning rack expects is admitted before the OFFER", (t) => {
   };
   const decision = handlePacket(message("discover"), { ...made.context, admission });
   t.is(outcome(decision), "offer 10.77.0.10");
+});
+
+test("an unknown board waits while a rack is being learned, a known one does not", (t) => {
+  const made = world({ subnets: [subnet], admission: { heard: () => "wait" } });
+  const decision = handlePacket(message("discover"), made.context);
+  t.is(outcome(decision), "silence being-learned");
+  made.leases.reserve({ mac: node, subnet });
+  t.is(outcome(handlePacket(message("discover"), made.context)), "offer 10.77.0.10");
+});
+
+test("the port that option 82 names is told to whoever learns the rack", (t) => {
+  const told: unknown[] = [];
+  const admission: Admission = { heard: ({ circuit }) => void told.push(circuit) };
+  const info = hex("01 07 657468302f3132  02 06 dca632010203"); // RFC 3046 §3.1, §3.2
+  const options = [option("relayAgentInformation", info)];
+  handlePacket(message("discover", { options }), world({ admission }).context);
+  t.deepEqual(told, [{ id: "657468302f3132", remote: "dca632010203" }]);
 });
 
 test("a full pool is an error the edge logs", (t) => {

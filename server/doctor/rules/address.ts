@@ -53,6 +53,11 @@ export const addressRules: RuleGroup = {
       "learn the rack, write the node into the rack file, or give the subnet a `pool`",
     ),
     unanswered(
+      "being-learned",
+      () => "a rack is being learned, and unknown boards wait until it is known where they are",
+      "wait for its end; `learn show` tells how far it is",
+    ),
+    unanswered(
       "unknown-relay",
       () => "it came by a relay agent that is not configured",
       "add the relay agent's address to `relays` of its subnet",

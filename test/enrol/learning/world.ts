@@ -345,7 +345,7 @@ export type World = ReturnType<typeof createWorld>;
 
 class Killed extends Error {}
 
-const outlet = (name: string) =>
+export const outlet = (name: string) =>
   `{ driver: qemu, settings: { socket: /run/rack.sock, outlet: ${name} } }`;
 
 /** Stacks `s1`…, each with one outlet for all of its slots. */
