@@ -31,6 +31,7 @@ export function portsOf(config: Config): readonly Wanted[] {
     { protocol: "udp", port: config.discovery.port, use: "discovery", isShared: true },
     { protocol: "tcp", port: config.bootPort, use: "boot files by HTTP" },
     { protocol: "tcp", port: config.agentPort, use: "agents" },
+    { protocol: "udp", port: config.agentPort, use: "heartbeats of agents" },
     { protocol: "tcp", port: config.adminPort, use: "the page and the API" },
   ];
   return all.filter(({ port }) => port !== 0);

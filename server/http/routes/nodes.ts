@@ -39,7 +39,10 @@ export const nodeRoutes: readonly Route[] = [
     summary: "One node, by id or name",
     params,
     response: nodeSchema,
-    handler: ({ params }, admin) => findNode(params.id, admin),
+    handler: ({ params }, admin) => {
+      const node = findNode(params.id, admin);
+      return admin.nodes.get(node.id) ?? node; // the journal is behind in when it was last seen
+    },
   }),
   route({
     method: "patch",

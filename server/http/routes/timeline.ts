@@ -19,15 +19,15 @@ const momentSchema = Type.Object({
 });
 
 /** A node by id, name or MAC address; or a MAC address that is no node yet. */
-function findSubject(text: string, { store }: Pick<Admin, "store">) {
+function findSubject(text: string, { store, nodes }: Pick<Admin, "store" | "nodes">) {
   const named = store.nodes.get(text as NodeId) ?? store.nodes.byName(text);
-  if (named) return { mac: named.mac, node: named };
+  if (named) return { mac: named.mac, node: nodes.get(named.id) ?? named };
   const mac = macOf(text);
   if (mac === undefined) {
     throw new NotFoundError(`no node ${JSON.stringify(text)}, and it is no MAC address`);
   }
   const node = store.nodes.byMac(mac);
-  return { mac, ...(node && { node }) };
+  return { mac, ...(node && { node: nodes.get(node.id) ?? node }) };
 }
 
 function macOf(text: string): MacAddress | undefined {
