@@ -63,6 +63,13 @@ const table: readonly Row[] = [
     /^2 DISCOVERs not answered: nobody knows dc:a6:32:01:36:c2, and 10\.77\.0\.0\/24 is in mode reservation/,
   ],
   [
+    "an unknown board while a rack is being learned",
+    { entries: [dhcp(0, "discover", "being-learned", pi4)], now: 6 },
+    "problem",
+    "being-learned",
+    /^1 DISCOVER not answered: a rack is being learned/,
+  ],
+  [
     "no boot file for its firmware",
     { entries: [dhcp(0, "discover", "no-boot-file", "uefi-pxe-arm64")], now: 6 },
     "problem",

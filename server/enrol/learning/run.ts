@@ -232,6 +232,9 @@ export class LearningRun {
   /** Switches one group on, alone, until its boards were heard or its time is up. */
   async #observe(index: number): Promise<void> {
     const group = this.#group(index);
+    if (isHeardOut(group) && group.heard.some(({ tries }) => tries.includes(group.tries))) {
+      return this.#next(observed(this.#record, index)); // killed between the last board and the end
+    }
     const timeout = this.#timeoutOf(group.timedOut);
     const name = nameOf(group);
     this.#doing(`listening to ${name}`, timeout);
