@@ -21,6 +21,7 @@ import { scheduleCommands } from "./commands/schedule.ts";
 import { serveCommands } from "./commands/serve.ts";
 import { sessionCommands } from "./commands/session.ts";
 import { simCommands } from "./commands/sim.ts";
+import { userCommands } from "./commands/user.ts";
 import { windowCommands } from "./commands/window.ts";
 
 export const commands: readonly Command[] = [
@@ -28,6 +29,7 @@ export const commands: readonly Command[] = [
   ...doctorCommands,
   ...discoverCommands,
   ...sessionCommands,
+  ...userCommands,
   ...rackCommands,
   ...rackFileCommands,
   ...learnCommands,

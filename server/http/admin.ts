@@ -29,6 +29,7 @@ import { endStreams } from "./routes/events.ts";
 import { uploadsDirectory } from "./routes/images.ts";
 import { apiRoutes } from "./routes.ts";
 import type { Admin, Services } from "./services.ts";
+import { createUsers } from "./users.ts";
 
 const headersTimeoutMs = 10_000; // slow loris; bodies have their own watch (body.ts)
 const maxConnections = 512;
@@ -48,6 +49,7 @@ export async function startAdmin(services: Services): Promise<RunningAdmin> {
   const admin: Admin = {
     ...services,
     accounts: createAccounts({ store, clock }),
+    users: createUsers({ store, clock }),
     eventLog: createEventLog({ store, events, clock, log }),
     idempotency: createIdempotency(clock),
   };

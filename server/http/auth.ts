@@ -20,6 +20,7 @@ import {
   UnauthorisedError,
 } from "../errors.ts";
 import type { Store, User } from "../store/store.ts";
+import { lesserRole } from "./route.ts";
 
 export interface Principal {
   readonly name: string;
@@ -27,6 +28,14 @@ export interface Principal {
   /** sha-256 of the token in use, hex. */
   readonly tokenHash: string;
   readonly via: "bearer" | "cookie";
+  /** Signed in with a password, not a token for programs. */
+  readonly isSession: boolean;
+}
+
+export interface Credentials {
+  readonly name: string;
+  readonly password: string;
+  readonly from: string;
 }
 
 export interface Session {
@@ -47,7 +56,9 @@ export interface Accounts {
   /** @throws ConflictError once a user exists, UnauthorisedError on a wrong code. */
   setup(request: { code: string; name: string; password: string; from: string }): Promise<Session>;
   /** @throws UnauthorisedError, TooManyRequestsError */
-  signIn(request: { name: string; password: string; from: string }): Promise<Session>;
+  signIn(request: Credentials): Promise<Session>;
+  /** The password is this user's. @throws as `signIn` does */
+  verify(request: Credentials): Promise<User>;
   signOut(tokenHash: string): void;
   /** `undefined` for a token that is unknown, expired, or whose user is gone. */
   principalOf(token: string, via: Principal["via"]): Principal | undefined;
@@ -60,6 +71,8 @@ const lastUsedStep = 60_000; // a write per minute at most, not one per request
 /** 128 * N * r = 16 MiB and about 50 ms per try. */
 const scryptCost = { N: 16384, r: 8, p: 1 };
 const minPasswordLength = 10;
+/** Name of the tokens that signing in makes. */
+export const sessionTokenName = "session";
 
 const scryptAsync = promisify<string, Buffer, number, typeof scryptCost, Buffer>(scrypt);
 
@@ -67,6 +80,13 @@ const scryptAsync = promisify<string, Buffer, number, typeof scryptCost, Buffer>
 export async function hashPassword(password: string, salt = randomBytes(16)): Promise<string> {
   const hash = await scryptAsync(password.normalize("NFC"), salt, 32, scryptCost);
   return `${salt.toString("hex")}:${hash.toString("hex")}`;
+}
+
+/** @throws InvalidInputError */
+export function checkPassword(password: string): void {
+  if (password.length >= minPasswordLength) return;
+  const detail = `at least ${minPasswordLength} characters`;
+  throw new InvalidInputError("password too short", [{ pointer: "/password", detail }]);
 }
 
 async function passwordMatches(password: string, stored: string): Promise<boolean> {
@@ -106,11 +126,21 @@ export function createAccounts(context: { store: Store; clock: Clock }): Account
     store.apiTokens.put({
       hash: hashToken(token),
       user: user.name,
-      name: "session",
+      name: sessionTokenName,
       createdAt: now,
       expiresAt,
     });
     return { token, name: user.name, role: user.role, expiresAt };
+  };
+
+  const verify = async ({ name, password, from }: Credentials): Promise<User> => {
+    throttle.check(name, from);
+    throttle.failed(name, from); // counted before the slow hash, so that parallel tries count too
+    const user = store.users.get(name);
+    const matches = await passwordMatches(password, user?.password ?? (await nobody));
+    if (!user || !matches) throw new UnauthorisedError("wrong name or password");
+    throttle.succeeded(name, from);
+    return user;
   };
 
   return {
@@ -124,10 +154,7 @@ export function createAccounts(context: { store: Store; clock: Clock }): Account
         throttle.failed("setup", from);
         throw new UnauthorisedError("wrong set-up code: it is on the server's console");
       }
-      if (password.length < minPasswordLength) {
-        const detail = `at least ${minPasswordLength} characters`;
-        throw new InvalidInputError("password too short", [{ pointer: "/password", detail }]);
-      }
+      checkPassword(password);
       setupCode = undefined; // before the first await: the code works once
       const user: User = {
         name,
@@ -141,14 +168,10 @@ export function createAccounts(context: { store: Store; clock: Clock }): Account
         return open(user);
       });
     },
-    async signIn({ name, password, from }) {
-      throttle.check(name, from);
-      throttle.failed(name, from); // counted before the slow hash, so that parallel tries count too
-      const user = store.users.get(name);
-      const matches = await passwordMatches(password, user?.password ?? (await nobody));
-      if (!user || !matches) throw new UnauthorisedError("wrong name or password");
-      throttle.succeeded(name, from);
-      audit.append(name, "sign-in", name, `from ${from}`);
+    verify,
+    async signIn(request) {
+      const user = await verify(request);
+      audit.append(user.name, "sign-in", user.name, `from ${request.from}`);
       return open(user);
     },
     signOut: (tokenHash) => store.apiTokens.delete(tokenHash),
@@ -162,7 +185,13 @@ export function createAccounts(context: { store: Store; clock: Clock }): Account
       if (now - (row.lastUsedAt ?? 0) > lastUsedStep) {
         store.apiTokens.put({ ...row, lastUsedAt: now });
       }
-      return { name: user.name, role: user.role, tokenHash: row.hash, via };
+      return {
+        name: user.name,
+        role: lesserRole(user.role, row.role),
+        tokenHash: row.hash,
+        via,
+        isSession: row.name === sessionTokenName,
+      };
     },
   };
 }

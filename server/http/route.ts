@@ -12,6 +12,11 @@ export const roles = ["public", "viewer", "operator", "admin"] as const;
 /** The least role that may call a route; each includes those before it. `public` needs no credential. */
 export type Role = (typeof roles)[number];
 
+/** What both allow; `undefined` allows everything. */
+export function lesserRole<R extends Role>(one: R, other: R | undefined): R {
+  return other !== undefined && roles.indexOf(other) < roles.indexOf(one) ? other : one;
+}
+
 export interface RouteRequest<Params, Query, Body> {
   readonly params: Params;
   readonly query: Query;

@@ -20,10 +20,12 @@ import { sessionRoutes } from "./routes/sessions.ts";
 import { siteRoutes } from "./routes/site.ts";
 import { taskRoutes } from "./routes/tasks.ts";
 import { timelineRoutes } from "./routes/timeline.ts";
+import { userRoutes } from "./routes/users.ts";
 import { windowRoutes } from "./routes/windows.ts";
 
 export const apiRoutes: readonly Route[] = [
   ...sessionRoutes,
+  ...userRoutes,
   ...rackRoutes,
   ...nodeRoutes,
   ...protectionRoutes,

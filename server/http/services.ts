@@ -21,6 +21,7 @@ import type { Store } from "../store/store.ts";
 import type { Accounts } from "./auth.ts";
 import type { EventLog } from "./event-log.ts";
 import type { Idempotency } from "./idempotency.ts";
+import type { Users } from "./users.ts";
 
 /** Only the members that routes call: a test passes no more than these. */
 export interface Services {
@@ -50,6 +51,7 @@ export interface Services {
 
 export interface Admin extends Services {
   readonly accounts: Accounts;
+  readonly users: Users;
   readonly eventLog: EventLog;
   readonly idempotency: Idempotency;
 }

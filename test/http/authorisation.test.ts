@@ -14,6 +14,18 @@ const table: Readonly<
   "sign-in": ["public", "/api/v1/sessions", { name: "x", password: "x" }],
   "get-session": ["viewer", "/api/v1/sessions/current"],
   "sign-out": ["viewer", "/api/v1/sessions/current"],
+  "list-users": ["admin", "/api/v1/users"],
+  "add-user": ["admin", "/api/v1/users", { name: "bob", password: "0123456789", role: "viewer" }],
+  "set-user-role": ["admin", "/api/v1/users/viewer", { role: "operator" }],
+  "remove-user": ["admin", "/api/v1/users/viewer"],
+  "set-password": [
+    "admin", // one's own with the present one: users.test.ts
+    "/api/v1/users/somebody/password",
+    { password: "0123456789" },
+  ],
+  "list-tokens": ["viewer", "/api/v1/tokens"],
+  "add-token": ["viewer", "/api/v1/tokens", { name: "ci", role: "viewer" }],
+  "remove-token": ["viewer", "/api/v1/tokens/0123456789ab"],
   "list-racks": ["viewer", "/api/v1/racks"],
   "get-rack": ["viewer", "/api/v1/racks/lab"],
   "get-rack-file": ["admin", "/api/v1/racks/lab/file"],

@@ -341,7 +341,7 @@ async function addUsers(store: Store): Promise<void> {
     store.apiTokens.put({
       hash: hashToken(tokens[role]),
       user: role,
-      name: "test",
+      name: "session",
       createdAt: start,
       expiresAt: (start + 3_600_000) as Instant,
     });

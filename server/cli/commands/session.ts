@@ -11,16 +11,21 @@ import {
 } from "../command.ts";
 import { writeToken } from "../token-file.ts";
 
-const passwordFile: OptionSpec = {
+export const passwordFile: OptionSpec = {
   type: "string",
   value: "FILE",
   about: "first line is the password; default: standard input",
 };
 
-async function passwordOf({ values, output }: Run): Promise<string> {
-  const path = textOf(values, "password-file");
+/** @param option - names the file, if there is one */
+export async function passwordOf(
+  { values, output }: Run,
+  question = "Password: ",
+  option = "password-file",
+): Promise<string> {
+  const path = textOf(values, option);
   if (path !== undefined) return firstLine(readFileSync(path, "utf8"));
-  if (output.isInteractive) return output.askSecret("Password: ");
+  if (output.isInteractive) return output.askSecret(question);
   return firstLine(await output.readInput());
 }
 
