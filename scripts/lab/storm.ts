@@ -41,10 +41,13 @@ export interface StormResult {
   readonly effectsPerEpochMax: number;
 }
 
+const perStack = 4;
+const mostNodes = 80; // the laboratory's subnet has 90 reserved addresses
+
 const usage = `
 npm run -s lab -- storm: installs while server, Redis and agents are killed at random
 
-  --nodes 48       simulated boards, one outlet each
+  --nodes 48       simulated boards, one outlet each; a multiple of ${perStack}
   --minutes 30     of kills; then everything must come to its end
   --seed 1         who is killed when
   --json           the result as a line of JSON
@@ -69,6 +72,9 @@ export async function runStorm(cleanup: Cleanup): Promise<number> {
     minutes: positive("minutes", values.minutes),
     seed: wholeNumber("seed", values.seed, 0),
   };
+  if (options.nodes % perStack !== 0) {
+    refuse(`--nodes ${options.nodes} is no multiple of ${perStack}, the slots of a stack`);
+  }
   const say = (line: string) => void process.stderr.write(`${line}\n`);
   const { result, problems } = await storm(options, cleanup, say);
   const text = Object.entries(result).map(([name, value]) => `${name.padEnd(20)} ${value}`);
@@ -82,8 +88,6 @@ function positive(name: string, text: string): number {
   return value > 0 ? value : refuse(`--${name} ${text} is not more than 0`);
 }
 
-const perStack = 4;
-const mostNodes = 80; // the laboratory's subnet has 90 reserved addresses
 const slotTimeoutSeconds = 60;
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -105,8 +109,8 @@ export async function storm(
   const effects = createEffects();
   const site = await startSite(
     {
-      stacks: Math.ceil(options.nodes / perStack),
-      perStack: Math.min(perStack, options.nodes),
+      stacks: options.nodes / perStack,
+      perStack,
       perSlotOutlets: true,
       models: ["pi4", "pi5"],
       faults: {},

@@ -70,9 +70,9 @@ test.serial(
   async (t) => {
     t.timeout(12 * minute);
     const { cleanup, say } = laboratory(t);
-    const { result, problems } = await storm({ nodes: 6, minutes: 0.7, seed: 5 }, cleanup, say);
+    const { result, problems } = await storm({ nodes: 8, minutes: 0.7, seed: 5 }, cleanup, say);
     t.deepEqual(problems, []);
-    t.is(result.installed, 6);
+    t.is(result.installed, 8);
     t.is(result.lost, 0);
     t.true(result.kills > 0);
     t.true(result.effectsPerEpochMax <= 1);
