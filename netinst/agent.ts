@@ -521,6 +521,8 @@ async function testMachine(
   const told = { burnIn: { seconds, results } };
   const faults = results.filter(({ passed }) => !passed);
   if (faults.length === 0) return await reporter.done("testing", told);
+  if (settings.role !== "netinst")
+    throw new AgentError("an installed OS is in use: it is not tested");
   const reason = faults.map(({ part, text }) => `${part}: ${text}`).join("; ");
   await reporter.failed(reason, false, told);
 }

@@ -19,7 +19,7 @@ import { testProcessor } from "./test-processor.ts";
 export interface BurnInContext {
   readonly assignment: Pick<BurnInAssignment, "seconds" | "writeDisks" | "guard">;
   readonly console: Console;
-  /** A file that plays the only disk. */
+  /** A file that plays the only disk; the memory is others' too then. */
   readonly diskFile?: string;
   /** 0-100. */
   readonly progress: (percent: number) => void;
@@ -36,6 +36,10 @@ export interface TestTime {
 /** @returns what was done, for people. @throws AgentError with what is wrong */
 type Test = (time: TestTime) => Promise<string>;
 
+const all = Number.POSITIVE_INFINITY;
+/** Tested by a simulated node at most. */
+const sharedMiB = 64;
+
 /** @throws the signal's reason when it was called off. A fault is a result, not an error. */
 export async function burnIn(
   { assignment, console, diskFile, progress }: BurnInContext,
@@ -46,7 +50,7 @@ export async function burnIn(
   const diskShare = fixed.length === 0 ? 0 : 40;
   const memoryShare = (100 - diskShare) * 0.6;
   const parts: readonly (readonly [part: string, share: number, test: Test])[] = [
-    ["memory", memoryShare, testMemory],
+    ["memory", memoryShare, (time) => testMemory(time, diskFile === undefined ? all : sharedMiB)],
     ["cpu", 100 - diskShare - memoryShare, testProcessor],
     ...fixed.map((disk): readonly [string, number, Test] => [
       `disk ${disk.name}`,

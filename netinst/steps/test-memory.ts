@@ -12,12 +12,16 @@ const keptMiB = 48;
 const patterns = [0x00, 0xff, 0x55, 0xaa, "address"] as const;
 type Pattern = (typeof patterns)[number];
 
-/** @throws AgentError naming the first octet that came back different */
+/**
+ * @param mostMiB - however much is free
+ * @throws AgentError naming the first octet that came back different
+ */
 export async function testMemory(
   { until, pause }: TestTime,
+  mostMiB: number,
   available = availableMiB(readText("/proc/meminfo") ?? ""),
 ): Promise<string> {
-  const usable = Math.floor(Math.max(0, available - keptMiB) * 0.75);
+  const usable = Math.min(mostMiB, Math.floor(Math.max(0, available - keptMiB) * 0.75));
   const count = Math.max(1, Math.floor((usable << 20) / blockOctets));
   const blocks: Buffer[] = [];
   while (blocks.length < count && (blocks.length === 0 || performance.now() < until)) {
