@@ -243,9 +243,13 @@ export class LearningRun {
     this.#listening = { kind: "group", index };
     if (await this.#switch(index, "on")) {
       this.#doing(`listening to ${name}`, timeout);
-      await Promise.all([this.#sleep(timeout, this.#heardOut.signal), this.#watch(index)]);
+      const over = new AbortController();
+      const watched = this.#watch([index], over.signal);
+      await this.#sleep(timeout, this.#heardOut.signal);
       await this.#locate(index);
       await this.#sleep(this.#patienceWith(index));
+      over.abort();
+      await watched;
       await this.#checkStillOn(index);
     }
     this.#listening = { kind: "nothing" };
@@ -271,16 +275,27 @@ export class LearningRun {
     return seconds(isCrowded ? quietSeconds : settleSeconds);
   }
 
-  /** A contact that bounces lets its boards begin anew again and again. */
-  async #watch(index: number): Promise<void> {
-    for (let time = 0; time < watchTime && !this.#heardOut.signal.aborted; time += watchPeriod) {
-      const state = await this.#outlets.query(this.#group(index));
-      this.#checkStop();
-      if (state === "unknown") return;
-      if (state === "off" && !this.#group(index).isBouncing) {
-        this.#save(withGroup(this.#record, index, { isBouncing: true }));
+  /** A contact that bounces lets its boards begin anew again and again. Never rejects. */
+  async #watch(indexes: readonly number[], over: AbortSignal): Promise<void> {
+    let asked = indexes;
+    for (let time = 0; time < watchTime && asked.length > 0; time += watchPeriod) {
+      const states = await Promise.all(
+        asked.map((index) => this.#outlets.query(this.#group(index))),
+      );
+      if (over.aborted || this.#stop.signal.aborted) return;
+      for (const [place, index] of asked.entries()) {
+        if (states[place] === "off") this.#noteBouncing(index);
       }
-      await this.#sleep(watchPeriod, this.#heardOut.signal);
+      asked = asked.filter((_, place) => states[place] === "on");
+      await this.#context.clock.sleep(watchPeriod, over);
+    }
+  }
+
+  #noteBouncing(index: number): void {
+    try {
+      this.#save(withGroup(this.#record, index, { isBouncing: true }));
+    } catch (error) {
+      this.#context.log.error({ err: error }, "learning could not note that an outlet bounces");
     }
   }
 
@@ -332,7 +347,11 @@ export class LearningRun {
     this.#listening = { kind: "wake" };
     await this.#switchAll(powered, "on");
     this.#doing("waiting for every board to be heard again", timeout);
+    const over = new AbortController();
+    const watched = this.#watch(powered, over.signal);
     if (!this.#isAllPlaced()) await this.#sleep(timeout, this.#heardOut.signal);
+    over.abort();
+    await watched;
     this.#listening = { kind: "nothing" };
     this.#save(woken(this.#record));
     await this.#switchAll(this.#indexes(needsTry), "off");
