@@ -9,6 +9,7 @@ import { openArena } from "./bench/arena.ts";
 import { benchDhcp } from "./bench/dhcp.ts";
 import { benchFlood } from "./bench/flood.ts";
 import { benchHttp } from "./bench/http.ts";
+import { benchJobs } from "./bench/jobs.ts";
 import type { BenchContext } from "./bench/rounds.ts";
 import { type Row, tableOf } from "./bench/rows.ts";
 import { benchTftp } from "./bench/tftp.ts";
@@ -23,6 +24,7 @@ const benches: Readonly<Record<string, (context: BenchContext) => Promise<readon
   http: benchHttp,
   flood: benchFlood,
   amplification: benchAmplification,
+  jobs: benchJobs,
 };
 
 const usage = `

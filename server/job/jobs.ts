@@ -26,6 +26,7 @@ import type { Shell } from "../ssh/shell.ts";
 import type { Store } from "../store/store.ts";
 import { assignmentKey, createAssignments, type Order } from "./assignments.ts";
 import { createConductor, isPlanned } from "./conductor.ts";
+import { createGather } from "./gather.ts";
 import type { Images, Timing } from "./kind.ts";
 import { type JobRequest, newJob } from "./new-job.ts";
 import type { Queue } from "./queue.ts";
@@ -122,6 +123,7 @@ const sweepPeriod = milliseconds(15_000);
 export function createJobs(context: JobsContext): Jobs {
   const { store, nodes, events, clock, log, queue } = context;
   const journal = createTaskJournal(context);
+  const gather = createGather(journal.together);
   const assignments = createAssignments(clock);
   const tickets = createTickets(store);
 
@@ -136,6 +138,7 @@ export function createJobs(context: JobsContext): Jobs {
   const runner = createRunner({
     ...context,
     journal,
+    gather,
     assignments,
     tickets,
     timing: { ...usualTiming, ...context.timing },
@@ -154,7 +157,7 @@ export function createJobs(context: JobsContext): Jobs {
     return store.tasks.unfinished().filter((task) => {
       const first = !busy.has(task.nodeId);
       busy.add(task.nodeId);
-      return first && !runner.isRunning(task.id);
+      return first && !runner.isRunning(task);
     });
   };
 
@@ -243,10 +246,10 @@ export function createJobs(context: JobsContext): Jobs {
 
   const afterCancel = (task: Task): void => {
     assignments.withdraw(task.nodeId, task.id);
-    runner.wake(task.id);
+    runner.wake(task.nodeId);
     // A queued task has no run that would pass the turn on.
     const next = store.tasks.unfinishedOf(task.nodeId)[0];
-    if (next && !runner.isRunning(task.id)) enqueue([next]);
+    if (next && !runner.isRunning(task)) enqueue([next]);
   };
 
   const unsubscribe: (() => void)[] = [];
@@ -342,8 +345,8 @@ export function createJobs(context: JobsContext): Jobs {
         const reason = report.reason ?? "the agent gave no reason";
         journal.fail(task.id, reason, report.retryable ?? false);
       });
-      runner.heard(task.id);
-      runner.wake(task.id);
+      runner.heard(nodeId);
+      runner.wake(nodeId);
       return { cancelled: false };
     },
 
@@ -363,21 +366,22 @@ export function createJobs(context: JobsContext): Jobs {
       const isNew = (order: Order) =>
         isForThisBoot(order) && assignmentKey(order.assignment) !== known;
       const order = await assignments.wait(node, isNew, waitMs, signal);
-      return order && !signal.aborted ? take(order) : undefined;
+      return order && !signal.aborted ? await gather(() => take(order)) : undefined;
     },
 
     imageAllowed: (ticket, digest) =>
       store.tasks.unfinished().some((task) => {
-        if (task.kind !== "install" || !journal.openAttempt(task)) return false;
+        if (!journal.openAttempt(task)) return false;
         if (nodes.get(task.nodeId)?.quarantined !== false) return false;
         const job = store.jobs.get(task.jobId);
-        const wanted = job?.kind === "install" && job.parameters.image === digest;
-        return wanted && tickets.matches(ticket, task, digest);
+        const parameters = job?.parameters ?? {};
+        const isWanted = "image" in parameters && parameters.image === digest;
+        return isWanted && tickets.matches(ticket, task, digest);
       }),
 
     async start() {
       unsubscribe.push(
-        events.on("node", ({ node }) => runner.wakeNode(node.id)),
+        events.on("node", ({ node }) => runner.wake(node.id)),
         clock.every(sweepPeriod, () => void sweep()),
         queue.onRestored(rebuildSoon),
         conductor.start(),

@@ -7,8 +7,8 @@
  * through {@link TaskRun.switchPowerOnce}.
  */
 
-import type { InstallAssignment, Report, Work } from "#protocol/agent.ts";
-import type { Milliseconds } from "#protocol/brand.ts";
+import type { ImageTicket, InstallAssignment, Report, Work } from "#protocol/agent.ts";
+import type { ImageDigest, Milliseconds } from "#protocol/brand.ts";
 import type { DiskGuard } from "#protocol/disk.ts";
 import type { Job, JobKindName, JobParameters, Stage, Task } from "#protocol/job.ts";
 import type { BurnIn, Node } from "#protocol/node.ts";
@@ -39,7 +39,7 @@ export interface Kind<Name extends JobKindName> {
   /** What a node's task keeps of what is known of the node when the job is made. */
   keepsOf?(node: Node, parameters: ParametersOf<Name>): Pick<Task, "diskSerial">;
   /** Why this node cannot be given this job now, in plain words; asked when the task's turn comes. */
-  refuse(node: Node, job: JobOf<Name>, images: Images): string | undefined;
+  refuse(node: Node, job: JobOf<Name>, images: Pick<Images, "get">): string | undefined;
   /**
    * Resolves when the node has proven the result; its value is what changes in the node with it.
    *
@@ -66,7 +66,9 @@ export type Told = Pick<Report, "sshHostKeys" | "disk" | "hardware"> & {
 };
 
 export interface Images {
-  get(digest: InstallAssignment["image"]["digest"]): InstallImage | undefined;
+  get(digest: ImageDigest): InstallImage | undefined;
+  /** Where its bytes are, as stored. */
+  pathOf(digest: ImageDigest): string;
 }
 export type InstallImage = Omit<InstallAssignment["image"], "url">;
 
@@ -108,6 +110,10 @@ export interface TaskRun {
   withdraw(): void;
   /** The node by SSH, for when no agent is there. @throws ForbiddenError, UnavailableError */
   shell(signal: AbortSignal): Promise<Shell>;
+  /** What lets the node fetch the image during this attempt. @throws AttemptError when it is gone */
+  ticketFor(image: ImageDigest): ImageTicket;
+  /** The image as it is stored. @throws AttemptError when it is gone */
+  fileOf(image: ImageDigest): string;
   /** What the agent must leave alone on this node's disks. */
   guard(wipe: Wipe): DiskGuard;
   /** Lets the node enrol again: it will boot netinst with a new identity. */

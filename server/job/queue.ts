@@ -45,8 +45,8 @@ export interface QueueContext {
   readonly name?: string;
 }
 
-/** A rack of 48 boards and some more: a task waits for its node, it does not compute. */
-const usualConcurrency = 64;
+/** A task waits for its node, it does not compute: ten racks at once. */
+export const usualConcurrency = 512;
 /** Entries that go to Redis as one message. */
 const bulk = 1000;
 /** A closed queue waits no longer for a Redis that is gone. */

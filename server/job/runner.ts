@@ -6,8 +6,8 @@
  * one that goes on do the same.
  */
 
-import type { Assignment } from "#protocol/agent.ts";
-import type { MacAddress } from "#protocol/brand.ts";
+import type { Assignment, ImageTicket } from "#protocol/agent.ts";
+import type { ImageDigest, MacAddress } from "#protocol/brand.ts";
 import { type Milliseconds, milliseconds, type NodeId, type TaskId } from "#protocol/brand.ts";
 import { type Attempt, isFinished, type Task } from "#protocol/job.ts";
 import type { Node, PowerState, SlotRef } from "#protocol/node.ts";
@@ -20,6 +20,7 @@ import type { Nodes } from "../node/nodes.ts";
 import type { Shell } from "../ssh/shell.ts";
 import type { Store } from "../store/store.ts";
 import type { Assignments } from "./assignments.ts";
+import type { Gather } from "./gather.ts";
 import { AttemptError, type Images, type InstallImage, type TaskRun, type Timing } from "./kind.ts";
 import { kindOf } from "./registry.ts";
 import type { TaskJournal } from "./task-journal.ts";
@@ -47,6 +48,7 @@ export interface RunnerContext {
   readonly windows: JobWindows;
   readonly images: Images;
   readonly journal: TaskJournal;
+  readonly gather: Gather;
   readonly assignments: Assignments;
   readonly tickets: Tickets;
   readonly timing: Timing;
@@ -63,14 +65,13 @@ export interface Runner {
    * the oldest of its node. Never rejects. Calling it twice is harmless.
    */
   dispatch(id: TaskId): Promise<void>;
-  isRunning(id: TaskId): boolean;
+  isRunning(task: Task): boolean;
   /** How many run. */
   running(): number;
-  /** The agent of the task's node spoke. */
-  heard(id: TaskId): void;
-  /** The task or its node changed: its run looks again. */
-  wake(id: TaskId): void;
-  wakeNode(id: NodeId): void;
+  /** The agent of the node that runs a task spoke of it. */
+  heard(node: NodeId): void;
+  /** The node or its task changed: the run looks again. */
+  wake(node: NodeId): void;
   /** Stops every run where it is; the journal keeps them unfinished. */
   close(): Promise<void>;
 }
@@ -82,6 +83,7 @@ const lookAgain = milliseconds(5000);
 class AttemptEnded extends Error {}
 
 interface Running {
+  readonly id: TaskId;
   readonly nodeId: NodeId;
   readonly since: Milliseconds;
   heardAt: Milliseconds;
@@ -89,8 +91,9 @@ interface Running {
 }
 
 export function createRunner(context: RunnerContext): Runner {
-  const { store, nodes, clock, log, journal, assignments, timing, onTurn } = context;
-  const running = new Map<TaskId, Running>();
+  const { store, nodes, clock, log, journal, gather, assignments, timing, onTurn } = context;
+  /** One at most on each node. */
+  const running = new Map<NodeId, Running>();
   const ended = new Set<Promise<void>>();
   const closing = new AbortController();
 
@@ -101,30 +104,26 @@ export function createRunner(context: RunnerContext): Runner {
     closing.signal.throwIfAborted();
   };
 
-  /** A run may still wait for an outlet's answer when its task is cancelled: the node's next follows it. */
-  const isBusy = (node: NodeId): boolean => {
-    for (const run of running.values()) if (run.nodeId === node) return true;
-    return false;
-  };
   const nextOf = (node: NodeId): Task | undefined => store.tasks.unfinishedOf(node)[0];
+  const isItsTurn = ({ id, nodeId }: Task): boolean => nextOf(nodeId)?.id === id;
 
-  /** The attempt to go on with, or a new one; undefined when the task ended instead. */
-  const attemptOf = async (task: Task, run: Running): Promise<Attempt | undefined> => {
+  /** A failed attempt is followed by the next one only after a while, doubled each time. */
+  const waitBeforeNext = async ({ id, epoch }: Task, run: Running): Promise<void> => {
+    const deadline = clock.monotonic() + timing.retry * 2 ** (epoch - 1);
+    while (clock.monotonic() < deadline && !isFinished(journal.task(id).state)) {
+      await pause(run, (deadline - clock.monotonic()) as Milliseconds);
+    }
+  };
+
+  /** The attempt to go on with, or a new one; undefined when the task has ended, or it is not its turn. */
+  const attemptOf = (task: Task): Attempt | undefined => {
+    if (!isItsTurn(task)) return undefined;
     const open = journal.openAttempt(task);
     if (open) return open;
-    if (task.epoch > 0) {
-      const deadline = clock.monotonic() + timing.retry * 2 ** (task.epoch - 1);
-      while (clock.monotonic() < deadline) {
-        await pause(run, (deadline - clock.monotonic()) as Milliseconds);
-        if (isFinished(journal.task(task.id).state)) return undefined;
-      }
-    }
     const refusal = whyRefused(task);
-    if (refusal !== undefined) {
-      journal.fail(task.id, refusal, false);
-      return undefined;
-    }
-    return journal.openAttempt(journal.begin(task.id));
+    if (refusal === undefined) return journal.openAttempt(journal.begin(task.id));
+    journal.fail(task.id, refusal, false);
+    return undefined;
   };
 
   const whyRefused = (task: Task): string | undefined => {
@@ -145,7 +144,11 @@ export function createRunner(context: RunnerContext): Runner {
         pause,
         signal: closing.signal,
       });
-      journal.complete(task.id, await kindOf(task.kind).run(taskRun, job));
+      const change = await kindOf(task.kind).run(taskRun, job);
+      await gather(() => {
+        if (journal.openAttempt(journal.task(task.id))?.epoch !== epoch) throw new AttemptEnded();
+        journal.complete(task.id, change);
+      });
       log.info({ task: task.id, node: task.nodeId, epoch }, "task done");
     } catch (error) {
       if (closing.signal.aborted || error instanceof AttemptEnded) return;
@@ -164,27 +167,30 @@ export function createRunner(context: RunnerContext): Runner {
   const runTask = async (id: TaskId, run: Running): Promise<void> => {
     while (!closing.signal.aborted) {
       const task = store.tasks.get(id);
-      if (!task || isFinished(task.state) || nextOf(task.nodeId)?.id !== id) return;
-      const attempt = await attemptOf(task, run);
+      if (!task || !isItsTurn(task)) return;
+      if (task.epoch > 0 && !journal.openAttempt(task)) await waitBeforeNext(task, run);
+      const attempt = await gather(() => attemptOf(journal.task(id)));
       if (attempt) await oneAttempt(task, attempt.epoch, run);
     }
   };
 
   const dispatch = async (id: TaskId): Promise<void> => {
     const task = store.tasks.get(id);
-    if (!task || isBusy(task.nodeId) || closing.signal.aborted) return;
+    // A run may still wait for an outlet's answer when its task is cancelled: the node's next follows it.
+    if (!task || running.has(task.nodeId) || closing.signal.aborted) return;
     const now = clock.monotonic();
-    const run: Running = { nodeId: task.nodeId, since: now, heardAt: now, wake: () => undefined };
-    running.set(id, run);
+    const { nodeId } = task;
+    const run: Running = { id, nodeId, since: now, heardAt: now, wake: () => undefined };
+    running.set(nodeId, run);
     try {
       await runTask(id, run);
     } catch (error) {
       if (!closing.signal.aborted) log.error({ err: error, task: id }, "task stopped");
     } finally {
-      running.delete(id);
+      running.delete(nodeId);
     }
     if (closing.signal.aborted) return;
-    const next = nextOf(task.nodeId);
+    const next = nextOf(nodeId);
     if (next && next.id !== id) onTurn(next);
   };
 
@@ -194,16 +200,13 @@ export function createRunner(context: RunnerContext): Runner {
       ended.add(work);
       return work;
     },
-    isRunning: (id) => running.has(id),
+    isRunning: ({ id, nodeId }) => running.get(nodeId)?.id === id,
     running: () => running.size,
     heard(id) {
       const run = running.get(id);
       if (run) run.heardAt = clock.monotonic();
     },
     wake: (id) => running.get(id)?.wake(),
-    wakeNode(id) {
-      for (const run of running.values()) if (run.nodeId === id) run.wake();
-    },
     async close() {
       closing.abort();
       await Promise.all(ended);
@@ -240,6 +243,18 @@ function createTaskRun(
     journal.setBootId(id, bootId);
     assignments.put({ assignment, bootId });
   };
+  const existingImage = (digest: ImageDigest): InstallImage => {
+    const image = context.images.get(digest);
+    if (!image) throw new AttemptError(`image ${digest} is no longer in the library`, false);
+    return image;
+  };
+  const ticketFor = (digest: ImageDigest): ImageTicket => ({
+    image: {
+      ...signedManifest(existingImage(digest)),
+      url: `${context.bootUrlFor(currentNode())}/images/${digest}`,
+    },
+    ticket: tickets.ticketFor(journal.task(id), digest),
+  });
   const base = () => ({ nodeId: run.nodeId, taskId: id, epoch });
 
   return {
@@ -257,20 +272,14 @@ function createTaskRun(
     },
     say: (line) => journal.say(id, [line]),
     orderInstall(job, bootId) {
-      const { image: digest, authorizedKeys, wipe = "any" } = job.parameters;
+      const { image, authorizedKeys, wipe = "any" } = job.parameters;
       const disk = journal.task(id).diskSerial ?? job.parameters.disk;
-      const image = context.images.get(digest);
-      if (!image) throw new AttemptError(`image ${digest} is no longer in the library`, false);
       const node = currentNode();
       order(
         {
           ...base(),
           action: "install",
-          image: {
-            ...signedManifest(image),
-            url: `${context.bootUrlFor(node)}/images/${digest}`,
-          },
-          ticket: tickets.ticketFor(journal.task(id), digest),
+          ...ticketFor(image),
           hostname: node.name,
           authorizedKeys: [...authorizedKeys, context.authorizedKey],
           guard: guardOf(context.store, node, wipe),
@@ -278,6 +287,11 @@ function createTaskRun(
         },
         bootId,
       );
+    },
+    ticketFor,
+    fileOf(digest) {
+      existingImage(digest);
+      return context.images.pathOf(digest);
     },
     order: (work, bootId) => order({ ...base(), ...work }, bootId),
     guard: (wipe) => guardOf(context.store, currentNode(), wipe),

@@ -78,10 +78,14 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
   const commit = <T>(work: (publish: Publish) => T): T => {
     const outer = collected;
     const happened = outer ?? [];
+    const before = happened.length;
     collected = happened;
     let value: T;
     try {
       value = store.transaction(() => work((event) => void happened.push(event)));
+    } catch (error) {
+      happened.length = before; // of what was undone nothing is told
+      throw error;
     } finally {
       collected = outer;
     }

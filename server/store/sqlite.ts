@@ -321,7 +321,8 @@ function tasksOf(database: Database): Store["tasks"] {
     "SELECT batch, state, count(*) AS count FROM tasks WHERE job = ? GROUP BY batch, state",
   );
   const hasUnfinished = database.prepare(
-    `SELECT 1 FROM tasks WHERE job = ? AND state IN ('waiting', 'queued', 'running') LIMIT 1`,
+    `SELECT 1 FROM tasks INDEXED BY tasks_unfinished_by_job
+     WHERE job = ? AND state IN ('waiting', 'queued', 'running') LIMIT 1`,
   );
   const ofBatch = database.prepare(
     "SELECT body FROM tasks WHERE job = ? AND batch = ? ORDER BY age",

@@ -105,7 +105,10 @@ async function startCrew(kept: Kept): Promise<Crew> {
       }),
     },
     windows: { open: () => undefined },
-    images: { get: (wanted) => (wanted === digest ? image : undefined) },
+    images: {
+      get: (wanted) => (wanted === digest ? image : undefined),
+      pathOf: (wanted) => `/images/${wanted}`,
+    },
     bootUrlFor: () => "http://10.77.0.1:8080",
     shellOf: async () => Promise.reject(new Error("no SSH here")),
     authorizedKey: "ssh-ed25519 AAAA server",

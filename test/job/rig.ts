@@ -88,6 +88,9 @@ export interface Rig {
   readonly verbs: string[];
   /** What the outlet says. */
   outlet: PowerState | "none";
+  /** The one image of the library, and where it is stored. */
+  image: Image;
+  imagePath: string;
   /** What SSH leads to. */
   shell: Shell | undefined;
   /** The outlet answers a question only when this resolves. */
@@ -159,14 +162,14 @@ async function startRig(kept: Kept): Promise<Rig> {
       outletOf: () => (outlet === "none" ? undefined : { driver: "rig", settings: {} }),
     },
     windows: { open: (_mac, cause) => void verbs.push(`window ${cause}`) },
-    images: { get: (wanted) => (wanted === digest ? image : undefined) },
+    images: {
+      get: (wanted) => (wanted === digest ? rig.image : undefined),
+      pathOf: () => rig.imagePath,
+    },
     bootUrlFor: () => "http://10.77.0.1:8080",
     shellOf: async () => rig.shell ?? Promise.reject(new Error("no SSH here")),
     authorizedKey: "ssh-ed25519 AAAA server",
   });
-  await jobs.start();
-  await settle();
-
   const rig: Rig = {
     store,
     clock,
@@ -175,6 +178,8 @@ async function startRig(kept: Kept): Promise<Rig> {
     queue,
     verbs,
     shell: undefined,
+    image,
+    imagePath: "/images/debian",
     get outlet() {
       return outlet;
     },
@@ -245,6 +250,8 @@ async function startRig(kept: Kept): Promise<Rig> {
       return await startRig({ ...kept, outlet });
     },
   };
+  await jobs.start();
+  await settle();
   return rig;
 }
 
