@@ -1,6 +1,7 @@
 /** What a job would do, node by node, and what would be lost: for `dryRun`. */
 
 import { Type } from "typebox";
+import { targetDisk } from "#protocol/disk.ts";
 import { type Job, jobKinds, type Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { whyHeld } from "../job/conductor.ts";
@@ -71,8 +72,10 @@ function doesOf(job: Job, { library }: Admin): string {
 }
 
 function lossOf(node: Node, disk: string | undefined, { library }: Admin): string {
-  const target =
-    disk ?? node.hardware?.disks.find((one) => !one.removable)?.name ?? "its only fixed disk";
+  const found = targetDisk(node.hardware?.disks ?? [], disk);
+  const target = typeof found === "string" ? undefined : found;
   const installed = node.image && (library.get(node.image)?.name ?? node.image.slice(0, 12));
-  return `everything on ${target}${installed ? ` (${installed} is installed)` : ""}`;
+  const known = installed ? `${installed} is installed` : target?.contents?.text;
+  const name = target?.name ?? disk ?? "its only fixed disk";
+  return `everything on ${name}${known === undefined ? "" : ` (${known})`}`;
 }

@@ -166,6 +166,13 @@ const obstacles = [
     1,
     /approve/,
   ],
+  [
+    "installing a protected node",
+    "install",
+    { ...makeNode("a", "1"), protection: { reason: "archive", by: "ada", at: instant(0) } },
+    1,
+    /^lab-a-1 is protected$/,
+  ],
 ] as const;
 for (const [title, kind, node, images, reason] of obstacles) {
   test(`${title} is refused with its reason`, (t) => {

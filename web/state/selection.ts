@@ -51,6 +51,8 @@ export function obstacle(
     return silent && `${silent.name} is offline`;
   }
   if (images === 0) return "no image: marcoboot image push FILE";
+  const kept = nodes.find((node) => node.protection);
+  if (kept) return `${kept.name} is protected`;
   const unknown = nodes.find((node) => node.state === "discovered");
   return unknown && `${unknown.name} has not enrolled yet`;
 }
