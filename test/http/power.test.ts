@@ -107,3 +107,19 @@ test("a node that is held back is not asked, and a slot may be named without a n
   t.deepEqual(await order(server, { slot, state: "on" }), ["c/2 done"]);
   t.deepEqual(server.calls, ["cut lab/b/1", "power lab/c/2 on by operator"]);
 });
+
+test("outlets are switched and asked before their nodes are known", async (t) => {
+  const server = await bench(t);
+  t.deepEqual(await order(server, { selector: "stack:lab/c,slot:lab/c/1", state: "off" }), [
+    "c/1 done",
+    "c/2 done",
+    "c/3 done",
+    "c/4 done",
+  ]);
+  const asked = await server.fetch("/api/v1/power?selector=slot:lab/c/1", { token: tokens.viewer });
+  t.deepEqual(await asked.json(), {
+    items: [{ slot: { rack: "lab", stack: "c", slot: "1" }, ok: true, state: "on" }],
+  });
+  const wrong = await server.fetch("/api/v1/power?selector=slot:lab/c/9", { token: tokens.viewer });
+  t.is(wrong.status, 400);
+});

@@ -53,16 +53,40 @@ interface Order {
 
 /** @throws InvalidInputError when nothing is named, or a node has no slot. */
 function placesOf(
-  wanted: { readonly selector?: string; readonly slot?: SlotRef },
+  { selector, slot }: { readonly selector?: string; readonly slot?: SlotRef },
   admin: Admin,
 ): readonly Place[] {
-  const { slot } = wanted;
-  if (slot) {
-    const node = admin.nodes.list().find((one) => one.slot && isSame(one.slot, slot));
-    return [{ slot, ...(node && { node }) }];
-  }
-  if (wanted.selector === undefined) throw new InvalidInputError("name a selector or a slot");
-  return resolveSelector(wanted.selector, admin.nodes.list()).map((id) => {
+  if (slot) return [placeAt(slot, admin)];
+  if (selector === undefined) throw new InvalidInputError("name a selector or a slot");
+  const parts = selector.split(",").map((part) => part.trim());
+  const places = parts.flatMap((part) => placesIn(part, admin) ?? placesOfNodes(part, admin));
+  return [...new Map(places.map((place) => [textOf(place.slot), place])).values()];
+}
+
+/** Outlets are there before their nodes are: `rack:lab`, `stack:lab/a` and `slot:lab/a/1` mean places here. */
+function placesIn(part: string, admin: Admin): readonly Place[] | undefined {
+  const [form = "", path = ""] = part.split(":");
+  const depth = ["rack", "stack", "slot"].indexOf(form) + 1;
+  const [rackName = "", stackName, slotName, ...more] = path.split("/");
+  const named = [rackName, stackName, slotName, ...more].filter((name) => name !== undefined);
+  const rack = depth === named.length ? admin.store.racks.get(rackName) : undefined;
+  const found = rack?.stacks
+    .filter(({ name }) => stackName === undefined || name === stackName)
+    .flatMap((stack) =>
+      stack.slots
+        .filter(({ name }) => slotName === undefined || name === slotName)
+        .map(({ name }) => placeAt({ rack: rackName, stack: stack.name, slot: name }, admin)),
+    );
+  return found?.length ? found : undefined;
+}
+
+function placeAt(slot: SlotRef, { nodes }: Admin): Place {
+  const node = nodes.list().find((one) => one.slot && isSame(one.slot, slot));
+  return { slot, ...(node && { node }) };
+}
+
+function placesOfNodes(selector: string, admin: Admin): readonly Place[] {
+  return resolveSelector(selector, admin.nodes.list(), admin.library.list()).map((id) => {
     const node = admin.nodes.get(id);
     if (!node) throw new NotFoundError(`no node ${id}`);
     if (!node.slot) throw new InvalidInputError(`node ${node.name} is in no slot`);
