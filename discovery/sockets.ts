@@ -34,11 +34,15 @@ export interface Socket {
   readonly port: number;
 }
 
-/** @param options.group - to hear; absent: the link's own address */
-export type OpenSocket = (
-  link: Link,
-  options: { readonly port: number; readonly group?: string },
-) => Promise<Socket>;
+export interface SocketOptions {
+  readonly port: number;
+  /** To hear: a mesh, or an IPv6 group; absent: the link's own address. */
+  readonly group?: string;
+  /** Routers that what is sent to a group may pass, and one; default 1: it never leaves the segment. */
+  readonly hops?: number;
+}
+
+export type OpenSocket = (link: Link, options: SocketOptions) => Promise<Socket>;
 
 /**
  * One IPv4 address and the link-local IPv6 address of an interface, as far as it has them.
@@ -82,11 +86,11 @@ function numberOf(address: string): number {
 
 /** A mesh's group in the link's family, as the system wants it written. */
 export function groupOn(link: Link, group: string): string {
-  return link.family === 4 ? group : scoped(link, groupOnIpv6(group));
+  return scoped(link, familyGroup(link, group));
 }
 
 /** @throws the system's error when the address is not ours any more or the port is taken. */
-export const openSocket: OpenSocket = async (link, { port, group }) => {
+export const openSocket: OpenSocket = async (link, { port, group, hops = 1 }) => {
   const socket =
     link.family === 4
       ? createSocket({ type: "udp4", reuseAddr: port !== 0 })
@@ -95,9 +99,9 @@ export const openSocket: OpenSocket = async (link, { port, group }) => {
   try {
     await bind(socket, address, port);
     const own = link.family === 4 ? link.address : `::%${link.interface}`;
-    if (group !== undefined) socket.addMembership(group4or6(link, group), own);
+    if (group !== undefined) socket.addMembership(familyGroup(link, group), own);
     socket.setMulticastInterface(own);
-    socket.setMulticastTTL(1); // discovery never leaves the segment
+    socket.setMulticastTTL(hops);
     socket.setMulticastLoopback(true); // askers on this machine hear it too
   } catch (error) {
     await new Promise<void>((resolve) => socket.close(() => resolve()));
@@ -115,8 +119,8 @@ function scoped({ family, interface: name }: Link, address: string): string {
   return family === 6 && !address.includes("%") ? `${address}%${name}` : address;
 }
 
-function group4or6({ family }: Link, group: string): string {
-  return family === 4 ? group : groupOnIpv6(group);
+function familyGroup({ family }: Link, group: string): string {
+  return family === 4 || group.includes(":") ? group : groupOnIpv6(group);
 }
 
 function bind(socket: NodeSocket, address: string, port: number): Promise<void> {

@@ -247,6 +247,8 @@ const configSchema = Type.Object(
         port: port(discoveryPort),
         /** Service files: what this machine offers besides, each signed by the site's key. */
         services: Type.String({ default: "/etc/marcoboot/services" }),
+        /** Announce the server and its services by DNS-SD and multicast DNS too. */
+        dnsSd: Type.Boolean({ default: true }),
       },
       { ...strict, default: {} },
     ),

@@ -8,6 +8,8 @@
 
 import { type Ipv4Address, ipv4ToNumber, parseIpv4Address } from "#protocol/brand.ts";
 import { installService, type ServerParams } from "#protocol/discovery.ts";
+import { announce } from "../../discovery/dns-sd/announce.ts";
+import { type Kept, keepOnLinks } from "../../discovery/keep.ts";
 import { listen } from "../../discovery/listen.ts";
 import { createResponder, type DiscoveryOutcome } from "../../discovery/responder.ts";
 import type { Service } from "../../discovery/services.ts";
@@ -29,8 +31,7 @@ export interface Discovery {
   close(): Promise<void>;
 }
 
-/** @throws ConfigurationError when no subnet names the interface, or its port is taken. */
-export async function startDiscovery(context: {
+export interface DiscoveryContext {
   readonly config: Pick<Config, "discovery" | "subnets">;
   readonly interfaceName: string;
   readonly address: Ipv4Address;
@@ -47,7 +48,10 @@ export async function startDiscovery(context: {
   /** Tests have none of the machine's. */
   readonly ipv6Links?: () => readonly Link[];
   readonly metrics?: DiscoveryMetrics;
-}): Promise<Discovery> {
+}
+
+/** @throws ConfigurationError when no subnet names the interface, or its port is taken. */
+export async function startDiscovery(context: DiscoveryContext): Promise<Discovery> {
   const { config, interfaceName, site, log, clock, hostname } = context;
   const subnets = config.subnets.filter((subnet) => subnet.interface === interfaceName);
   if (subnets.length === 0) {
@@ -101,7 +105,45 @@ export async function startDiscovery(context: {
     onTrouble: ({ address }, error) =>
       log.debug({ err: error, interface: interfaceName, address }, "no discovery here yet"),
   });
-  return { counts: () => ({ ...counts }), close: () => listening.close() };
+  const announcing = config.discovery.dnsSd ? startDnsSd(context, [ipv4], ipv6) : undefined;
+  return {
+    counts: () => ({ ...counts }),
+    async close() {
+      await Promise.all([announcing?.close(), listening.close()]);
+    },
+  };
+}
+
+/** For other programs' browsers; where that cannot be, nodes find the server all the same. */
+function startDnsSd(
+  context: DiscoveryContext,
+  ipv4: readonly Link[],
+  ipv6: () => readonly Link[],
+): Kept {
+  const { interfaceName, site, hostname, clock, log } = context;
+  const { agentUrl: url, bootUrl: boot } = context;
+  const params = { port: Number(new URL(url).port), key: site.keyId, url, boot };
+  const own: Service = { id: installService, params, groups: [] };
+  const name = hostname.split(".")[0] ?? hostname;
+  const label = `${name.replaceAll(/[^A-Za-z0-9-]/g, "-").slice(0, 40)}-${site.keyId.slice(0, 8)}`;
+  const links = () => [...ipv4, ...ipv6()];
+  return keepOnLinks({
+    links: () => new Map(links().map((link) => [link.address, link])),
+    open: (link) =>
+      announce({
+        link,
+        services: () => [own, ...context.services()],
+        host: { name, label, addresses: links().map(({ address }) => address) },
+        open: opener(context),
+        monotonic: () => clock.monotonic(),
+        sleep: (duration, signal) => clock.sleep(duration, signal),
+        onNamed: (as) =>
+          log.info({ interface: interfaceName, address: link.address, as }, "announced by DNS-SD"),
+      }),
+    every: (period, work) => clock.every(period, work),
+    onTrouble: ({ address }, error) =>
+      log.debug({ err: error, interface: interfaceName, address }, "no DNS-SD here yet"),
+  });
 }
 
 function opener({
@@ -113,11 +155,11 @@ function opener({
 }): OpenSocket {
   return (link, options) => {
     if (link.family === 6) return openSocket(link, options);
-    const { port, group } = options;
+    const { port, group, hops = 1 } = options;
     const interfaceAddress = parseIpv4Address(link.address);
     const where = { interface: link.interface, address: group ?? link.address, port, reuse: true };
     return openIpv4(
-      { ...where, ...(group !== undefined && { multicast: { group, interfaceAddress } }) },
+      { ...where, ...(group !== undefined && { multicast: { group, interfaceAddress, hops } }) },
       log,
     );
   };

@@ -47,7 +47,12 @@ export interface DatagramOptions {
   readonly reuse?: boolean;
   /** Datagrams may come by the thousand: large buffers, many datagrams per system call. */
   readonly busy?: boolean;
-  readonly multicast?: { readonly group: string; readonly interfaceAddress: Ipv4Address };
+  readonly multicast?: {
+    readonly group: string;
+    readonly interfaceAddress: Ipv4Address;
+    /** Time to live; default 1: it never leaves the segment. */
+    readonly hops?: number;
+  };
 }
 
 const addressInUse = 98; // EADDRINUSE
@@ -151,7 +156,7 @@ function bind(socket: Socket, options: DatagramOptions, fd: number | undefined):
 function joinGroup(socket: Socket, multicast: NonNullable<DatagramOptions["multicast"]>): void {
   socket.addMembership(multicast.group, multicast.interfaceAddress);
   socket.setMulticastInterface(multicast.interfaceAddress);
-  socket.setMulticastTTL(1); // discovery never leaves the segment
+  socket.setMulticastTTL(multicast.hops ?? 1);
 }
 
 function wrap(

@@ -53,7 +53,7 @@ async function serve(site: Site, socket: Socket): Promise<void> {
   };
   await startDiscovery({
     config: {
-      discovery: { group: "239.77.65.82", groups: [], port: 1337 },
+      discovery: { group: "239.77.65.82", groups: [], port: 1337, dnsSd: false },
       subnets: [subnet],
     } as unknown as Config,
     interfaceName: "lo",

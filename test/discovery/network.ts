@@ -1,4 +1,4 @@
-/** A segment in memory: sockets that hear what is sent to their group or address, and what was sent. */
+/** A segment in memory without any delay: sockets that hear what is sent to their group or address, and what was sent. */
 
 import { ipv4Link, type Link, type OpenSocket } from "../../discovery/sockets.ts";
 
@@ -63,7 +63,7 @@ export function createSegment(): Segment {
           const datagram = { from: link.address, to, bytes };
           segment.sent.push(datagram);
           if (segment.lose(datagram, segment.sent.length - 1)) return;
-          setImmediate(() => segment.deliver(bytes, { address: link.address, port }, to, toPort));
+          segment.deliver(bytes, { address: link.address, port }, to, toPort);
         },
         onMessage: (listener) => void member.listeners.push(listener),
         close: async () => void members.delete(member),

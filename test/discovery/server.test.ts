@@ -13,7 +13,7 @@ import { createFakeClock } from "../support/fake-clock.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 const config = parseConfig(
-  "subnets: [{ cidr: 10.77.0.0/24, interface: rack0, reserved: [10.77.0.10, 10.77.0.99] }]",
+  "discovery: { dnsSd: false }\nsubnets: [{ cidr: 10.77.0.0/24, interface: rack0, reserved: [10.77.0.10, 10.77.0.99] }]",
   "/test.yaml",
 );
 const node = { address: "10.77.0.11" as Ipv4Address, port: 40000 };
@@ -101,7 +101,7 @@ test("its address and each group have a socket of their own on the named interfa
     {
       ...where,
       address: "239.77.65.82",
-      multicast: { group: "239.77.65.82", interfaceAddress: "10.77.0.1" as Ipv4Address },
+      multicast: { group: "239.77.65.82", interfaceAddress: "10.77.0.1" as Ipv4Address, hops: 1 },
     },
   ]);
 });

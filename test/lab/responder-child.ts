@@ -1,9 +1,10 @@
 /**
  * A discovery responder with a site of its own: `<keys directory> <interface> <address> <name>
- * [<milliseconds it is late>]`. Prints its key when it listens.
+ * [<milliseconds it is late> [<directory of service files>]]`. Prints its key when it listens.
  */
 
 import type { Ipv4Address } from "#protocol/brand.ts";
+import { readServices } from "../../discovery/services.ts";
 import { systemClock } from "../../server/clock.ts";
 import { parseConfig } from "../../server/config.ts";
 import { startDiscovery } from "../../server/discovery/server.ts";
@@ -11,7 +12,7 @@ import { openSite } from "../../server/enrol/authority.ts";
 import { silentLog } from "../../server/log.ts";
 import { openDatagramSocket } from "../../server/net/udp.ts";
 
-const [keys = "", interfaceName = "", address = "", hostname = "", delayMs = "0"] =
+const [keys = "", interfaceName = "", address = "", hostname = "", delayMs = "0", directory] =
   process.argv.slice(2);
 const site = await openSite(keys);
 const discovery = await startDiscovery({
@@ -25,11 +26,12 @@ const discovery = await startDiscovery({
   bootUrl: `http://${address}:8080`,
   agentUrl: `https://${address}:8443`,
   hostname,
-  services: () => [],
+  services: () => (directory === undefined ? [] : readServices(directory).services),
   log: silentLog,
   clock: systemClock,
   openSocket: async (options, log) => {
     const socket = await openDatagramSocket(options, log);
+    if (delayMs === "0") return socket;
     return {
       ...socket,
       send: (...datagram) => void setTimeout(() => socket.send(...datagram), Number(delayMs)),
