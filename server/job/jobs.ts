@@ -115,13 +115,12 @@ export const usualTiming: Timing = {
   firstBoot: minutes(15),
   offSilence: minutes(1),
   retry: milliseconds(10_000),
+  sweep: milliseconds(15_000),
 };
-
-/** A task whose turn the queue was not told, or has lost, is found again within two of these. */
-const sweepPeriod = milliseconds(15_000);
 
 export function createJobs(context: JobsContext): Jobs {
   const { store, nodes, events, clock, log, queue } = context;
+  const timing = { ...usualTiming, ...context.timing };
   const journal = createTaskJournal(context);
   const gather = createGather(journal.together);
   const assignments = createAssignments(clock);
@@ -141,7 +140,7 @@ export function createJobs(context: JobsContext): Jobs {
     gather,
     assignments,
     tickets,
-    timing: { ...usualTiming, ...context.timing },
+    timing,
     onTurn: (task) => enqueue([task]),
   });
 
@@ -382,7 +381,7 @@ export function createJobs(context: JobsContext): Jobs {
     async start() {
       unsubscribe.push(
         events.on("node", ({ node }) => runner.wake(node.id)),
-        clock.every(sweepPeriod, () => void sweep()),
+        clock.every(timing.sweep, () => void sweep()),
         queue.onRestored(rebuildSoon),
         conductor.start(),
       );

@@ -88,6 +88,8 @@ export interface Timing {
   readonly offSilence: Milliseconds;
   /** Before the second attempt; doubled before each further one. */
   readonly retry: Milliseconds;
+  /** A task whose turn the queue was not told, or has lost, is found again within two of these. */
+  readonly sweep: Milliseconds;
 }
 
 /** What one attempt may see and do. */
