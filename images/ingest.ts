@@ -78,7 +78,8 @@ async function stream(
 ): Promise<Ingested> {
   const head = new Uint8Array(magicBytes);
   await source.read(head, 0, magicBytes, 0);
-  const compression = detectCompression(head);
+  // A file arrives as it was pushed, packed or not.
+  const compression = request.format === "file" ? "none" : detectCompression(head);
   const stored = createHash("sha256");
   let storedBytes = 0;
   let percent = -1;

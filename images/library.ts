@@ -191,7 +191,7 @@ function manifest(request: AddRequest, ingested: Ingested): ImageManifest {
     sizeBytes: ingested.sizeBytes,
     storedBytes: ingested.storedBytes,
     storedDigest: ingested.storedDigest,
-    bootloader: request.bootloader ?? "grub",
+    bootloader: request.bootloader ?? (ingested.format === "file" ? "none" : "grub"),
   };
 }
 
@@ -209,7 +209,7 @@ function sameOrConflict(existing: Image, offered: ImageManifest): Image {
 function userOf(digest: ImageDigest, store: LibraryContext["store"]): string | undefined {
   return store.jobs
     .unfinished()
-    .find((job) => job.kind === "install" && job.parameters.image === digest)?.id;
+    .find(({ parameters }) => "image" in parameters && parameters.image === digest)?.id;
 }
 
 async function checkSpace(path: string, directory: string): Promise<void> {

@@ -50,6 +50,7 @@ import { keepAuthority } from "./polo.ts";
 import { type Reporter, startReporter } from "./report.ts";
 import type { Settings } from "./settings.ts";
 import { burnIn } from "./steps/burn-in.ts";
+import { copyFile } from "./steps/copy.ts";
 import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
 import type { InstallContext, Installed } from "./steps/install.ts";
 import type { Power } from "./steps/power.ts";
@@ -467,6 +468,12 @@ async function carryOut(
       return await identifyMachine(duty, assignment, reporter, signal);
     case "run":
       return await runCommand(duty, assignment, reporter, signal);
+    case "copy": {
+      if (duty.settings.role !== "resident") throw new AgentError("netinst keeps no files");
+      const { console, server } = duty;
+      await copyFile({ assignment, reporter, console, bootUrl: server.bootUrl }, signal);
+      return await reporter.done("copying");
+    }
     case "reboot":
     case "shutdown":
       return await endBoot(duty, assignment, reporter, signal);
@@ -514,6 +521,8 @@ async function testMachine(
   signal: AbortSignal,
 ): Promise<void> {
   const { seconds } = assignment;
+  if (settings.role !== "netinst")
+    throw new AgentError("an installed OS is in use: it is not tested");
   const progress = (percent: number) => reporter.progress("testing", percent);
   const { diskFile } = settings;
   const context = { assignment, console, progress, ...(diskFile !== undefined && { diskFile }) };
@@ -521,8 +530,6 @@ async function testMachine(
   const told = { burnIn: { seconds, results } };
   const faults = results.filter(({ passed }) => !passed);
   if (faults.length === 0) return await reporter.done("testing", told);
-  if (settings.role !== "netinst")
-    throw new AgentError("an installed OS is in use: it is not tested");
   const reason = faults.map(({ part, text }) => `${part}: ${text}`).join("; ");
   await reporter.failed(reason, false, told);
 }

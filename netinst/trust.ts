@@ -93,6 +93,12 @@ function isKnown(fields: Record<string, unknown>): boolean {
       return true;
     case "burn-in":
       return typeof fields["seconds"] === "number" && isGuard(fields["guard"]);
+    case "copy":
+      return (
+        hasImage(fields) &&
+        String(fields["path"]).startsWith("/") &&
+        Number.isInteger(fields["mode"])
+      );
     case "run": {
       const { argv, timeoutSeconds } = fields;
       const isText = (one: unknown) => typeof one === "string";
@@ -106,7 +112,17 @@ function isKnown(fields: Record<string, unknown>): boolean {
 }
 
 function isInstall(fields: Record<string, unknown>): boolean {
-  if (fields["action"] !== "install") return false;
+  return (
+    fields["action"] === "install" &&
+    hasImage(fields) &&
+    // it becomes a file name's neighbour and a line of /etc/hosts
+    /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?$/.test(String(fields["hostname"])) &&
+    Array.isArray(fields["authorizedKeys"]) &&
+    (fields["guard"] === undefined || isGuard(fields["guard"]))
+  );
+}
+
+function hasImage(fields: Record<string, unknown>): boolean {
   const image = record(fields["image"], "image");
   const texts = ["name", "format", "compression", "storedDigest", "bootloader", "url", "signature"];
   return (
@@ -115,11 +131,7 @@ function isInstall(fields: Record<string, unknown>): boolean {
     /^[0-9a-f]{64}$/.test(String(image["digest"])) &&
     Number.isSafeInteger(image["sizeBytes"]) &&
     Number.isSafeInteger(image["storedBytes"]) &&
-    typeof fields["ticket"] === "string" &&
-    // it becomes a file name's neighbour and a line of /etc/hosts
-    /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?$/.test(String(fields["hostname"])) &&
-    Array.isArray(fields["authorizedKeys"]) &&
-    (fields["guard"] === undefined || isGuard(fields["guard"]))
+    typeof fields["ticket"] === "string"
   );
 }
 

@@ -1,6 +1,7 @@
 /** The formats an image can have. A new one is a file beside this, and a line here. */
 
 import { type ImageFormat, imageFormats } from "#protocol/image.ts";
+import { file } from "./file.ts";
 import type { Format } from "./format.ts";
 import { raw } from "./raw.ts";
 import { rootfsTar } from "./rootfs-tar.ts";
@@ -8,6 +9,7 @@ import { rootfsTar } from "./rootfs-tar.ts";
 export const formats: Readonly<Record<ImageFormat, Format>> = {
   raw,
   "rootfs-tar": rootfsTar,
+  file,
 };
 
 /** Bytes of the beginning that {@link detectFormat} wants, when there are as many. */

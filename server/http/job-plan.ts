@@ -64,6 +64,10 @@ function planFor(node: Node, { batch }: Task, job: Job, admin: Admin) {
 function doesOf(job: Job, { library }: Admin): string {
   if (job.kind === "inventory") return "look at the hardware";
   if (job.kind === "burn-in") return `test the hardware for ${job.parameters.seconds} s`;
+  if (job.kind === "copy") {
+    const { image, path } = job.parameters;
+    return `write ${library.get(image)?.name ?? image} to ${path}`;
+  }
   if (job.kind === "run") return `run ${job.parameters.argv.join(" ")}`;
   if (job.kind === "identify") return `show which it is for ${job.parameters.seconds} s`;
   if (job.kind !== "install") return `${job.kind} after ${job.parameters.warnSeconds} s of warning`;

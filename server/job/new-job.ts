@@ -31,7 +31,7 @@ interface NewJobContext {
   readonly store: Store;
   readonly nodes: Pick<Nodes, "get">;
   readonly clock: Clock;
-  readonly images: Images;
+  readonly images: Pick<Images, "get">;
 }
 
 /** @throws InvalidInputError, NotFoundError */

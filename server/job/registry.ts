@@ -3,6 +3,7 @@
 import type { JobKindName } from "#protocol/job.ts";
 import type { Kind } from "./kind.ts";
 import { burnIn } from "./kinds/burn-in.ts";
+import { copy } from "./kinds/copy.ts";
 import { identify } from "./kinds/identify.ts";
 import { install } from "./kinds/install.ts";
 import { inventory } from "./kinds/inventory.ts";
@@ -10,7 +11,16 @@ import { reboot } from "./kinds/reboot.ts";
 import { run } from "./kinds/run.ts";
 import { shutdown } from "./kinds/shutdown.ts";
 
-const kinds = { install, reboot, shutdown, identify, inventory, "burn-in": burnIn, run } satisfies {
+const kinds = {
+  install,
+  reboot,
+  shutdown,
+  identify,
+  inventory,
+  "burn-in": burnIn,
+  run,
+  copy,
+} satisfies {
   readonly [Name in JobKindName]: Kind<Name>;
 };
 

@@ -58,16 +58,30 @@ function parametersOf(
   const named = parameters["image"];
   let resolved = parameters;
   if (kind === "run") resolved = commandParameters(parameters, commands);
+  if (kind === "copy" && typeof named === "string") {
+    resolved = { ...parameters, image: fileNamed(named, library).digest };
+  }
   if (kind === "install" && typeof named === "string") {
     resolved = { ...parameters, image: imageNamed(named, nodes, library).digest };
   }
   return { kind, parameters: kindOf(kind).parse(resolved) } as JobParameters; // parse is the kind's own
 }
 
+/** A file fits every architecture. */
+function fileNamed(name: string, library: readonly Image[]): Image {
+  const [newest] = library
+    .filter((image) => image.digest === name || (image.name === name && image.format === "file"))
+    .toSorted((a, b) => b.createdAt - a.createdAt);
+  if (newest) return newest;
+  throw new InvalidInputError(`no file ${JSON.stringify(name)} in the library`, [
+    { pointer: "/parameters/image", detail: "push it with --format file" },
+  ]);
+}
+
 /** The newest image of a name; where nodes are all of one architecture, the newest one for it. */
 function imageNamed(name: string, nodes: readonly Node[], library: readonly Image[]): Image {
   const named = library
-    .filter((image) => image.digest === name || image.name === name)
+    .filter((image) => image.digest === name || (image.name === name && image.format !== "file"))
     .toSorted((a, b) => b.createdAt - a.createdAt);
   if (named.length === 0) {
     throw new InvalidInputError(`no image ${JSON.stringify(name)}`, [

@@ -89,11 +89,14 @@ interface AssignmentBase {
   /** Attempt number: an agent drops an assignment older than one it has seen for the task. */
   readonly epoch: number;
 }
-export interface InstallAssignment extends AssignmentBase {
-  readonly action: "install";
+/** An image, and what lets this node fetch it for this attempt. */
+export interface ImageTicket {
   readonly image: ImageManifest & { readonly signature: string; readonly url: string };
-  /** Lets this node fetch this image for this attempt; sent as bearer token, reveals nothing else. */
+  /** Sent as bearer token, reveals nothing else. */
   readonly ticket: string;
+}
+export interface InstallAssignment extends AssignmentBase, ImageTicket {
+  readonly action: "install";
   readonly disk?: string;
   readonly guard?: DiskGuard;
   readonly hostname: string;
@@ -129,13 +132,22 @@ export interface RunAssignment extends AssignmentBase {
   readonly argv: readonly string[];
   readonly timeoutSeconds: number;
 }
+/** Writes a file of the library. */
+export interface CopyAssignment extends AssignmentBase, ImageTicket {
+  readonly action: "copy";
+  /** Absolute. */
+  readonly path: string;
+  /** Permission bits. */
+  readonly mode: number;
+}
 export type Assignment =
   | InstallAssignment
   | PowerAssignment
   | IdentifyAssignment
   | InventoryAssignment
   | BurnInAssignment
-  | RunAssignment;
+  | RunAssignment
+  | CopyAssignment;
 
 type WorkOf<One> = One extends AssignmentBase ? Omit<One, keyof AssignmentBase> : never;
 /** An assignment without whom it is for. */

@@ -1,9 +1,9 @@
-/** An OS image in the library: a disk, or a root file system as tar. */
+/** What is in the library: OS images (a disk, or a root file system as tar), and files to be copied. */
 
 import type { ImageDigest, Instant } from "./brand.ts";
 import type { Architecture } from "./firmware.ts";
 
-export const imageFormats = ["raw", "rootfs-tar"] as const;
+export const imageFormats = ["raw", "rootfs-tar", "file"] as const;
 export type ImageFormat = (typeof imageFormats)[number];
 
 export const compressions = ["none", "gzip", "xz", "zstd"] as const;

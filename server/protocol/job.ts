@@ -11,6 +11,7 @@ export const jobKinds = [
   "inventory",
   "burn-in",
   "run",
+  "copy",
 ] as const;
 export type JobKindName = (typeof jobKinds)[number];
 
@@ -47,7 +48,7 @@ export const stages = [
   ...installStages,
   ...(["requested", "powering-off", "showing", "shown"] as const),
   ...(["reading-hardware", "recorded", "testing", "tested"] as const),
-  ...(["executing", "executing-by-ssh", "executed"] as const),
+  ...(["executing", "executing-by-ssh", "executed", "copying", "copied"] as const),
 ] as const;
 export type Stage = (typeof stages)[number];
 
@@ -87,6 +88,15 @@ export interface RunParameters {
   readonly timeoutSeconds: number;
 }
 
+export interface CopyParameters {
+  /** A file of the library. */
+  readonly image: ImageDigest;
+  /** Where it goes, absolute. */
+  readonly path: string;
+  /** `0644`. */
+  readonly mode: string;
+}
+
 export type JobParameters =
   | { readonly kind: "install"; readonly parameters: InstallParameters }
   | { readonly kind: "reboot"; readonly parameters: RebootParameters }
@@ -94,7 +104,8 @@ export type JobParameters =
   | { readonly kind: "identify"; readonly parameters: IdentifyParameters }
   | { readonly kind: "inventory"; readonly parameters: Readonly<Record<never, never>> }
   | { readonly kind: "burn-in"; readonly parameters: BurnInParameters }
-  | { readonly kind: "run"; readonly parameters: RunParameters };
+  | { readonly kind: "run"; readonly parameters: RunParameters }
+  | { readonly kind: "copy"; readonly parameters: CopyParameters };
 
 /** So many, or a part of all: `25%`. */
 export type Share = number | `${number}%`;

@@ -140,7 +140,7 @@ test("a task that runs while redis is killed and emptied runs once, and so does 
       outletOf: () => undefined,
     },
     windows: { open: () => undefined },
-    images: { get: () => undefined },
+    images: { get: () => undefined, pathOf: () => "" },
     bootUrlFor: () => "http://10.77.0.1:8080",
     shellOf: async () => Promise.reject(new Error("no SSH here")),
     authorizedKey: "ssh-ed25519 AAAA server",

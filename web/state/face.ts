@@ -46,6 +46,8 @@ const shares: Readonly<Record<Stage, readonly [number, number]>> = {
   executing: [0, 100],
   "executing-by-ssh": [0, 100],
   executed: [100, 100],
+  copying: [0, 100],
+  copied: [100, 100],
 };
 
 export function faceOf({ node, task }: Tile): Face {

@@ -94,7 +94,11 @@ export const imageCommands: readonly Command[] = [
     options: {
       name: { type: "string", value: "NAME", about: "default: the file's name" },
       architecture: { type: "string", value: "ARCH", about: "amd64 (default) or arm64" },
-      format: { type: "string", value: "FORMAT", about: "raw or rootfs-tar; default: looked at" },
+      format: {
+        type: "string",
+        value: "FORMAT",
+        about: "raw or rootfs-tar; default: looked at; file: to be copied as it is",
+      },
       bootloader: { type: "string", value: "KIND", about: "grub, raspberry-pi or none" },
       digest: { type: "string", value: "SHA256", about: "refuse the image unless it has this one" },
     },

@@ -14,7 +14,15 @@ export const selectOption: OptionSpec = {
 };
 
 export const kindOptions: Options = {
-  image: { type: "string", value: "IMAGE", about: "install: name or digest" },
+  image: {
+    type: "string",
+    value: "IMAGE",
+    about: "install, copy: name or digest; a file to copy was pushed with --format file",
+  },
+  path: { type: "string", value: "PATH", about: "copy: where the file goes, absolute" },
+  mode: { type: "string", value: "BITS", about: "copy: permissions; default 0644" },
+  command: { type: "string", value: "NAME", about: "run: a command of the configuration" },
+  values: { type: "string", value: "VALUES", about: "run: its name=value; commas between" },
   disk: {
     type: "string",
     value: "DISK",
@@ -97,6 +105,19 @@ export function rolloutOf({ values }: Run): object | undefined {
   return given.length === 0 ? undefined : Object.fromEntries(given);
 }
 
+/** `package=htop,level=2`. @throws UsageError */
+export function namedValues(text: string | undefined): Record<string, string> {
+  const words = text === undefined || text === "" ? [] : text.split(",");
+  return Object.fromEntries(words.map(namedValue));
+}
+
+/** @throws UsageError */
+export function namedValue(word: string): readonly [name: string, value: string] {
+  const at = word.indexOf("=");
+  if (at < 1) throw new UsageError(`${word} is not written as name=value`);
+  return [word.slice(0, at), word.slice(at + 1)];
+}
+
 export function parametersOf(kind: string, run: Run): Record<string, unknown> {
   const { values } = run;
   if (kind === "identify" || kind === "inventory") return {};
@@ -105,6 +126,19 @@ export function parametersOf(kind: string, run: Run): Record<string, unknown> {
     return {
       ...(seconds !== undefined && { seconds: wholeNumber(seconds, "--seconds") }),
       writeDisks: flagOf(values, "write-disks"),
+    };
+  }
+  if (kind === "run") {
+    return {
+      command: required(textOf(values, "command"), "--command"),
+      values: namedValues(textOf(values, "values")),
+    };
+  }
+  if (kind === "copy") {
+    return {
+      image: required(textOf(values, "image"), "--image"),
+      path: required(textOf(values, "path"), "--path"),
+      ...textMembers(run, { mode: "mode" }),
     };
   }
   if (kind !== "install")

@@ -17,6 +17,7 @@ import {
   yesOption,
 } from "../command.ts";
 import type { Job, JobWithTasks, Node, Page, Plan } from "../shapes.ts";
+import { namedValue } from "./job-request.ts";
 
 const lookEvery = milliseconds(1000);
 const atOnce = 20; // logs read at the same time
@@ -26,17 +27,6 @@ interface NodeResult {
   readonly state: Task["state"];
   readonly reason?: string;
   readonly output: readonly string[];
-}
-
-/** `name=value` after a command's name. */
-function valuesOf(words: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const at = word.indexOf("=");
-      if (at < 1) throw new UsageError(`${word} is not written as name=value`);
-      return [word.slice(0, at), word.slice(at + 1)];
-    }),
-  );
 }
 
 function parametersOf({ positionals, values }: Run): Record<string, unknown> {
@@ -50,7 +40,9 @@ function parametersOf({ positionals, values }: Run): Record<string, unknown> {
     throw new UsageError("a program is missing: write it after --, or name a --command");
   }
   return {
-    ...(command === undefined ? { argv: words } : { command, values: valuesOf(words) }),
+    ...(command === undefined
+      ? { argv: words }
+      : { command, values: Object.fromEntries(words.map(namedValue)) }),
     ...(timeout !== undefined && { timeoutSeconds: Number(timeout) }),
   };
 }

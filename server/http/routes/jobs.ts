@@ -24,6 +24,7 @@ const descriptions: Readonly<Record<JobKindName, string>> = {
   inventory: "Look at the node's hardware again, and tell what has changed",
   "burn-in": "Test memory, processor and disks of a node without an installed system",
   identify: "Blink the node's light, beep and write its name on its screen",
+  copy: "Write a file of the library to a path of the installed system",
   run: "Run a program of the installed system: a command of the configuration, or any for an admin",
 };
 /** Members of `parameters`; the kind itself checks them. */
@@ -61,6 +62,15 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
     },
   },
   identify: { type: "object", properties: { seconds: { type: "integer", maximum: 600 } } },
+  copy: {
+    type: "object",
+    required: ["image", "path"],
+    properties: {
+      image: { type: "string", description: "name or digest of a file of the library" },
+      path: { type: "string", description: "absolute" },
+      mode: { type: "string", description: "permission bits; default 0644" },
+    },
+  },
   run: {
     type: "object",
     properties: {

@@ -53,6 +53,7 @@ export const install: Kind<"install"> = {
   refuse(node, job, images) {
     const image = images.get(job.parameters.image);
     if (!image) return `image ${job.parameters.image} is no longer in the library`;
+    if (image.format === "file") return `${image.name} is a file to copy, not an OS image`;
     if (node.quarantined) return `${node.name} is held back: ${node.reason ?? "in quarantine"}`;
     if (node.state === "retired") return `${node.name} is retired`;
     const { protection } = node;

@@ -6,6 +6,7 @@
 
 import { Type } from "typebox";
 import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
+import type { Node } from "#protocol/node.ts";
 import type { Shell } from "../../ssh/shell.ts";
 import { AttemptError, type Kind, type TaskRun } from "../kind.ts";
 import { check } from "../parameters.ts";
@@ -33,13 +34,7 @@ export const run: Kind<"run"> = {
   stageWhenFetched: "executing",
   parse: (value) => check(schema, value),
 
-  refuse(node) {
-    if (node.quarantined) return `${node.name} is held back: ${node.reason ?? "in quarantine"}`;
-    if (node.connection === "online" && node.agent?.role === "resident") return undefined;
-    if (node.connection === "online") return `${node.name} is in netinst: no system runs there`;
-    if (node.sshHostKeys?.length && node.address !== undefined) return undefined;
-    return `${node.name} is offline, and no SSH host key of it was recorded`;
-  },
+  refuse: whyNotReached,
 
   async run(task, job) {
     const { argv, timeoutSeconds } = job.parameters;
@@ -57,6 +52,15 @@ export const run: Kind<"run"> = {
     return {};
   },
 };
+
+/** What keeps both the agent of the installed system and SSH from it. */
+export function whyNotReached(node: Node): string | undefined {
+  if (node.quarantined) return `${node.name} is held back: ${node.reason ?? "in quarantine"}`;
+  if (node.connection === "online" && node.agent?.role === "resident") return undefined;
+  if (node.connection === "online") return `${node.name} is in netinst: no system runs there`;
+  if (node.sshHostKeys?.length && node.address !== undefined) return undefined;
+  return `${node.name} is offline, and no SSH host key of it was recorded`;
+}
 
 async function byAgent(
   task: TaskRun,
