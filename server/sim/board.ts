@@ -13,6 +13,8 @@ export interface BoardSettings {
   /** 0 for the first one. */
   readonly index: number;
   readonly mac: MacAddress;
+  /** Which machine has this hardware address: another one has another UUID. 0-255; default 0. */
+  readonly machine?: number;
   readonly firmware: Firmware;
   readonly poweredAt: Moment;
   /** It ends without a boot after that time. */

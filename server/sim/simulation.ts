@@ -22,6 +22,8 @@ export interface SimulationSettings {
   readonly staggerMs: number;
   /** Of the first board; the others count up. Default: the firmware's. */
   readonly firstMac?: MacAddress;
+  /** Other machines with the same hardware addresses, as cloned ones are. Default 0. */
+  readonly machine?: number;
   /** Per board, from its power-on. */
   readonly timeoutMs: number;
   /** Instead of what the firmware does about ARP requests. */
@@ -132,6 +134,7 @@ function makeBoards(
     const board: BoardSettings = {
       index: (settings.firstIndex ?? 0) + index,
       mac: macFromNumber(first + index),
+      machine: settings.machine ?? 0,
       firmware,
       poweredAt: begun + index * staggerMs,
       timeoutMs,

@@ -229,7 +229,7 @@ export const nodeCommands: readonly Command[] = [
       const path = `/api/v1/nodes/${encodeURIComponent(name)}`;
       const node = (await run.client.get(path)) as Node;
       const effect = "will be cut off, its work stops, and it must be approved to come back";
-      await confirm(run, `${node.name} (${node.mac}) ${effect}.`, node.name);
+      await confirm(run, `${node.name} (${node.mac}) ${effect}`, node.name);
       const revoked = await run.client.send("POST", `${path}/revoke`);
       run.output.value(revoked, `${node.name} is revoked`);
       return exitCodes.done;

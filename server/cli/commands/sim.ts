@@ -51,6 +51,11 @@ export const simCommands: readonly Command[] = [
         value: "MAC",
         about: "hardware address of the first board; the others count up",
       },
+      machine: {
+        type: "string",
+        value: "N",
+        about: "0-255: other machines with the same hardware addresses have other UUIDs",
+      },
       timeout: { type: "string", value: "TIME", about: `per board; default ${defaultTimeout}` },
       "no-arp": { type: "boolean", about: "the boards never answer an ARP request" },
       "always-arp": { type: "boolean", about: "they answer where their firmware would not" },
@@ -72,6 +77,12 @@ export const simCommands: readonly Command[] = [
   },
 ];
 
+function machineOf(text: string): number {
+  const machine = Number(text);
+  if (Number.isInteger(machine) && machine >= 0 && machine <= 255) return machine;
+  throw new UsageError(`--machine ${text}: 0 to 255`);
+}
+
 function settingsOf(firmwareName: string, values: Values): SimulationSettings {
   const firmware = firmwareNamed(firmwareName);
   if (!firmware) throw new UsageError(`no firmware ${firmwareName}: one of ${names}`);
@@ -89,6 +100,7 @@ function settingsOf(firmwareName: string, values: Values): SimulationSettings {
     ...(flagOf(values, "no-arp") && { answersArp: "never" }),
     opensOnce: flagOf(values, "open-once"),
     ...(mac !== undefined && { firstMac: hardwareAddress(mac) }),
+    machine: machineOf(textOf(values, "machine") ?? "0"),
   };
 }
 

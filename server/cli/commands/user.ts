@@ -118,7 +118,7 @@ export const userCommands: readonly Command[] = [
     examples: ["marcoboot user remove bob --yes"],
     async run(run) {
       const name = required(run.positionals[0], "NAME");
-      await confirm(run, `${name} is signed out everywhere and cannot come back.`, name);
+      await confirm(run, `${name} is signed out everywhere and cannot come back`, name);
       await run.client.send("DELETE", pathOf(name));
       run.output.say(`${name} is removed`);
       return exitCodes.done;

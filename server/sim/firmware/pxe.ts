@@ -258,10 +258,11 @@ export function* reach(board: Board, address: number): Program<FileServer | unde
   return mac && { address, mac };
 }
 
-/** `00` and a UUID of this board's own: the letters "Simulated", and its hardware address. */
+/** `00` and a UUID of this board's own: the letters "Simulated", its machine, and its hardware address. */
 export function uuidOf(board: Board): Uint8Array {
   const out = new Uint8Array(17);
-  out.set([0x53, 0x69, 0x6d, 0x75, 0x6c, 0x61, 0x74, 0x65, 0x64, 0], 1);
+  out.set([0x53, 0x69, 0x6d, 0x75, 0x6c, 0x61, 0x74, 0x65, 0x64], 1);
+  out[10] = board.settings.machine ?? 0;
   out.set(board.station.macBytes, 11);
   return out;
 }
