@@ -246,7 +246,8 @@ function readInterface(sys: string, name: string): NetworkInterface {
   const speedMbps = Number(readText(`${at}/speed`) ?? -1); // -1 or an error without a carrier
   return {
     name,
-    mac: readText(`${at}/address`)?.trim() ?? "",
+    // a bond gives all its members one address: their own is here then
+    mac: firstText([`${at}/bonding_slave/perm_hwaddr`, `${at}/address`]) ?? "",
     ...driverOf(`${at}/device/driver`),
     ...(speedMbps > 0 && { speedMbps }),
   };

@@ -166,6 +166,9 @@ function nodeLines(before: Node | undefined, node: Node): readonly Line[] {
       isFault: node.state === "failed",
     });
   }
+  if (node.rule && before?.rule?.text !== node.rule.text) {
+    lines.push({ source: "task", text: node.rule.text });
+  }
   if (node.quarantined && !before?.quarantined) {
     lines.push({
       source: "agent",

@@ -3,7 +3,7 @@
  *
  * Pure. Names of the kernel (`sda`, `eth0`) may change with every boot, so disks are told apart by
  * serial number and interfaces by MAC address; what is measured anew each time (temperature,
- * health, contents, link speed) is no change of the machine.
+ * wear, contents, link speed) is no change of the machine. A disk that begins to fail is one.
  */
 
 import type { Disk, Hardware, MemoryModule } from "#protocol/node.ts";
@@ -15,8 +15,8 @@ export interface HardwareChange {
   readonly isLoss: boolean;
 }
 
-/** Two kernels keep different parts of the same memory for themselves. */
-const memoryTolerance = 1 / 16;
+/** Two kernels keep different parts of the same memory for themselves; one may reserve room for its crash dump. */
+const memoryTolerance = 1 / 8;
 
 export function hardwareChanges(before: Hardware, after: Hardware): readonly HardwareChange[] {
   return [
@@ -75,12 +75,24 @@ function diskChanges(before: readonly Disk[], after: readonly Disk[]): readonly 
     const text = `${diskText(old)} has ${sizeText(disk.sizeBytes)} now`;
     return [{ text, isLoss: disk.sizeBytes < old.sizeBytes }];
   });
+  const failing = after.flatMap((disk) => failureOf(known.get(keyOf(disk)), disk));
   return [
     // a stick that was pulled is nobody's loss
     ...gone.map((disk) => ({ text: `${diskText(disk)} is gone`, isLoss: !disk.removable })),
     ...fresh.map((disk) => ({ text: `${diskText(disk)} is new`, isLoss: false })),
     ...resized,
+    ...failing,
   ];
+}
+
+/** Said once, when it begins: counters that rise are seen in the inventory. */
+function failureOf(before: Disk | undefined, disk: Disk): readonly HardwareChange[] {
+  const { passed, faults = [] } = disk.health ?? {};
+  const expectsIt = passed === false && before?.health?.passed !== false;
+  const hasBegun = faults.length > 0 && before?.health?.faults === undefined;
+  const words = [...(expectsIt ? ["expects to fail"] : []), ...(hasBegun ? faults : [])];
+  if (words.length === 0) return [];
+  return [{ text: `${diskText(disk)}: ${words.join(", ")}`, isLoss: true }];
 }
 
 function diskText({ name, serial, sizeBytes }: Disk): string {

@@ -57,6 +57,23 @@ test("a boot from power-on to the agent, line by line", (t) => {
   );
 });
 
+test("what the rules made of a node, and what its machine has lost, is in its time line", (t) => {
+  const text = "rule usual installs debian-12 on vda";
+  const ruled = node({ rule: { name: "usual", text, at: instantAt(10) } });
+  const changes = [
+    { text: "disk sda (S1, 480.0 GB) is gone", isLoss: true },
+    { text: "BIOS 1 is now 2", isLoss: false },
+  ];
+  t.deepEqual(
+    textsOf(
+      [10, { topic: "node", node: ruled }],
+      [20, { topic: "node", node: { ...ruled, updatedAt: instantAt(20) } }],
+      [30, { topic: "hardware", nodeId: ruled.id, mac: ruled.mac, changes }],
+    ),
+    [`task: ${text}`, "! agent: disk sda (S1, 480.0 GB) is gone", "agent: BIOS 1 is now 2"],
+  );
+});
+
 test("a question for the size is told only where nothing follows it", (t) => {
   t.deepEqual(
     textsOf(file(0, "ipxe.efi", "aborted", 0), file(1, "ipxe.efi"), file(2, "x.efi", "aborted", 0)),

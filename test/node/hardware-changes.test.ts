@@ -81,7 +81,24 @@ const rows: readonly (readonly [
     { memoryMiB: 3900 },
     ["! memory: 7800 MiB before, 3900 MiB now"],
   ],
-  ["what another kernel keeps for itself is no loss", withoutModules, { memoryMiB: 7500 }, []],
+  ["what another kernel keeps for itself is no loss", withoutModules, { memoryMiB: 6900 }, []],
+  [
+    "a disk that begins to fail is told",
+    machine,
+    {
+      disks: [{ ...ssd, health: { passed: false, faults: ["8 sectors reallocated"] } }, card],
+    },
+    ["! disk sda (S1, 480.0 GB): expects to fail, 8 sectors reallocated"],
+  ],
+  [
+    "and not again with every further sector",
+    {
+      ...machine,
+      disks: [{ ...ssd, health: { passed: true, faults: ["8 sectors reallocated"] } }],
+    },
+    { disks: [{ ...ssd, health: { passed: true, faults: ["16 sectors reallocated"] } }] },
+    [],
+  ],
   ["a core that is off is a loss", machine, { cores: 3 }, ["! processor cores: 4 before, 3 now"]],
   [
     "a new interface and a new firmware are told",
