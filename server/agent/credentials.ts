@@ -56,8 +56,9 @@ export interface Credentials {
 
 const dayMs = 24 * 3600 * 1000;
 const heardLately = milliseconds(3600 * 1000);
-/** A refused certificate is worth a row and an alarm, a thousand of them are not. */
-const refusals = { burst: 3, perSecond: 1 / 60, sources: 256 };
+/** A refused certificate is worth a row and an alarm, a thousand of them are not; per address, and of all. */
+const refusalsOfOne = { burst: 3, perSecond: 1 / 60, sources: 256 };
+const refusalsOfAll = { burst: 50, perSecond: 1 / 10, sources: 1 };
 /** A lost answer is asked for again; more is a fault. */
 const renewals = { burst: 5, perSecond: 1 / 600, sources: 16_384 };
 
@@ -69,14 +70,16 @@ export function endOf(config: CredentialsContext["config"], now: Instant): Insta
 export function createCredentials(context: CredentialsContext): Credentials {
   const { config, site, nodes, store, events, clock, log } = context;
   const audit = createAudit(context);
-  const refusalsTold = createTokenBuckets(refusals);
+  const leftOfOne = createTokenBuckets(refusalsOfOne);
+  const leftOfAll = createTokenBuckets(refusalsOfAll);
   const renewalsLeft = createTokenBuckets(renewals);
   /** What each open connection of a node showed. */
   const open = new Map<NodeId, Map<TLSSocket, string>>();
 
   const refuse = (socket: TLSSocket, reason: string): ForbiddenError => {
     const from = addressOf(socket);
-    if (refusalsTold.take(from, clock.monotonic())) {
+    const now = clock.monotonic();
+    if (leftOfOne.take(from, now) && leftOfAll.take("all", now)) {
       audit.append("server", "agent certificate refused", from, reason);
       events.publish({ topic: "alarm", text: `certificate refused of ${from}: ${reason}` });
       log.warn({ from, reason }, "agent certificate refused");

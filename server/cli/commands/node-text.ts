@@ -3,6 +3,12 @@
 import { burnInTexts, hardwareTexts, protectionText } from "#protocol/hardware-text.ts";
 import { type Node, timeText } from "../shapes.ts";
 
+/** Its state, and whether somebody is needed for it. */
+export function stateText({ state, quarantined, asks = [] }: Node): string {
+  if (quarantined) return `${state}, held`;
+  return asks.length > 0 ? `${state}, asks` : state;
+}
+
 export function slotText({ slot }: Node): string {
   return slot ? `${slot.rack}/${slot.stack}/${slot.slot}` : "-";
 }

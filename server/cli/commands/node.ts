@@ -16,7 +16,7 @@ import {
 import { clean } from "../output.ts";
 import { type Node, type Page, timeText } from "../shapes.ts";
 import { findingText } from "./finding.ts";
-import { describe, slotText } from "./node-text.ts";
+import { describe, slotText, stateText } from "./node-text.ts";
 
 function momentText({ at, until, times, source, text, isFault }: Moment): string {
   const again = times === 1 ? "" : ` (${times} times until ${timeText(until).slice(11)})`;
@@ -75,7 +75,7 @@ export const nodeCommands: readonly Command[] = [
         ["name", "state", "power", "agent", "slot", "address", "mac", "firmware"],
         items.map((node) => [
           node.name,
-          node.state,
+          stateText(node),
           node.power,
           node.connection === "online" ? node.agent?.role : "offline",
           slotText(node),

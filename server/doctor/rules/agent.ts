@@ -87,7 +87,7 @@ export const agentRules: RuleGroup = {
         return `its agent was refused: ${last.reason ?? "no reason recorded"}`;
       },
       remedy:
-        "`marcoboot node approve` it, or switch its outlet on by a job: that opens its enrolment",
+        "compare the code with the one on its screen and `marcoboot node approve` it, or switch its outlet on by a job: that opens its enrolment",
     },
     {
       code: "agent-silent",
