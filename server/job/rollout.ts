@@ -104,8 +104,8 @@ function afterBatch(next: number, rollout: Rollout, ended: EndedBatch, now: Inst
   }
   const settled = instant(ended.at + rollout.settleSeconds * 1000);
   if (now >= settled) return { do: "release", batch: next };
-  const left = Math.ceil((settled - now) / 1000);
-  return { do: "wait", reason: `${batch} to stay online, ${left} s more` };
+  const until = new Date(settled).toISOString().slice(11, 19);
+  return { do: "wait", reason: `${batch} to stay online until ${until} UTC` };
 }
 
 function nameOf(batch: number, { canary }: Rollout): string {

@@ -93,7 +93,7 @@ const steps: readonly (readonly [
       [0, "done", 2],
       [1, "waiting", 2],
     ],
-    { do: "wait", reason: "the canary to stay online, 20 s more" },
+    { do: "wait", reason: "the canary to stay online until 00:02:00 UTC" },
   ],
   [
     "settled, the next begins",

@@ -9,6 +9,7 @@ import { SetupForm, SignInForm } from "./forms.tsx";
 import { JobList } from "./job-list.tsx";
 import { LearningPanel } from "./learning-panel.tsx";
 import { NodePanel } from "./node-panel.tsx";
+import { PlannedList } from "./planned-list.tsx";
 import { RackFileButton } from "./rack-file-dialog.tsx";
 import { RackView } from "./rack-view.tsx";
 import { TopBar } from "./top-bar.tsx";
@@ -57,6 +58,7 @@ function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }
         <div class="desk-side">
           <NodePanel context={context} canAct={canAct} />
           <JobList context={context} canAct={canAct} />
+          <PlannedList canAct={canAct} />
         </div>
       </main>
       {canAct && <ActionBar context={context} toast={toast} />}

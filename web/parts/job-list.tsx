@@ -1,7 +1,9 @@
 /** Jobs, newest first, with the state of each node. */
 
-import type { Job, Task } from "#protocol/job.ts";
+import { useSignal } from "@preact/signals";
+import { isFinished, type Job, type Task } from "#protocol/job.ts";
 import { call } from "../api.ts";
+import { batchesOf } from "../state/batches.ts";
 import { overall, stageText } from "../state/face.ts";
 import { isUnfinished } from "../state/site.ts";
 import type { PageContext } from "./context.ts";
@@ -36,7 +38,7 @@ function JobRow({ job, context, canAct }: JobProps) {
   const image =
     job.kind === "install" &&
     site.images.value.find((one) => one.digest === job.parameters.image)?.name;
-  const isOpen = job.state === "running" || job.state === "queued";
+  const state = job.paused && !isFinished(job.state) ? "paused" : job.state;
   return (
     <li class="job">
       <div class="job-head">
@@ -44,26 +46,64 @@ function JobRow({ job, context, canAct }: JobProps) {
           {job.kind}
           {image && ` ${image}`}
         </b>
-        <span class={`chip chip-${job.state}`}>{job.state}</span>
+        <span class={`chip chip-${state}`}>{state}</span>
         <span class="quiet">
-          {job.createdBy} · <Moment at={job.createdAt} />
+          {job.schedule ?? job.createdBy} · <Moment at={job.createdAt} />
         </span>
-        {canAct && isOpen && (
-          <button
-            type="button"
-            class="button-quiet"
-            onClick={() => void call("POST", `/api/v1/jobs/${job.id}/cancel`)}
-          >
-            Cancel
-          </button>
-        )}
+        {canAct && <JobButtons job={job} hasFailed={tasks.some((one) => one.state === "failed")} />}
       </div>
-      <ul class="plain-list">
-        {tasks.map((task) => (
-          <TaskRow key={task.id} task={task} context={context} />
-        ))}
-      </ul>
+      {job.waitsFor !== undefined && <p class="job-waits">Waits: {job.waitsFor}</p>}
+      {batchesOf(tasks).map(({ batch, name, counts, shown }) => (
+        <div key={batch}>
+          {name !== undefined && (
+            <p class="job-batch">
+              <b>{name}</b> <span class="quiet">{counts}</span>
+            </p>
+          )}
+          <ul class="plain-list">
+            {shown.map((task) => (
+              <TaskRow key={task.id} task={task} context={context} />
+            ))}
+          </ul>
+        </div>
+      ))}
     </li>
+  );
+}
+
+function JobButtons({ job, hasFailed }: { job: Job; hasFailed: boolean }) {
+  const refusal = useSignal<string | undefined>(undefined);
+  const button = (text: string, verb: string, body?: object) => (
+    <button
+      type="button"
+      class="button-quiet"
+      onClick={() =>
+        void call("POST", `/api/v1/jobs/${job.id}/${verb}`, body).then(
+          () => {
+            refusal.value = undefined;
+          },
+          (error: unknown) => {
+            refusal.value = error instanceof Error ? error.message : String(error);
+          },
+        )
+      }
+    >
+      {text}
+    </button>
+  );
+  const isOpen = !isFinished(job.state);
+  return (
+    <span class="job-buttons">
+      {isOpen && !job.paused && button("Pause", "pause", { reason: "on the page" })}
+      {isOpen && job.paused && button("Resume", "resume")}
+      {hasFailed && button("Retry failed", "retry")}
+      {isOpen && button("Cancel", "cancel")}
+      {refusal.value !== undefined && (
+        <span class="refusal" role="alert">
+          {refusal.value}
+        </span>
+      )}
+    </span>
   );
 }
 

@@ -1,6 +1,7 @@
 /** Events in words, for the list of what happened. */
 
 import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
+import type { Job } from "#protocol/job.ts";
 
 export interface Activity {
   readonly id: number;
@@ -45,7 +46,7 @@ function sentenceOf(event: DomainEvent): string | undefined {
     case "alarm":
       return event.text;
     case "job":
-      return event.job.state === "queued" ? undefined : `${event.job.kind} job ${event.job.state}`;
+      return jobLine(event.job);
     case "rogue-server":
       return `${event.address} answers ${event.kind} on ${event.interface} too`;
     case "node":
@@ -55,6 +56,11 @@ function sentenceOf(event: DomainEvent): string | undefined {
     case "netconsole":
       return undefined;
   }
+}
+
+function jobLine({ kind, state, waitsFor }: Job): string | undefined {
+  if (waitsFor !== undefined) return `${kind} job waits: ${waitsFor}`;
+  return state === "queued" || state === "waiting" ? undefined : `${kind} job ${state}`;
 }
 
 export function size(octets: number): string {
