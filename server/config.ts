@@ -125,6 +125,25 @@ const emailSchema = Type.Object(
   strict,
 );
 
+/** A switch that knows at which of its ports a board hangs; its secrets are in files (mode 0600). */
+const switchSchema = Type.Object(
+  {
+    /** Before the slash of a slot's `port: sw1/gi1/0/7`; with one switch alone it may be left out. */
+    name: Type.String({ pattern: "^[A-Za-z0-9_-]{1,32}$" }),
+    kind: Type.Enum(["snmp-bridge"], { default: "snmp-bridge" }),
+    host: Type.String({ pattern: "^[A-Za-z0-9](?:[A-Za-z0-9.:_-]{0,252}[A-Za-z0-9])?$" }),
+    port: port(161),
+    version: Type.Enum(["1", "2c", "3"], { default: "2c" }),
+    communityFile: Type.Optional(text(4096)),
+    user: Type.Optional(text(32)),
+    authProtocol: Type.Enum(["none", "md5", "sha", "sha256", "sha512"], { default: "sha" }),
+    authKeyFile: Type.Optional(text(4096)),
+    privProtocol: Type.Enum(["none", "aes", "aes256b", "aes256r"], { default: "aes" }),
+    privKeyFile: Type.Optional(text(4096)),
+  },
+  strict,
+);
+
 const subnetModes = ["reservation", "dynamic", "proxy", "auto", "off"] as const;
 
 const subnetSchema = Type.Object(
@@ -295,6 +314,8 @@ const configSchema = Type.Object(
       },
       { ...strict, default: {} },
     ),
+    /** Switches that are asked where boards hang while a rack is learned. */
+    switches: Type.Array(switchSchema, { default: [], maxItems: 64 }),
     /** Extra words for the netinst kernel line, e.g. `console=ttyS1,115200`. */
     kernelArguments: Type.Array(Type.String({ pattern: "^[A-Za-z0-9_.,:=/@+-]+$" }), {
       default: [],
@@ -395,6 +416,12 @@ export function parseConfig(text: string, path: string): Config {
     netinstDirectory: resolve(here, raw.netinstDirectory),
     loadersDirectory: resolve(here, raw.loadersDirectory),
     commands: checkCommands(raw.commands, path),
+    switches: raw.switches.map((one) => ({
+      ...one,
+      ...(one.communityFile !== undefined && { communityFile: resolve(here, one.communityFile) }),
+      ...(one.authKeyFile !== undefined && { authKeyFile: resolve(here, one.authKeyFile) }),
+      ...(one.privKeyFile !== undefined && { privKeyFile: resolve(here, one.privKeyFile) }),
+    })),
     notifications: {
       webhook: raw.notifications.webhook.map((one) => ({
         ...one,

@@ -24,6 +24,7 @@ import { startDhcp } from "./dhcp/server.ts";
 import { createNeighbourKeeper, createSightings } from "./dhcp/sightings.ts";
 import { startDiscovery } from "./discovery/server.ts";
 import { openSite } from "./enrol/authority.ts";
+import { openSwitches } from "./enrol/learning/evidence/switches.ts";
 import { createLearning } from "./enrol/learning/learning.ts";
 import { createWindows } from "./enrol/token.ts";
 import { ConfigurationError, ForbiddenError, NotFoundError } from "./errors.ts";
@@ -125,6 +126,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const power = createPower({ store, events, clock, log, secrets, inrush: config.power });
     const ownAddresses = served.map(({ address }) => address);
     const racks = createRacks({ store, power, secrets, config, ownAddresses });
+    const locate = await openSwitches(config.switches, log);
     const learning = createLearning({
       store,
       nodes,
@@ -135,6 +137,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       clock,
       log,
       subnets: config.subnets,
+      ...(locate && { locate }),
     });
     closers.push(() => learning.close());
     const library = createLibrary({

@@ -31,6 +31,13 @@ declare module "net-snmp" {
   export interface Session {
     get(oids: readonly string[], answered: Answered): void;
     set(varbinds: readonly Varbind[], answered: Answered): void;
+    /** Walks the objects below `oid`, `rows` in one answer. */
+    subtree(
+      oid: string,
+      rows: number,
+      found: (varbinds: readonly Varbind[]) => void,
+      answered: Answered,
+    ): void;
     close(): void;
     on(event: "error", listener: (error: Error) => void): void;
   }

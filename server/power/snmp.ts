@@ -34,6 +34,8 @@ export type AgentSettings = SettingsOf<typeof agentMembers>;
 const minimumKey = 8; // RFC 3414 §11.2
 const timeoutMs = 2000;
 const retries = 2;
+/** Rows of a table asked for in one message. */
+const rowsAtOnce = 20;
 
 /** What a schema cannot say. @throws RangeError naming the missing member */
 export function checkAgent(settings: AgentSettings): void {
@@ -78,6 +80,29 @@ export async function writeInteger(
 ): Promise<void> {
   const varbinds = [{ oid, type: snmp.ObjectType.Integer, value }];
   await exchange(settings, oid, signal, (session, answered) => session.set(varbinds, answered));
+}
+
+/** Integers, and octets as text, by the index that follows the column's OID. */
+export type Column = ReadonlyMap<string, number | string>;
+
+/** One column of a table; empty when the agent has none. @throws PowerUnreachableError, PowerRefusedError */
+export async function readColumn(
+  settings: AgentSettings,
+  column: string,
+  signal: AbortSignal,
+): Promise<Column> {
+  const rows: Varbind[] = [];
+  await exchange(settings, column, signal, (session, answered) =>
+    session.subtree(column, rowsAtOnce, (found) => void rows.push(...found), answered),
+  );
+  return new Map(
+    rows
+      .filter((row) => !snmp.isVarbindError(row))
+      .map(({ oid, value }) => [
+        oid.slice(column.length + 1),
+        typeof value === "number" ? value : String(value),
+      ]),
+  );
 }
 
 function exchange(

@@ -1,11 +1,8 @@
 /** The SNMP drivers against Debian's snmpd with tables of our own, on 127.0.0.1: versions 1, 2c and 3. */
 
-import { execFileSync, spawn } from "node:child_process";
-import { createSocket } from "node:dgram";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { milliseconds } from "#protocol/brand.ts";
 import { systemClock } from "../../server/clock.ts";
 import { PowerRefusedError, PowerStuckError, PowerUnreachableError } from "../../server/errors.ts";
 import { createEventBus } from "../../server/events.ts";
@@ -17,6 +14,7 @@ import { driverNamed, erase } from "../../server/power/registry.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import { type Bench, powerDriverContract } from "../power/contract.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { startSnmpd } from "./snmpd.ts";
 
 const { signal } = new AbortController();
 const apc = "1.3.6.1.4.1.318.1.1";
@@ -46,7 +44,7 @@ const community = "canary-community";
 const authKey = "canary-auth-key";
 const privKey = "canary-priv-key";
 
-function configuration(directory: string): string {
+function configuration(directory: string): readonly string[] {
   const table = `${process.execPath} ${new URL("outlet-table.ts", import.meta.url).pathname} ${directory}`;
   const roots = [`${apc}.12`, `${apc}.26.9.2`, "1.3.6.1.4.1.13742.6.4.1.2.1", "1.3.6.1.2.1.105"];
   return [
@@ -57,8 +55,7 @@ function configuration(directory: string): string {
     "rwuser rack priv",
     "rwuser shouting auth",
     ...roots.map((root) => `pass_persist .${root} ${table}`),
-    "",
-  ].join("\n");
+  ];
 }
 
 async function startAgent(t: ExecutionContext): Promise<Agent> {
@@ -66,22 +63,7 @@ async function startAgent(t: ExecutionContext): Promise<Agent> {
   const tables = join(directory, "tables");
   mkdirSync(tables);
   for (const [oid, value] of objects) writeFileSync(join(tables, oid), String(value));
-  writeFileSync(join(directory, "snmpd.conf"), configuration(tables));
-  const port = await freePort();
-  const daemon = spawn(
-    "snmpd",
-    ["-f", "-LE", "3", "-C", "-c", join(directory, "snmpd.conf"), `udp:127.0.0.1:${port}`],
-    { env: { PATH: "/usr/sbin:/usr/bin:/bin", SNMP_PERSISTENT_DIR: directory }, stdio: "ignore" },
-  );
-  t.teardown(async () => {
-    const ended = new Promise((resolve) => daemon.once("exit", resolve));
-    daemon.kill("SIGKILL"); // it does not hear SIGTERM while it waits for a table
-    await ended;
-  });
-  for (let round = 0; !answers(port); round++) {
-    if (round === 50) throw new Error("snmpd does not answer");
-    await systemClock.sleep(milliseconds(100));
-  }
+  const port = await startSnmpd(t, directory, configuration(tables));
   const lines = (name: string) =>
     existsSync(join(tables, name))
       ? readFileSync(join(tables, name), "utf8").split("\n").length
@@ -91,26 +73,6 @@ async function startAgent(t: ExecutionContext): Promise<Agent> {
     value: (oid) => Number(readFileSync(join(tables, oid), "utf8")),
     contacts: () => lines("reads") + lines("writes"),
   };
-}
-
-function answers(port: number): boolean {
-  const args = ["-v", "2c", "-c", "readonly", "-t", "1", "-r", "0", `127.0.0.1:${port}`];
-  try {
-    execFileSync("snmpget", [...args, "1.3.6.1.2.1.1.3.0"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const socket = createSocket("udp4");
-    socket.bind(0, "127.0.0.1", () => {
-      const { port } = socket.address();
-      socket.close(() => resolve(port));
-    });
-  });
 }
 
 powerDriverContract("snmp-pdu", async (t): Promise<Bench> => {

@@ -11,7 +11,7 @@ import type {
 import type { Node, SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Reservation } from "../../store/store.ts";
-import { portSlot } from "./evidence.ts";
+import { portSlot } from "./evidence/port.ts";
 import { isSameSlot, isShared, nameOf, refsOf, slotText } from "./groups.ts";
 import { boardsOf, isComplete, needsTry } from "./ledger.ts";
 

@@ -30,7 +30,7 @@ import type { Admission } from "../../lease/admission.ts";
 import { type Answer, confirm, keep, place, swap } from "./answers.ts";
 import { checkRack } from "./check.ts";
 import type { LearningContext } from "./context.ts";
-import { portTold } from "./evidence.ts";
+import { portTold } from "./evidence/option-82.ts";
 import { flagsOf, slotsOf } from "./flags.ts";
 import { digestOf, groupsOf, isSameSlot, nameOf } from "./groups.ts";
 import type { Heard } from "./ledger.ts";

@@ -22,7 +22,7 @@ import type { SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { AddressRange } from "../../config.ts";
 import type { Reservation } from "../../store/store.ts";
-import { portSlot } from "./evidence.ts";
+import { portSlot } from "./evidence/port.ts";
 import { isSameSlot, isShared, refsOf, slotOf } from "./groups.ts";
 import { boardsOf } from "./ledger.ts";
 

@@ -1,5 +1,5 @@
 import test from "ava";
-import { portTold } from "../../../server/enrol/learning/evidence.ts";
+import { portTold } from "../../../server/enrol/learning/evidence/option-82.ts";
 import { parseRackFile } from "../../../server/rack/rack-file.ts";
 import { type Board, board, createWorld, macOf, outlet, type World } from "./world.ts";
 

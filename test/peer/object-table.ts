@@ -1,0 +1,41 @@
+/**
+ * Any objects behind Debian's snmpd (`pass_persist` of snmpd.conf(5)), to be read and walked.
+ *
+ *   object-table.ts <file: JSON list of [oid, type, value]>
+ */
+
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+
+const [path = ""] = process.argv.slice(2);
+type Row = readonly [oid: string, type: string, value: string];
+
+const numbersOf = (oid: string) => oid.replace(/^\./, "").split(".").map(Number);
+
+/** Where two OIDs differ, or where one ends, decides. */
+function compare(a: readonly number[], b: readonly number[]): number {
+  const place = a.findIndex((number, index) => number !== b[index]);
+  if (place < 0) return a.length - b.length;
+  return (a[place] ?? -1) - (b[place] ?? -1);
+}
+
+const rows = (JSON.parse(readFileSync(path, "utf8")) as readonly Row[]).toSorted((a, b) =>
+  compare(numbersOf(a[0]), numbersOf(b[0])),
+);
+const answerOf = (row: Row | undefined) => (row ? `.${row[0]}\n${row[1]}\n${row[2]}` : "NONE");
+
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const next = async () => String((await lines.next()).value ?? "").trim();
+const say = (text: string) => void process.stdout.write(`${text}\n`);
+
+for (let line = await lines.next(); !line.done; line = await lines.next()) {
+  const verb = line.value.trim();
+  if (verb === "PING") say("PONG");
+  else if (verb === "get") {
+    const oid = numbersOf(await next());
+    say(answerOf(rows.find((row) => compare(numbersOf(row[0]), oid) === 0)));
+  } else if (verb === "getnext") {
+    const oid = numbersOf(await next());
+    say(answerOf(rows.find((row) => compare(numbersOf(row[0]), oid) > 0)));
+  }
+}
