@@ -13,28 +13,41 @@ const patterns = [0x00, 0xff, 0x55, 0xaa, "address"] as const;
 type Pattern = (typeof patterns)[number];
 
 /**
+ * As much as one pass over it has time for.
+ *
  * @param mostMiB - however much is free
  * @throws AgentError naming the first octet that came back different
  */
 export async function testMemory(
   { until, pause }: TestTime,
   mostMiB: number,
-  available = availableMiB(readText("/proc/meminfo") ?? ""),
+  available = availableMiB(),
 ): Promise<string> {
   const usable = Math.min(mostMiB, Math.floor(Math.max(0, available - keptMiB) * 0.75));
   const count = Math.max(1, Math.floor((usable << 20) / blockOctets));
-  const blocks: Buffer[] = [];
-  while (blocks.length < count && (blocks.length === 0 || performance.now() < until)) {
-    blocks.push(Buffer.allocUnsafeSlow(blockOctets).fill(0));
-    await pause();
+  const begun = performance.now();
+  // to fill a block costs what writing a pattern costs: a pass writes and reads each of them
+  const fillUntil = begun + (until - begun) / (2 * patterns.length + 1);
+  const memory: ArrayBuffer[] = [];
+  try {
+    while (memory.length < count && (memory.length === 0 || performance.now() < fillUntil)) {
+      const block = new ArrayBuffer(blockOctets);
+      Buffer.from(block).fill(0xff); // the kernel gives a page when it is written
+      memory.push(block);
+      await pause();
+    }
+    const blocks = memory.map((block) => Buffer.from(block));
+    let passes = 0;
+    do {
+      for (const pattern of patterns) await pass(blocks, pattern, pause);
+      passes += 1;
+    } while (performance.now() < until);
+    const mebibytes = (blocks.length * blockOctets) >> 20;
+    return `${mebibytes} MiB of ${available} free ones, ${passes} passes of ${patterns.length} patterns`;
+  } finally {
+    // Given back at once: the parts that follow need it, and the garbage collector may be late.
+    for (const block of memory) block.transfer(0);
   }
-  let passes = 0;
-  do {
-    for (const pattern of patterns) await pass(blocks, pattern, pause);
-    passes += 1;
-  } while (performance.now() < until);
-  const mebibytes = (blocks.length * blockOctets) >> 20;
-  return `${mebibytes} MiB, ${passes} passes of ${patterns.length} patterns`;
 }
 
 /** All of it is written before any of it is read: no cache holds it that long. */
@@ -96,6 +109,8 @@ function fault(index: number, at: number, wrote: number, read: number | undefine
   );
 }
 
-function availableMiB(meminfo: string): number {
+/** What the kernel could give without swapping. */
+export function availableMiB(): number {
+  const meminfo = readText("/proc/meminfo") ?? "";
   return Math.floor(Number(/^MemAvailable:\s+(\d+)/m.exec(meminfo)?.[1] ?? 0) / 1024);
 }

@@ -4,6 +4,10 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { AgentError } from "../errors.ts";
 import type { TestTime } from "./burn-in.ts";
+import { availableMiB } from "./test-memory.ts";
+
+/** What a thread takes, with room: a node with 256 MiB has some 100 free. */
+const threadMiB = 24;
 
 /**
  * Runs in a worker, which has no bundle around it: plain JavaScript. One round is 2,000 times
@@ -40,7 +44,8 @@ interface Outcome {
 /** @throws AgentError with what a thread calculated instead */
 export async function testProcessor({ until, pause }: TestTime, known = expected): Promise<string> {
   const ms = Math.max(1, until - performance.now());
-  const workers = Array.from({ length: availableParallelism() }, () => {
+  const affordable = Math.max(1, Math.floor(availableMiB() / threadMiB));
+  const workers = Array.from({ length: Math.min(availableParallelism(), affordable) }, () => {
     const limits = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 4 };
     return new Worker(work, {
       eval: true,

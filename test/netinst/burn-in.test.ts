@@ -46,7 +46,7 @@ test("memory, processor and a blank disk are tested, with progress, and the disk
       ["disk disk-file", true],
     ],
   );
-  t.regex(results[0]?.text ?? "", /^8 MiB, 1 passes of 5 patterns$/);
+  t.regex(results[0]?.text ?? "", /^\d+ MiB of \d+ free ones, \d+ passes of 5 patterns$/);
   t.regex(results[1]?.text ?? "", /^\d+ threads, \d+ rounds of sha-512 and square roots$/);
   t.regex(results[2]?.text ?? "", /^\d MiB of 8 written and read back$/);
   t.true(readFileSync(path).every((octet) => octet === 0));
@@ -83,7 +83,31 @@ test("an octet that comes back different is told with its place", (t) => {
 });
 
 test("with hardly any free memory one block is tested all the same", async (t) => {
-  t.is(await testMemory(over, 1000, 10), "8 MiB, 1 passes of 5 patterns");
+  t.is(await testMemory(over, 1000, 10), "8 MiB of 10 free ones, 1 passes of 5 patterns");
+});
+
+test("memory is given back when its test ends, and no more is taken than one pass has time for", async (t) => {
+  const before = process.memoryUsage().arrayBuffers;
+  let most = 0;
+  const pause = async () => {
+    most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+  };
+  await testMemory(
+    {
+      until: performance.now() + 60_000,
+      pause: async () => {
+        await pause();
+        if (most > 40 * mebibyte) throw new AgentError("called off");
+      },
+    },
+    64,
+    1000,
+  ).catch(() => undefined);
+  t.true(most > 40 * mebibyte);
+  t.true(process.memoryUsage().arrayBuffers - before < 8 * mebibyte);
+  most = 0;
+  await testMemory({ ...over, pause }, 64, 1000);
+  t.true(most <= 9 * mebibyte, `${most} octets`);
 });
 
 test("a thread that comes to another result is a fault", async (t) => {
