@@ -1,4 +1,6 @@
 import test from "ava";
+import { ConflictError } from "../../server/errors.ts";
+import { rackRoutes } from "../../server/http/routes/racks.ts";
 import { startTestServer, tokens } from "./support.ts";
 
 const yaml = (password: string) =>
@@ -56,5 +58,16 @@ test("who is no admin sees drivers, and no settings", async (t) => {
   for (const path of ["/api/v1/racks/two", "/api/v1/racks", "/api/v1/snapshot"]) {
     const text = await (await server.fetch(path, { token: tokens.operator })).text();
     t.regex(text, /"driver":"ipmi","settings":\{\}/, path);
+  }
+});
+
+test("a rack that is being learned is not changed under the learning", (t) => {
+  const admin = { learning: { status: () => ({ state: "running", rack: "lab" }) } } as never;
+  for (const name of ["put-rack", "patch-rack", "delete-rack"]) {
+    const row = rackRoutes.find((one) => one.name === name);
+    t.throws(() => row?.handler({ params: { name: "lab" } } as never, admin), {
+      instanceOf: ConflictError,
+      message: /rack lab is being learned: wait, or learn cancel/,
+    });
   }
 });

@@ -3,12 +3,13 @@
 import type { Context } from "koa";
 import { Type } from "typebox";
 import type { Rack } from "#protocol/rack.ts";
-import { PreconditionFailedError } from "../../errors.ts";
+import { ConflictError, PreconditionFailedError } from "../../errors.ts";
 import type { Racks } from "../../rack/racks.ts";
 import type { Principal } from "../auth.ts";
 import { withoutSettings } from "../rack-view.ts";
 import { type Route, route } from "../route.ts";
 import { findingSchema, nameSchema, oneOf, pageOf, rackSchema } from "../schemas.ts";
+import type { Admin } from "../services.ts";
 
 const params = Type.Object({ name: nameSchema });
 
@@ -33,6 +34,13 @@ function wantedRevision(
   const revision = racks.revisionOf(name);
   if (revision === undefined) throw new PreconditionFailedError(`no rack ${name}`);
   return revision;
+}
+
+/** Its outlets are being switched one by one, and its slots filled. @throws ConflictError */
+function refuseWhileLearned(name: string, { learning }: Admin): void {
+  const { state, rack } = learning.status();
+  if (state !== "running" || rack !== name) return;
+  throw new ConflictError(`rack ${name} is being learned: wait, or learn cancel`);
 }
 
 const reportSchema = Type.Object({
@@ -100,7 +108,9 @@ export const rackRoutes: readonly Route[] = [
     body: Type.String(),
     response: rackSchema,
     target: ({ params }) => params.name,
-    handler: ({ params, body, koa }, { racks }) => {
+    handler: ({ params, body, koa }, admin) => {
+      const { racks } = admin;
+      refuseWhileLearned(params.name, admin);
       const rack = racks.put(params.name, body, wantedRevision(koa, racks, params.name));
       tag(koa, racks, params.name);
       return rack;
@@ -117,7 +127,9 @@ export const rackRoutes: readonly Route[] = [
     body: Type.Object({}, { additionalProperties: true }),
     response: rackSchema,
     target: ({ params }) => params.name,
-    handler: ({ params, body, koa }, { racks }) => {
+    handler: ({ params, body, koa }, admin) => {
+      const { racks } = admin;
+      refuseWhileLearned(params.name, admin);
       const rack = racks.patch(params.name, body, wantedRevision(koa, racks, params.name));
       tag(koa, racks, params.name);
       return rack;
@@ -132,7 +144,10 @@ export const rackRoutes: readonly Route[] = [
     params,
     status: 204,
     target: ({ params }) => params.name,
-    handler: ({ params }, { racks }) => racks.delete(params.name),
+    handler: ({ params }, admin) => {
+      refuseWhileLearned(params.name, admin);
+      admin.racks.delete(params.name);
+    },
   }),
   route({
     method: "post",
