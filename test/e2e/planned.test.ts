@@ -1,0 +1,77 @@
+/** What is planned, and a roll-out that was paused, on the page. */
+
+import test from "ava";
+import type { Job, Task, TaskState } from "#protocol/job.ts";
+import type { Schedule } from "#protocol/schedule.ts";
+import { start } from "../http/support.ts";
+import { axe, open, signIn, useBrowser } from "./page.ts";
+
+useBrowser();
+
+const job = {
+  id: "job_9",
+  kind: "reboot",
+  parameters: { warnSeconds: 0 },
+  state: "running",
+  selector: "stack:lab/a",
+  createdBy: "admin",
+  rollout: { canary: 1, failures: 0, settleSeconds: 30 },
+  paused: { at: start, by: "server", reason: "1 of 1 canary nodes failed" },
+  waitsFor: "paused by server: 1 of 1 canary nodes failed",
+  createdAt: start,
+} as unknown as Job; // its ids are plain text here
+
+const task = (slot: number, batch: number, state: TaskState) =>
+  ({
+    id: `task_9_${slot}`,
+    jobId: job.id,
+    nodeId: `node_a${slot}`,
+    kind: "reboot",
+    state,
+    batch,
+    epoch: 1,
+    percent: 0,
+    stageSeconds: {},
+    createdAt: start,
+    ...(state === "failed" && { reason: "it did not come back" }),
+  }) as unknown as Task;
+
+test("a paused roll-out says why, and is resumed; windows and schedules are listed", async (t) => {
+  const { page, server, complaints } = await open(t);
+  server.store.windows.put({
+    name: "night",
+    effect: "allows",
+    opens: "daily 02:00",
+    minutes: 60,
+    zone: "UTC",
+  });
+  server.store.schedules.put({
+    name: "weekly",
+    at: "sun 03:00",
+    zone: "UTC",
+    kind: "reboot",
+    selector: "all",
+    parameters: {},
+    missed: "skip",
+    overlap: "skip",
+    isPaused: false,
+    createdBy: "admin",
+    createdAt: start,
+  } as Schedule);
+  server.store.jobs.put(job);
+  for (const one of [task(1, 0, "failed"), task(2, 1, "waiting"), task(3, 1, "waiting")]) {
+    server.store.tasks.put(one);
+  }
+  await signIn(page);
+  await page.getByText("Waits: paused by server: 1 of 1 canary nodes failed").waitFor();
+  await page.getByText("2 waiting").waitFor();
+  await page.getByText("it did not come back").first().waitFor();
+  t.is(await page.getByRole("heading", { name: "Planned" }).count(), 1);
+  t.deepEqual(await axe(page), []);
+  await page.getByRole("button", { name: "Resume" }).first().click();
+  await page.getByRole("button", { name: "Pause" }).click(); // of the schedule
+  await page.getByText("paused", { exact: false }).first().waitFor();
+  while (!server.store.schedules.get("weekly")?.isPaused) await page.waitForTimeout(20);
+  t.true(server.calls.includes("resume job_9 by admin"));
+  t.deepEqual(complaints, []);
+});
