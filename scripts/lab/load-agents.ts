@@ -72,21 +72,22 @@ async function nextOrder(connection: Connection, waitMs: number, having: string 
   return signed && (JSON.parse(signed.assignment) as Assignment);
 }
 
-interface Place {
+interface Agent {
   readonly url: URL;
   readonly index: number;
   readonly count: number;
   readonly isUdpBlocked: boolean;
+  /** Outlives a lost connection, as the machine does. */
+  boot: number;
 }
 
-async function live(seed: Seed, place: Place, begin: () => void): Promise<void> {
-  const { url, index, count, isUdpBlocked } = place;
+async function live(seed: Seed, agent: Agent, begin: () => void): Promise<void> {
+  const { url, index, count, isUdpBlocked } = agent;
   const { name, certificate } = seed.nodes[index] ?? { name: "", certificate: "" };
   const connection = connect(url.href, seed.authorityPem, { key: seed.keyPem, certificate });
   try {
-    let boot = 1;
     let having: string | undefined;
-    const { nodeId, heartbeat: offer } = await checkIn(connection, name, boot);
+    const { nodeId, heartbeat: offer } = await checkIn(connection, name, agent.boot);
     using heartbeat =
       offer && !isUdpBlocked
         ? startHeartbeat(
@@ -101,7 +102,7 @@ async function live(seed: Seed, place: Place, begin: () => void): Promise<void> 
     let failures = 0;
     const again = async () => {
       try {
-        const answer = await checkIn(connection, name, boot);
+        const answer = await checkIn(connection, name, agent.boot);
         if (answer.heartbeat) heartbeat?.renew(answer.heartbeat);
         failures = 0;
         due = performance.now() + (heartbeat?.isHeard ? restfulCheckInMs : checkInMs);
@@ -126,7 +127,7 @@ async function live(seed: Seed, place: Place, begin: () => void): Promise<void> 
       if (!order) continue;
       say({ assigned: order.taskId, at: performance.timeOrigin + performance.now() });
       having = `${order.taskId}:${order.epoch}:${order.action}`;
-      boot += 1; // it obeys at once
+      agent.boot += 1; // it obeys at once
       await again();
     }
   } finally {
@@ -135,16 +136,16 @@ async function live(seed: Seed, place: Place, begin: () => void): Promise<void> 
 }
 
 /** A lost connection is made again, as the real agent does. */
-async function liveAgain(seed: Seed, place: Place, begin: () => void): Promise<void> {
+async function liveAgain(seed: Seed, agent: Agent, begin: () => void): Promise<void> {
   let first = true;
   const connected = () => {
     if (first) begin();
     first = false;
   };
   for (;;) {
-    await live(seed, place, connected).catch((error: unknown) => {
-      onlineNow.delete(place.index);
-      say({ lost: `agent ${place.index}: ${reasonOf(error)}` });
+    await live(seed, agent, connected).catch((error: unknown) => {
+      onlineNow.delete(agent.index);
+      say({ lost: `agent ${agent.index}: ${reasonOf(error)}` });
     });
     await sleep(1000 + Math.random() * 4000);
   }
@@ -158,8 +159,8 @@ if (import.meta.main) {
   const begin = (): void => {
     if (next === count) return;
     const index = next++;
-    const place = { url: new URL(url), index, count, isUdpBlocked: index < Number(blocked) };
-    void liveAgain(seed, place, begin);
+    const isUdpBlocked = index < Number(blocked);
+    void liveAgain(seed, { url: new URL(url), index, count, isUdpBlocked, boot: 1 }, begin);
   };
   for (let started = 0; started < handshakesAtOnce; started++) begin();
 }

@@ -348,7 +348,9 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       const now = clock.monotonic();
       for (const [id, { at }] of seen) {
         if (now - at < offlineAfter) continue;
-        if (store.nodes.get(id)?.connection === "online") update(id, { connection: "offline" });
+        const node = store.nodes.get(id);
+        if (node?.connection !== "online") continue;
+        update(id, { connection: "offline", agent: current(node).agent });
       }
     },
 

@@ -328,6 +328,26 @@ test("a check-in brings a node online, and 45 s of silence take it offline", asy
   t.is(Number(nodes.silence(id)), 45_000);
 });
 
+test("a heartbeat keeps a node online and is told at once; the journal has it when the node is lost", async (t) => {
+  const { nodes, clock, store, published } = createRig();
+  const { id } = nodes.heard(client);
+  nodes.checkIn(id, checkIn, address);
+  const before = published.length;
+  await clock.advance(44_000);
+  nodes.heartbeat(id);
+  const lastSeen = clock.now();
+  await clock.advance(44_000);
+  nodes.markOffline();
+  t.like(nodes.get(id), { connection: "online", agent: { lastSeen } });
+  t.not(store.nodes.get(id)?.agent?.lastSeen, lastSeen);
+  t.is(published.length, before, "no news");
+  await clock.advance(1000);
+  nodes.markOffline();
+  t.like(store.nodes.get(id), { connection: "offline", agent: { lastSeen } });
+  nodes.heartbeat(id);
+  t.is(nodes.get(id)?.connection, "online");
+});
+
 test("check-ins that say nothing new make no event, another boot does", async (t) => {
   const { nodes, clock, published } = createRig();
   const { id } = nodes.heard(client);
