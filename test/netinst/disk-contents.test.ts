@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { fc, testProp } from "@fast-check/ava";
 import test, { type ExecutionContext } from "ava";
 import type { Disk, DiskContents } from "#protocol/node.ts";
 import { contentsOf, readContents } from "../../netinst/disk-contents.ts";
@@ -118,3 +119,26 @@ test("a disk that cannot be read has unknown contents, not none", async (t) => {
   closeSync(handle);
   t.is((await readContents(file, path))?.kind, "unknown");
 });
+
+testProp(
+  "whatever lies on a disk is told without failing, and is never blank",
+  [
+    fc.array(fc.tuple(fc.nat(4095), fc.nat(255)), { minLength: 1, maxLength: 64 }),
+    fc.constantFrom("gpt", "mbr", "none"),
+  ],
+  async (t, changes, table) => {
+    const small = 4 * mebibyte;
+    const made =
+      table === "gpt"
+        ? makeGpt(small, [{ type: partitionTypes.linux, name: "a", offset: mebibyte }])
+        : makeMbr(small, 1, [{ type: "83", name: "a", offset: mebibyte }]);
+    const octets = Buffer.alloc(small);
+    if (table !== "none") made.head.copy(octets);
+    for (const [at, value] of changes) octets[at] = value;
+    const read = async (from: number, length: number) => octets.subarray(from, from + length);
+    const { kind } = await contentsOf(small, read);
+    const first = octets[0];
+    const isEven = octets.every((octet) => octet === first) && (first === 0 || first === 255);
+    t.is(kind === "blank", isEven);
+  },
+);
