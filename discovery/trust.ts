@@ -17,7 +17,8 @@ export interface Roots {
 
 export type Trust =
   | { readonly by: "server" }
-  | { readonly by: "node"; readonly nodeId: string }
+  /** sha-256 of its certificate, in hex. */
+  | { readonly by: "node"; readonly nodeId: string; readonly fingerprint: string }
   /** There is no key here to check it by. */
   | { readonly by: "unchecked" }
   | { readonly by: "nobody"; readonly reason: string };
@@ -58,22 +59,26 @@ function byNode(text: string, answer: DiscoveryAnswer, root: X509Certificate, no
   if (!node) return nobody("its certificate is not of this site");
   if (node.until < now) return nobody("its certificate has ended");
   return verify(null, Buffer.from(text), node.key, Buffer.from(answer.Signature, "base64"))
-    ? { by: "node", nodeId: node.id }
+    ? { by: "node", nodeId: node.id, fingerprint: node.fingerprint }
     : nobody("its signature is wrong");
 }
 
-function nodeOf(
-  certificate: string,
-  root: X509Certificate,
-): { readonly id: string; readonly key: KeyObject; readonly until: number } | undefined {
+interface Certified {
+  readonly id: string;
+  readonly key: KeyObject;
+  readonly until: number;
+  readonly fingerprint: string;
+}
+
+function nodeOf(certificate: string, root: X509Certificate): Certified | undefined {
   try {
     const given = new X509Certificate(Buffer.from(certificate, "base64"));
     const id = /^CN=(?<id>\S+)$/m.exec(given.subject)?.groups?.["id"];
     const key = given.publicKey;
-    const isNode = id !== undefined && key.asymmetricKeyType === "ed25519";
-    return isNode && given.verify(root.publicKey)
-      ? { id, key, until: Date.parse(given.validTo) }
-      : undefined;
+    if (id === undefined || key.asymmetricKeyType !== "ed25519") return undefined;
+    if (!given.verify(root.publicKey)) return undefined;
+    const fingerprint = given.fingerprint256.replaceAll(":", "").toLowerCase();
+    return { id, key, until: Date.parse(given.validTo), fingerprint };
   } catch {
     return undefined; // no certificate at all
   }

@@ -3,7 +3,7 @@
  *
  *   /var/lib/marcoboot/agent/run discover deployer --param arch=arm64 --json
  *
- * One answerer a line, tab-separated: address, who, what it says. Exit code 5: nobody.
+ * One answerer a line, tab-separated: address, who, what it says.
  */
 
 import { parseArgs } from "node:util";
@@ -18,8 +18,22 @@ export interface Streams {
   err(line: string): void;
 }
 
-/** @returns the exit code. @throws RangeError, TypeError for wrong words; AgentError without a site file */
+/** @returns the exit code: 0, 2 for wrong words, 5 for nobody. @throws AgentError without a site file */
 export async function discoverCommand(
+  args: readonly string[],
+  streams: Streams,
+  signal: AbortSignal,
+): Promise<number> {
+  try {
+    return await discover(args, streams, signal);
+  } catch (error) {
+    if (!(error instanceof RangeError || error instanceof TypeError)) throw error;
+    streams.err(`error: ${error.message}`);
+    return 2;
+  }
+}
+
+async function discover(
   args: readonly string[],
   { out, err }: Streams,
   signal: AbortSignal,

@@ -23,6 +23,22 @@ test("relative directories are relative to the file", (t) => {
   t.is(config.stateDirectory, "/etc/marcoboot/state");
 });
 
+test("discovery's meshes are multicast addresses, its service files beside the settings", (t) => {
+  const discovery = (members: string) =>
+    parseConfig(`{discovery: ${members}, subnets: [{${subnet}}]}`, "/etc/marcoboot/server.yaml")
+      .discovery;
+  t.like(discovery("{groups: [224.0.0.113], services: offers}"), {
+    group: "239.77.65.82",
+    groups: ["224.0.0.113"],
+    services: "/etc/marcoboot/offers",
+    dnsSd: true,
+  });
+  t.throws(() => discovery("{groups: [10.77.0.1]}"), {
+    instanceOf: ConfigurationError,
+    message: /discovery: 10\.77\.0\.1 is no multicast address/,
+  });
+});
+
 test("a subnet's mode follows from its pool unless it is named", (t) => {
   const modeOf = (members: string) =>
     parseConfig(`subnets: [{${members}}]`, "server.yaml").subnets[0]?.mode;

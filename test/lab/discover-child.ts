@@ -1,11 +1,14 @@
-/** The agent's discovery alone: `<pinned key> <interface> <own address>`. Prints what it says, then `found <server>`. */
+/**
+ * The agent's discovery alone: `<pinned key> <interface> <own address>
+ * [<address to ask by unicast>]`. Prints what it says, then `found <server>`.
+ */
 
 import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
 import { linksOf } from "../../discovery/sockets.ts";
 import { discover } from "../../netinst/discover.ts";
 import { pinKey } from "../../netinst/trust.ts";
 
-const [key = "", name = "", address = ""] = process.argv.slice(2);
+const [key = "", name = "", address = "", alsoAsk] = process.argv.slice(2);
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 const found = await discover(
   {
@@ -14,6 +17,7 @@ const found = await discover(
     port: discoveryPort,
     links: linksOf(name, address),
     firstDelayMs: 200,
+    ...(alsoAsk !== undefined && { alsoAsk }),
     console: { info: say, warn: say, take: () => [] },
   },
   AbortSignal.timeout(60_000),

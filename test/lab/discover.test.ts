@@ -25,9 +25,9 @@ const blue = "224.0.0.113";
 const missing =
   process.getuid?.() !== 0
     ? "root is needed for network namespaces"
-    : spawnSync("redis-server", ["--version"]).status !== 0
-      ? "redis-server is not installed"
-      : undefined;
+    : ["redis-server", "/usr/sbin/nft"]
+        .filter((name) => spawnSync(name, ["--version"]).status !== 0)
+        .map((name) => `${name} is not installed`)[0];
 const lab = missing ? test.skip : test.serial;
 if (missing) console.warn(`skipped: ${missing}`);
 
@@ -37,7 +37,7 @@ interface Found extends Answerer {
 
 lab("server and nodes are found, by service, mesh and address family, on both sides", async (t) => {
   const segment = await startSegment(t);
-  const { discover, nodeDiscover, nodes } = segment;
+  const { discover, nodeDiscover, nodes, server } = segment;
   const [first, second] = nodes;
 
   // Link-local addresses take a second or two until the kernel lets them be used.
@@ -65,6 +65,20 @@ lab("server and nodes are found, by service, mesh and address family, on both si
   await until(async () => (await discover(["status", "--timeout", "0.5"])).length === 0);
   second.child.kill("SIGHUP");
   t.deepEqual(await discover(["status", "--timeout", "1"]), []);
+
+  // The first question is lost on its way: only who asks again is answered.
+  const ask = (retries: string) => discover(["status", "--retries", retries, "--timeout", "2"]);
+  second.write("status", { id: "status" });
+  await until(async () => (await ask("2")).length === 1);
+  loseFirstQuestion(second.namespace);
+  t.deepEqual(await ask("0"), []);
+  loseFirstQuestion(second.namespace);
+  t.is((await ask("1")).length, 1);
+
+  // The server takes SIGHUP as a wish to read its service files again, too.
+  server.child.kill("SIGHUP");
+  t.is((await nodeDiscover(first, ["marcoboot"])).length, 1);
+  t.notRegex(first.namespace.run("ip", "route"), /default/);
 
   // A node believes the server and other nodes; it has the authority from an earlier contact.
   t.deepEqual((await nodeDiscover(first, ["--timeout", "2"])).map(({ who: name }) => name).sort(), [
@@ -108,7 +122,7 @@ async function startSegment(t: ExecutionContext) {
   const directory = temporaryDirectory(t);
   const site = await openSite(join(directory, "state/keys"));
   const server = member("ds", 1, "10.77.0.1");
-  const environment = await startServer(server, directory);
+  const { environment, child } = await startServer(server, directory);
   const nodes = [
     await startNode(member("dn", 2, "10.77.0.11"), site, join(directory, "n1"), "node_1"),
     await startNode(member("dm", 3, "10.77.0.12"), site, join(directory, "n2"), "node_2"),
@@ -125,6 +139,7 @@ async function startSegment(t: ExecutionContext) {
   };
   return {
     nodes,
+    server: { namespace: server, child },
     discover: (words: readonly string[]) =>
       ask(server, [join(root, "server/cli/main.ts"), "discover", ...words]),
     nodeDiscover: (node: TestNode, words: readonly string[]) =>
@@ -165,7 +180,20 @@ subnets:
   await run(process.execPath, [cli, "setup", code, "--password-file", password], {
     env: { ...process.env, ...environment },
   });
-  return environment;
+  return { environment, child };
+}
+
+/** By IPv4; by IPv6 none comes through. */
+function loseFirstQuestion(where: Namespace): void {
+  const rules = [
+    "add table inet lose",
+    "delete table inet lose",
+    "add table inet lose",
+    "add chain inet lose in { type filter hook input priority 0; }",
+    "add rule inet lose in meta nfproto ipv6 udp dport 1337 drop",
+    "add rule inet lose in udp dport 1337 limit rate 1/hour burst 1 packets drop",
+  ];
+  where.run("/usr/sbin/nft", rules.join("\n"));
 }
 
 async function startNode(

@@ -48,6 +48,29 @@ lab(
   },
 );
 
+lab("H74: where multicast is dropped the server is found by unicast", async (t) => {
+  const [node, server] = segment(t);
+  const keys = join(temporaryDirectory(t), "keys");
+  const { serverKey } = await openSite(keys);
+  const rules = [
+    "add table inet lose",
+    "add chain inet lose in { type filter hook input priority 0; }",
+    "add rule inet lose in meta pkttype multicast udp dport 1337 drop",
+  ];
+  server.run("/usr/sbin/nft", rules.join("\n"));
+  const responder = new URL("responder-child.ts", import.meta.url).pathname;
+  await firstLine(server.start(process.execPath, responder, keys, "lan", "10.77.0.1", "right"));
+  const child = new URL("discover-child.ts", import.meta.url).pathname;
+  const begun = performance.now();
+  const words = [child, serverKey, "lan", "10.77.0.10"];
+  const asking = node.start(process.execPath, ...words, "10.77.0.1");
+  t.is(await next(linesOf(asking), /^found/), "found right at https://10.77.0.1:8443");
+  t.log(`${((performance.now() - begun) / 1000).toFixed(1)} s, process start included`);
+  // Without the address in its boot files it is not.
+  const lost = linesOf(node.start(process.execPath, ...words));
+  t.regex(await next(lost, /./), /^no server has answered yet on 10\.77\.0\.10/);
+});
+
 /** Node, server and stranger behind one bridge. */
 function segment(t: ExecutionContext): readonly [Namespace, Namespace, Namespace] {
   const bridge = namespace(t, "rs");

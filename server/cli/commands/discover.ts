@@ -106,6 +106,7 @@ function whoIs({ trust, key }: Answerer, nodes: ReadonlyMap<string, Node>): stri
   if (trust.by !== "node") return `unchecked, key ${key.slice(0, 16)}`;
   const node = nodes.get(trust.nodeId);
   if (!node) return `was node ${trust.nodeId}`;
-  const isTrusted = !node.quarantined && node.state !== "retired";
+  const present = [node.certificate, node.nextCertificate?.fingerprint];
+  const isTrusted = !node.quarantined && present.includes(trust.fingerprint);
   return isTrusted ? `node ${node.name}` : `node ${node.name}, not trusted any more`;
 }
