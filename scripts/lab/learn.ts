@@ -181,6 +181,7 @@ export async function startSite(
   cleanup: Cleanup,
   say: (line: string) => void,
   onMoment?: RackOptions["onMoment"],
+  programs?: string,
 ): Promise<Site> {
   removeStaleNamespaces();
   const directory = mkdtempSync("/var/tmp/marcoboot-sim-");
@@ -193,6 +194,7 @@ export async function startSite(
     netinstDirectory: tree.netinst,
     loadersDirectory: tree.loaders,
     adminPort: 8000,
+    ...(programs !== undefined && { programs }),
   });
   say(`${options.stacks} stacks of ${options.perStack} boards`);
   const rack = await startSimulatedRack({

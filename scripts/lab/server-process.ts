@@ -31,6 +31,8 @@ export interface ServerOptions {
   readonly adminPort: number;
   /** Settings of the subnet other than the usual ones. */
   readonly subnet?: SubnetSettings;
+  /** A directory of programs that the server finds before the machine's own. */
+  readonly programs?: string;
   readonly logLevel?: string;
   readonly cleanup: Cleanup;
 }
@@ -66,10 +68,15 @@ export async function startServerProcess(options: ServerOptions): Promise<Server
   );
   const logPath = join(directory, "server.log");
   const log = createWriteStream(logPath, { flags: "a" });
-  const [command, args] = inNamespace(network.serverNamespace, process.execPath, [
-    join(root, "server", "cli", "main.ts"),
-    ...["serve", "--config", config],
-  ]);
+  const words = [join(root, "server", "cli", "main.ts"), "serve", "--config", config];
+  // `ip netns exec` gives it mounts of its own.
+  const hide = 'mount --bind "$0" /usr/local/sbin && exec "$@"';
+  const [command, args] =
+    options.programs === undefined
+      ? inNamespace(network.serverNamespace, process.execPath, words)
+      : inNamespace(network.serverNamespace, "sh", [
+          ...["-c", hide, options.programs, process.execPath, ...words],
+        ]);
   const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
   child.stderr.pipe(log);
   const forget = cleanup.add("server", () => endNow(child.pid));

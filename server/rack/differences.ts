@@ -29,10 +29,14 @@ export function differencesOf(before: Rack | undefined, after: Rack): readonly D
       {
         where,
         ...(one && { before: one.isSecret ? "(secret)" : one.value }),
-        ...(other && { after: other.isSecret ? "(another secret)" : other.value }),
+        ...(other && { after: other.isSecret ? secretText(one) : other.value }),
       },
     ];
   });
+}
+
+function secretText(before: Leaf | undefined): string {
+  return before ? "(another secret)" : "(secret)";
 }
 
 function leavesOf(rack: Rack): ReadonlyMap<string, Leaf> {
