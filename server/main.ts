@@ -231,6 +231,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         jobs,
         windows,
         store,
+        leases: peers,
         events,
         clock,
         log,

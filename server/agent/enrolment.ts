@@ -37,10 +37,10 @@ interface Refusal {
 export function createEnrolment(
   context: Pick<
     AgentListenerContext,
-    "config" | "site" | "nodes" | "windows" | "store" | "events" | "clock" | "log"
+    "config" | "site" | "nodes" | "windows" | "store" | "leases" | "events" | "clock" | "log"
   >,
 ): Enrol {
-  const { config, site, nodes, windows, store, events, clock, log } = context;
+  const { config, site, nodes, windows, store, leases, events, clock, log } = context;
   const audit = createAudit(context);
   const leftOfNode = createTokenBuckets(toldOfNode);
   const leftOfAll = createTokenBuckets(toldOfAll);
@@ -112,6 +112,13 @@ export function createEnrolment(
     if (reserved !== undefined && reserved !== from) {
       throw new TokenRefusedError(
         `enrolment of ${mac} came from ${from}, its address is ${reserved}`,
+        holds,
+      );
+    }
+    const owner = leases?.macOf(from);
+    if (owner !== undefined && owner !== mac) {
+      throw new TokenRefusedError(
+        `enrolment of ${mac} came from ${from}, which ${owner} has`,
         holds,
       );
     }

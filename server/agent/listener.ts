@@ -18,7 +18,7 @@ import {
   type Report,
   type SignedAssignment,
 } from "#protocol/agent.ts";
-import { type Ipv4Address, milliseconds, type TaskId } from "#protocol/brand.ts";
+import { type Ipv4Address, type MacAddress, milliseconds, type TaskId } from "#protocol/brand.ts";
 import type { Node } from "#protocol/node.ts";
 import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import { createAudit } from "../audit/audit.ts";
@@ -91,6 +91,8 @@ export interface AgentListenerContext {
   readonly jobs: Pick<Jobs, "report" | "waitForAssignment" | "assignmentNameFor" | "onAssignment">;
   readonly windows: Pick<Windows, "check" | "burn" | "isTokenOf">;
   readonly store: Pick<Store, "transaction" | "tasks" | "reservations" | "audit">;
+  /** Whose address it is, where that is known. */
+  readonly leases?: { macOf(address: Ipv4Address): MacAddress | undefined };
   readonly events: Pick<EventBus, "publish" | "on">;
   readonly clock: Clock;
   readonly log: Log;

@@ -2,7 +2,12 @@
 
 import { randomBytes } from "node:crypto";
 import test, { type ExecutionContext } from "ava";
-import { type Ipv4Address, ipv4FromNumber, parseMacAddress } from "#protocol/brand.ts";
+import {
+  type Ipv4Address,
+  ipv4FromNumber,
+  type MacAddress,
+  parseMacAddress,
+} from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
 import { createEnrolment } from "../../server/agent/enrolment.ts";
 import type { EnrolBody } from "../../server/agent/schemas.ts";
@@ -20,11 +25,13 @@ import { enrolBody, newKey } from "./agent-peer.ts";
 const count = 1000;
 const config = { agentPort: 0, certificateDays: 90, enrolmentMinutes: 10 };
 const own = parseMacAddress("dc:a6:32:00:00:01");
+const other = parseMacAddress("02:00:00:00:00:ff");
+const noOwner = (_: Ipv4Address): MacAddress | undefined => undefined;
 const ownAddress = "10.77.0.10" as Ipv4Address;
 /** One key for all strangers: making a thousand is not what is tested. */
 const strangersKey = newKey();
 
-async function startRack(t: ExecutionContext) {
+async function startRack(t: ExecutionContext, leases = { macOf: noOwner }) {
   const store = openSqliteStore(":memory:");
   t.teardown(() => store.close());
   const clock = createFakeClock();
@@ -35,7 +42,17 @@ async function startRack(t: ExecutionContext) {
   const nodes = createNodes({ store, events, clock, log });
   const windows = createWindows({ store, clock, config, log });
   const site = await openSite(temporaryDirectory(t));
-  const enrol = createEnrolment({ config, site, store, events, nodes, windows, clock, log });
+  const enrol = createEnrolment({
+    config,
+    site,
+    store,
+    leases,
+    events,
+    nodes,
+    windows,
+    clock,
+    log,
+  });
   const node = nodes.heard({ mac: own, ipxe: false, architectures: [] }, ownAddress);
   windows.open(own, "power-on");
   const token = windows.tokenFor(own) ?? t.fail("no window");
@@ -149,6 +166,13 @@ test(`${count} requests with a cloned MAC address while an admin approves the tr
   t.is(await rack.attack((index) => [rack.body(own), address(index)]), 0);
   staysSmall(t, rack, 6);
   t.is((await rack.enrol(board, ownAddress)).nodeId, rack.state().id);
+});
+
+test("a token from an address that another board has is refused, and its node held", async (t) => {
+  const rack = await startRack(t, { macOf: (one) => (one === ownAddress ? own : other) });
+  const thief = rack.body(own, rack.token);
+  await t.throwsAsync(rack.enrol(thief, address(1)), { message: /which 02:00:00:00:00:ff has/ });
+  t.true(rack.state().quarantined);
 });
 
 test("what was not told is counted, and told with the next refusal", async (t) => {

@@ -83,14 +83,15 @@ export const nodeRoutes: readonly Route[] = [
     params,
     query: Type.Object({ code: Type.Optional(codeSchema) }, { additionalProperties: false }),
     response: nodeSchema,
-    target: ({ params }) => params.id,
+    target: ({ params, query }) =>
+      query.code === undefined ? params.id : `${params.id} (${query.code.toUpperCase()})`,
     handler: ({ params, query }, admin) => {
       const node = findNode(params.id, admin);
       const code = codeToApprove(node, query.code, admin.clock.now());
       return admin.store.transaction(() => {
-        // One that is trusted already needs no second key.
-        const isTrusted = node.certificate !== undefined && !node.quarantined;
-        if (code !== undefined || !isTrusted) admin.windows.approve(node.mac, code);
+        // One that has its key needs no second one: an exchanged board asks first, with a code.
+        const isKnown = node.certificate !== undefined;
+        if (code !== undefined || !isKnown) admin.windows.approve(node.mac, code);
         return admin.nodes.approve(node.id);
       });
     },
