@@ -92,6 +92,9 @@ test("an install keeps which disk it is on; the disk is known again by that", as
   await rig.report({ stage: "committing", status: "done", disk });
   await rig.checkIn("resident", "disk-1");
   t.like(rig.node, { state: "installed", installedDisk: disk });
+  const contents = { kind: "known", text: "GPT", id: "gpt:1" } as const;
+  const disks = [{ name: "vda", sizeBytes: 64e9, removable: false, contents }];
+  rig.nodes.update(rig.node.id, { hardware: { ...hardware, disks } });
   await rig.create({ parameters: { ...installRequest.parameters, wipe: "known" } });
   await rig.checkIn("netinst", "netinst-2");
   t.like(rig.order(), { guard: { onlyOver: [disk] } });
