@@ -6,33 +6,39 @@
 
 export type Gather = <T>(work: () => T) => Promise<T>;
 
+interface Asked {
+  /** Makes the change; what it gives tells the asker how it went, once that is on disk. */
+  readonly attempt: () => () => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /** @param together - makes what it is given one change; nested, a part of one */
 export function createGather(together: <T>(work: () => T) => T): Gather {
-  let waiting: (() => () => void)[] = [];
+  let waiting: Asked[] = [];
 
   const flush = (): void => {
     const batch = waiting;
     waiting = [];
-    // The outcomes are told only once the transaction is on disk.
-    const outcomes = together(() => batch.map((one) => one()));
-    for (const tell of outcomes) tell();
+    try {
+      const outcomes = together(() => batch.map(({ attempt }) => attempt()));
+      for (const tell of outcomes) tell();
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
   };
 
   return <T>(work: () => T) =>
     new Promise<T>((resolve, reject) => {
-      waiting.push(() => {
+      const attempt = () => {
         try {
           const value = together(work);
           return () => resolve(value);
         } catch (error) {
           return () => reject(error);
         }
-      });
-      if (waiting.length > 1) return;
+      };
+      waiting.push({ attempt, reject });
       // After what else came with the same reading of a socket.
-      Promise.resolve()
-        .then(() => undefined)
-        .then(flush)
-        .catch(reject);
+      if (waiting.length === 1) void Promise.resolve().then(() => Promise.resolve().then(flush));
     });
 }

@@ -29,6 +29,8 @@ export interface Crew {
   shown(job: Job): string;
   job(job: Job): Job;
   task(job: Job, name: string): Task;
+  /** How often the node was started; the first time counts. */
+  boots(name: string): number;
   /** The node does what it was ordered. */
   obey(...names: readonly string[]): Promise<void>;
   /** The node says that it cannot. */
@@ -167,6 +169,7 @@ async function startCrew(kept: Kept): Promise<Crew> {
     job: ({ id }) => store.jobs.get(id) as Job,
     task: ({ id }, name) =>
       store.tasks.ofJob(id).find(({ nodeId }) => nodeId === idOf(name)) as Task,
+    boots: (name) => boots.get(name) ?? 0,
     async obey(...names) {
       await settle();
       for (const name of names) {
