@@ -11,6 +11,7 @@ import { InstallRefusedError } from "../errors.ts";
 import { openRootTree, type RootTree } from "../root-tree.ts";
 import { readText, type Site } from "../settings.ts";
 import { makeSshHostKey } from "../ssh-host-key.ts";
+import { home, startAgentAtBoot } from "./resident-service.ts";
 
 export interface NodeConfiguration {
   readonly hostname: string;
@@ -102,35 +103,6 @@ function setUpNetwork(tree: RootTree, mac: string, console: Console): void {
   enable("systemd-networkd-wait-online.service", "network-online.target.wants");
 }
 
-const home = "/var/lib/marcoboot";
-
-const mountUnit = `[Unit]
-Description=Program files of the marcoboot agent
-
-[Mount]
-What=${home}/agent.squashfs
-Where=${home}/agent
-Type=squashfs
-Options=loop,ro,nosuid,nodev
-
-[Install]
-WantedBy=multi-user.target
-`;
-
-const serviceUnit = `[Unit]
-Description=marcoboot agent: reports this node, reboots and switches it off on the server's order
-After=network.target
-RequiresMountsFor=${home}/agent
-
-[Service]
-ExecStart=${home}/agent/run --role resident
-Restart=always
-RestartSec=5
-
-[Install]
-WantedBy=multi-user.target
-`;
-
 function installAgent(tree: RootTree, node: NodeConfiguration, console: Console): void {
   if (node.agentImage === undefined) {
     console.info("no agent image here: the installed OS gets no resident agent");
@@ -150,12 +122,8 @@ function installAgent(tree: RootTree, node: NodeConfiguration, console: Console)
   const site: Site = { ...node.site, mac: node.mac };
   tree.write(`${home}/identity/site.json`, `${JSON.stringify(site)}\n`, 0o600);
   tree.write(`${home}/identity/node.pem`, identityText(node.identity), 0o600);
-  const units = "/etc/systemd/system";
-  for (const [name, content] of [
-    ["var-lib-marcoboot-agent.mount", mountUnit],
-    ["marcoboot-agent.service", serviceUnit],
-  ] as const) {
-    tree.write(`${units}/${name}`, content);
-    tree.link(`${units}/multi-user.target.wants/${name}`, `${units}/${name}`);
+  const startedBy = startAgentAtBoot(tree);
+  if (startedBy === undefined) {
+    console.info("the image has neither systemd nor /etc/init.d: nothing starts its agent");
   }
 }

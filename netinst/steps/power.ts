@@ -1,6 +1,7 @@
 /** Reboot and shutdown. Netinst has nothing to stop; an installed OS is asked politely. */
 
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import type { PowerAssignment } from "#protocol/agent.ts";
 import type { Settings } from "../settings.ts";
 import { runTool } from "../tools.ts";
@@ -16,7 +17,7 @@ export const simulatedExit = { reboot: 10, shutdown: 11 } as const;
 
 export function powerOf(settings: Pick<Settings, "role" | "simulate">): Power {
   if (settings.simulate) return async (verb) => process.exit(simulatedExit[verb]);
-  return settings.role === "netinst" ? fromNetinst : fromSystemd;
+  return settings.role === "netinst" ? fromNetinst : fromInstalled;
 }
 
 const fromNetinst: Power = async (verb) => {
@@ -25,7 +26,7 @@ const fromNetinst: Power = async (verb) => {
   await runTool(verb === "reboot" ? "reboot" : "poweroff", ["-f"]);
 };
 
-const fromSystemd: Power = async (verb, warnSeconds, signal) => {
+const fromInstalled: Power = async (verb, warnSeconds, signal) => {
   if (warnSeconds > 0) {
     const what = verb === "reboot" ? "restarts" : "is switched off";
     spawnSync("wall", [
@@ -34,5 +35,10 @@ const fromSystemd: Power = async (verb, warnSeconds, signal) => {
     await sleep(warnSeconds * 1000, signal);
     signal.throwIfAborted();
   }
-  await runTool("systemctl", ["--no-block", verb === "reboot" ? "reboot" : "poweroff"]);
+  const reboots = verb === "reboot";
+  if (existsSync("/run/systemd/system")) {
+    await runTool("systemctl", ["--no-block", reboots ? "reboot" : "poweroff"]);
+  } else {
+    await runTool("shutdown", [...(reboots ? ["-r"] : ["-h", "-P"]), "now"]); // System V's
+  }
 };
