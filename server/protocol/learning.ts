@@ -60,6 +60,8 @@ export interface Seat {
   readonly by: "outlet" | "port" | "known" | "order" | "person";
   /** Placed: heard a second time; its reservation and its node say so too. */
   readonly state: "expected" | "placed";
+  /** Why it cannot be placed. */
+  readonly refused?: string;
 }
 
 /** One outlet and the slots behind it: a stack, or a slot. */
@@ -143,6 +145,7 @@ export const flagReasons = [
   "moved",
   "swapped",
   "cabling",
+  "conflict",
   "unconfirmed",
   "cancelled",
 ] as const;

@@ -119,7 +119,7 @@ function seatFlags(
   { rack, nodeOf }: FlagFacts,
 ): readonly Flag[] {
   const flags: Flag[] = [];
-  for (const { mac, slot: name, by } of group.seats) {
+  for (const { mac, slot: name, by, refused } of group.seats) {
     const slot = { rack: record.rack, stack: group.stack, slot: name };
     const where = { stack: group.stack, slot, mac };
     const node = nodeOf(mac);
@@ -127,7 +127,11 @@ function seatFlags(
       const text = `${mac} came late: it was silent for ${record.options.slotTimeoutSeconds} s, and heard when ${nameOf(group)} was tried again alone`;
       flags.push({ reason: "late", text, ...where, answers: [] });
     }
-    if (by === "order") {
+    if (refused !== undefined) {
+      const text = `${mac} was heard in ${slotText(slot)} and cannot be placed: ${refused}`;
+      const remedy = `remove what it names, then: marcoboot learn start ${record.rack}`;
+      flags.push({ reason: "conflict", text, remedy, ...where, answers: ["place"] });
+    } else if (by === "order") {
       const text = `${mac} is in stack ${record.rack}/${group.stack}; that it is in slot ${name} rests on the order heard alone`;
       const remedy = `marcoboot node identify ${node?.name ?? mac}, then: marcoboot learn confirm ${group.stack}/${name}, or learn swap`;
       flags.push({ reason: "unconfirmed", text, remedy, ...where, answers: ["confirm", "swap"] });

@@ -214,8 +214,8 @@ export function withGroup(
   };
 }
 
-export function isExpected({ state }: Seat): boolean {
-  return state === "expected";
+export function isExpected({ state, refused }: Seat): boolean {
+  return state === "expected" && refused === undefined;
 }
 
 function isStranger({ strangers }: LearningRecord, mac: string): boolean {

@@ -1,7 +1,9 @@
 /** Switches the groups of a rack, and finds out what is wrong with an outlet that does not follow. */
 
+import { milliseconds } from "#protocol/brand.ts";
 import type { LearningGroup, OutletFault } from "#protocol/learning.ts";
 import type { PowerState, SlotRef } from "#protocol/node.ts";
+import type { Clock } from "../../clock.ts";
 import { PowerStuckError } from "../../errors.ts";
 import type { Power } from "../../power/power.ts";
 import { isShared, nameOf, refsOf } from "./groups.ts";
@@ -79,4 +81,33 @@ function first(refs: readonly SlotRef[]): SlotRef {
   const [ref] = refs;
   if (!ref) throw new RangeError("a group without slots");
   return ref;
+}
+
+/** How often, and how long in all, an outlet that was switched on is asked whether it stays on. */
+const watchPeriod = milliseconds(500);
+const watchTime = 5000;
+
+/** Asks outlets that were just switched on, until the signal. Never rejects. */
+export async function watchOutlets(
+  groups: ReadonlyMap<number, LearningGroup>,
+  outlets: Outlets,
+  watch: {
+    readonly clock: Pick<Clock, "sleep">;
+    readonly signal: AbortSignal;
+    /** Told once for each that is off by itself. */
+    onOff(index: number): void;
+  },
+): Promise<void> {
+  const asked = new Map(groups);
+  for (let time = 0; time < watchTime && asked.size > 0; time += watchPeriod) {
+    const states = await Promise.all(
+      [...asked].map(async ([index, group]) => [index, await outlets.query(group)] as const),
+    );
+    if (watch.signal.aborted) return;
+    for (const [index, state] of states) {
+      if (state !== "on") asked.delete(index);
+      if (state === "off") watch.onOff(index);
+    }
+    await watch.clock.sleep(watchPeriod, watch.signal);
+  }
 }

@@ -24,7 +24,7 @@ import type { AddressRange } from "../../config.ts";
 import type { Reservation } from "../../store/store.ts";
 import { portSlot } from "./evidence/port.ts";
 import { isSameSlot, isShared, refsOf, slotOf } from "./groups.ts";
-import { boardsOf } from "./ledger.ts";
+import { boardsOf, isExpected } from "./ledger.ts";
 
 export interface PlanFacts {
   readonly rack: Rack;
@@ -67,7 +67,7 @@ class Seating {
     this.#group = group;
     this.#record = record;
     this.#facts = facts;
-    this.seats = group.seats.filter(({ state }) => state === "placed");
+    this.seats = group.seats.filter((seat) => !isExpected(seat));
     const isTaken = (slot: string) => this.seats.some((seat) => seat.slot === slot);
     this.#free = new Set(group.slots.filter((slot) => !isTaken(slot)));
     const boards = group.fault ? [] : (boardsOf(group) ?? []);

@@ -12,18 +12,18 @@ import {
   milliseconds,
 } from "#protocol/brand.ts";
 import type { LearningRecord, LearningStep, Seat } from "#protocol/learning.ts";
-import type { PowerState, SlotRef } from "#protocol/node.ts";
+import type { SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
-import { ConflictError } from "../../errors.ts";
+import { ConflictError, PoolExhaustedError } from "../../errors.ts";
 import type { Reservation } from "../../store/store.ts";
+import { restorePower, withStates } from "./before.ts";
 import type { LearningContext } from "./context.ts";
-import { isSameSlot, nameOf, refsOf, slotOf, slotText } from "./groups.ts";
+import { digestOf, nameOf, refsOf, slotText } from "./groups.ts";
 import {
   begin,
   boardsOf,
   type Heard,
-  isAwake,
   isComplete,
   isDark,
   isExpected,
@@ -36,15 +36,12 @@ import {
   withGroup,
   woken,
 } from "./ledger.ts";
-import { createOutlets, type Fault, type Outlets } from "./outlets.ts";
+import { createOutlets, type Fault, type Outlets, watchOutlets } from "./outlets.ts";
+import { placeSeat, withSeat } from "./placing.ts";
 import { plan } from "./plan.ts";
 
 /** How often outlets are asked in a quiet time whether they are still off. */
 const readBacks = 4;
-
-/** How often, and how long in all, an outlet that was switched on is asked whether it stays on. */
-const watchPeriod = milliseconds(500);
-const watchTime = 5000;
 
 /** The run was asked to stop: unwinds to its end. */
 class Stopped extends Error {}
@@ -168,26 +165,8 @@ export class LearningRun {
   /** Which outlets are on now, to be put right at the end. */
   async #look(): Promise<void> {
     this.#doing("asking the outlets");
-    const states = await Promise.all(
-      this.#record.groups.map((group) => this.#outlets.query(group)),
-    );
-    const groups = this.#record.groups.map((group, index) => {
-      const state = states[index] ?? "unknown";
-      return { ...group, before: state === "unknown" ? this.#believedOf(index) : state };
-    });
-    this.#begin({ ...this.#record, groups }, { kind: "off" });
-  }
-
-  /** What is known of the nodes behind an outlet that cannot be asked. */
-  #believedOf(index: number): PowerState {
-    const group = this.#record.groups[index];
-    const refs = group ? refsOf(this.#record.rack, group) : [];
-    const states = this.#context.store.nodes
-      .list()
-      .filter(({ slot }) => slot && refs.some((ref) => isSameSlot(ref, slot)))
-      .map(({ power }) => power);
-    if (states.includes("on")) return "on";
-    return states.length > 0 && states.every((state) => state === "off") ? "off" : "unknown";
+    const nodes = this.#context.store.nodes.list();
+    this.#begin(await withStates(this.#record, this.#outlets, nodes), { kind: "off" });
   }
 
   async #allOff(): Promise<void> {
@@ -275,20 +254,14 @@ export class LearningRun {
     return seconds(isCrowded ? quietSeconds : settleSeconds);
   }
 
-  /** A contact that bounces lets its boards begin anew again and again. Never rejects. */
-  async #watch(indexes: readonly number[], over: AbortSignal): Promise<void> {
-    let asked = indexes;
-    for (let time = 0; time < watchTime && asked.length > 0; time += watchPeriod) {
-      const states = await Promise.all(
-        asked.map((index) => this.#outlets.query(this.#group(index))),
-      );
-      if (over.aborted || this.#stop.signal.aborted) return;
-      for (const [place, index] of asked.entries()) {
-        if (states[place] === "off") this.#noteBouncing(index);
-      }
-      asked = asked.filter((_, place) => states[place] === "on");
-      await this.#context.clock.sleep(watchPeriod, over);
-    }
+  /** A contact that bounces lets its boards begin anew again and again. */
+  #watch(indexes: readonly number[], over: AbortSignal): Promise<void> {
+    const groups = new Map(indexes.map((index) => [index, this.#group(index)]));
+    return watchOutlets(groups, this.#outlets, {
+      clock: this.#context.clock,
+      signal: AbortSignal.any([over, this.#stop.signal]),
+      onOff: (index) => this.#noteBouncing(index),
+    });
   }
 
   #noteBouncing(index: number): void {
@@ -362,7 +335,7 @@ export class LearningRun {
     return this.#record.groups.every(({ seats }) => !seats.some(isExpected));
   }
 
-  /** Undefined: it is not expected, or was placed before. */
+  /** Undefined: it is not expected, or was placed before, or cannot be. */
   #placeExpected(mac: MacAddress, subnet: Subnet): Reservation | undefined {
     for (const [index, group] of this.#record.groups.entries()) {
       const seat = group.seats.find((one) => one.mac === mac);
@@ -371,69 +344,31 @@ export class LearningRun {
     return undefined;
   }
 
-  #place(index: number, seat: Seat, subnet: Subnet): Reservation {
-    const { store, leases, nodes, windows } = this.#context;
-    const group = this.#group(index);
-    const slot = { rack: this.#record.rack, stack: group.stack, slot: seat.slot };
-    const hostname = slotOf(this.#rack, slot)?.hostname ?? slotText(slot).replaceAll("/", "-");
-    const { mac } = seat;
-    const { made, after } = store.transaction(() => {
-      const made = this.#reserve({ mac, subnet, hostname, slot }, seat.address);
-      nodes.place(mac, slot, hostname, made.address);
-      const seats = group.seats.map(
-        (one): Seat => (one.mac === mac ? { ...one, address: made.address, state: "placed" } : one),
-      );
-      const after = withGroup(this.#record, index, { seats });
-      store.learnings.put(after);
-      return { made, after };
-    });
-    this.#record = after;
-    windows.open(mac, "power-on");
-    this.#say(`${slotText(slot)}: ${mac} has ${made.address}`, slot);
-    if (this.#isAllPlaced()) this.#heardOut.abort();
-    return leases.reservationOf(mac) ?? made;
-  }
-
-  /** The planned address, unless somebody has taken it since. */
-  #reserve(
-    request: { mac: MacAddress; subnet: Subnet; hostname: string; slot: SlotRef },
-    address: Seat["address"],
-  ): Reservation {
-    const { leases } = this.#context;
+  #place(index: number, seat: Seat, subnet: Subnet): Reservation | undefined {
     try {
-      return leases.reserve({ ...request, ...(address && { address }) });
+      const facts = { rack: this.#rack, subnet, rooms: this.#context };
+      const { record, reservation, slot } = placeSeat(this.#record, index, seat, facts);
+      this.#record = record;
+      this.#context.windows.open(seat.mac, "power-on");
+      this.#say(`${slotText(slot)}: ${seat.mac} has ${reservation.address}`, slot);
+      return reservation;
     } catch (error) {
-      if (!(error instanceof ConflictError)) throw error;
-      return leases.reserve(request);
+      if (!(error instanceof ConflictError || error instanceof PoolExhaustedError)) throw error;
+      this.#save(withSeat(this.#record, index, { ...seat, refused: error.message }));
+      this.#say(`${seat.mac} cannot be placed: ${error.message}`);
+      return undefined;
+    } finally {
+      if (this.#isAllPlaced()) this.#heardOut.abort();
     }
   }
 
-  /** Nothing stays dark that was on, nor on that was off and has no board. */
   async #restore(end: "done" | "failed" | "cancelled"): Promise<void> {
     this.#listening = { kind: "nothing" };
     this.#doing("giving outlets their power back");
-    const failed: string[] = [];
-    const [lit, left]: [string[], string[]] = [[], []];
-    await Promise.all(
-      this.#record.groups.map(async (group, index) => {
-        if (isAwake(group) && this.#lit.has(index)) return;
-        const hasBoards = isAwake(group) || (end === "done" && group.heard.length > 0);
-        const state = hasBoards || group.before !== "off" ? "on" : "off";
-        const fault = await this.#outlets.set(group, state);
-        this.#checkStop();
-        const name = nameOf(group);
-        if (fault) failed.push(`${name} (${fault.text})`);
-        else (state === "on" ? lit : left).push(name);
-      }),
-    );
-    const reason = [
-      lit.length > 0 && `switched on again: ${lit.join(" ")}`,
-      left.length > 0 && `off as before: ${left.join(" ")}`,
-      failed.length > 0 && `could not be switched: ${failed.join(", ")}`,
-    ]
-      .filter(Boolean)
-      .join("; ");
-    this.#end(end, end === "cancelled" ? `cancelled; ${reason}` : undefined);
+    const isLit = (index: number) => this.#lit.has(index);
+    const told = await restorePower(this.#record, end, this.#outlets, isLit);
+    this.#checkStop();
+    this.#end(end, end === "cancelled" ? `cancelled; ${told}` : undefined);
   }
 
   #end(state: "done" | "failed" | "cancelled", reason: string | undefined): void {
@@ -471,24 +406,31 @@ export class LearningRun {
   }
 
   #next(record: LearningRecord): void {
-    const step = nextStep(record);
-    const { store, rangeOf } = this.#planFacts();
-    const isPlanned = step.kind === "wake" || step.kind === "restore";
-    const planned = isPlanned
-      ? plan(record, { rack: this.#rack, reservations: store.reservations.list(), rangeOf })
-      : record;
+    const { kind } = nextStep(record);
+    const planned = kind === "wake" || kind === "restore" ? this.#planned(record) : record;
     this.#begin(planned, nextStep(planned));
   }
 
-  #planFacts() {
+  #planned(record: LearningRecord): LearningRecord {
     const { store, subnets } = this.#context;
-    const rangeOf = (cidr: string) => subnets.find((one) => one.cidr === cidr)?.reserved;
-    return { store, rangeOf };
+    return plan(record, {
+      rack: this.#rack,
+      reservations: store.reservations.list(),
+      rangeOf: (cidr) => subnets.find((one) => one.cidr === cidr)?.reserved,
+    });
   }
 
   #begin(record: LearningRecord, step: LearningStep): void {
     this.#checkStop();
+    if (step.kind !== "restore") this.#checkUnchanged();
     this.#save(begin(record, step));
+  }
+
+  /** Another outlet behind a slot's name would place boards wrong. @throws ConflictError */
+  #checkUnchanged(): void {
+    const rack = this.#context.store.racks.get(this.#rack.name);
+    if (rack && digestOf(rack) === this.#record.rackDigest) return;
+    throw new ConflictError(`rack ${this.#rack.name} was changed meanwhile: learn it again`);
   }
 
   #save(record: LearningRecord): void {

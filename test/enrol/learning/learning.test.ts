@@ -238,6 +238,45 @@ test("a rack that was changed while the server was down is not gone on with", as
   });
 });
 
+test("a rack that is changed in the middle is not gone on with, and gets its power back", async (t) => {
+  const world = createWorld({
+    rack: ownRack(1, 2),
+    canQuery: true,
+    boards: [board(1, "s1/1"), board(2, "s1/2")],
+  });
+  world.relayOf("s1/1").ordered = "on";
+  world.learning().start({ rack: "r" }, "ada");
+  await world.clock.advance(40_000);
+  world.store.racks.put(parseRackFile(ownRack(1, 3), "rack.yaml"));
+  await world.untilEnded();
+  t.like(world.learning().status(), {
+    state: "failed",
+    reason: "rack r was changed meanwhile: learn it again",
+  });
+  t.deepEqual(world.store.reservations.list(), []);
+  t.deepEqual(world.lit(), ["s1/1"]);
+});
+
+test("a board whose name belongs to another node is flagged with that, and costs no other", async (t) => {
+  const world = createWorld({
+    rack: ownRack(1, 2),
+    boards: [board(1, "s1/1"), board(2, "s1/2")],
+  });
+  const client = {
+    mac: macOf(99),
+    firmware: "raspberry-pi-3",
+    ipxe: false,
+    architectures: [0],
+  } as const;
+  const other = world.server().nodes.heard(client);
+  world.server().nodes.update(other.id, { name: "r-s1-1" });
+  world.learning().start({ rack: "r" }, "ada");
+  await world.untilEnded();
+  t.deepEqual(slots(world), ["flagged", macOf(2)]);
+  t.deepEqual(flags(world), [["conflict", "s1/1", macOf(1)]]);
+  t.regex(world.learning().status().flagged[0]?.text ?? "", /the name r-s1-1 belongs to .*:63/);
+});
+
 /** One late, one dead, one foreign board, and a relay that stays on. */
 function faultyWorld(journal: string): World {
   return createWorld({
