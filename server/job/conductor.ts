@@ -26,6 +26,8 @@ import { whyClosed } from "./window.ts";
 
 /** How often all jobs that wait for something are looked at. */
 const lookPeriod = milliseconds(1000);
+/** Tasks released in one look: more would keep the event loop from DHCP for too long. */
+const atOnce = 1000;
 
 export interface Conductor {
   /** Looks at one job now. */
@@ -132,7 +134,7 @@ export function createConductor(context: ConductorContext): Conductor {
     const waitsFor = mayBegin.length < waiting.length ? "others beside it to end" : undefined;
     const released = journal.together(() => {
       journal.changeJob(job.id, { waitsFor });
-      return journal.release(mayBegin.map(({ id }) => id));
+      return journal.release(mayBegin.slice(0, atOnce).map(({ id }) => id));
     });
     if (released.length > 0) onTurn(released);
   };

@@ -1,4 +1,4 @@
-/** What reboot and shutdown have in common: a warning, and that somebody must be there to obey. */
+/** What reboot and shutdown have in common: stages, a warning, and that somebody must be there to obey. */
 
 import { Type } from "typebox";
 import type { RebootParameters } from "#protocol/job.ts";
@@ -11,6 +11,17 @@ const schema = Type.Object({ warnSeconds: warnSecondsSchema }, { additionalPrope
 
 export function parsePowerParameters(value: unknown): RebootParameters {
   return check(schema, value);
+}
+
+/** The order, then what the node does with it. */
+export function orderedStages<Second extends "rebooting" | "powering-off">(second: Second) {
+  const stages = ["requested", second] as const;
+  return {
+    stages,
+    agentStages: stages,
+    stageAfterDone: second,
+    stageWhenFetched: second,
+  } as const;
 }
 
 export function refuseWithoutAgent(node: Node): string | undefined {

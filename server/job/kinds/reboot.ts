@@ -2,14 +2,11 @@
 
 import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
 import { AttemptError, type Kind, type TaskRun } from "../kind.ts";
-import { parsePowerParameters, refuseWithoutAgent } from "./power-parameters.ts";
+import { orderedStages, parsePowerParameters, refuseWithoutAgent } from "./power-parameters.ts";
 
 export const reboot: Kind<"reboot"> = {
   kind: "reboot",
-  stages: ["requested", "rebooting"],
-  agentStages: ["requested", "rebooting"],
-  stageAfterDone: "rebooting",
-  stageWhenFetched: "rebooting",
+  ...orderedStages("rebooting"),
   parse: parsePowerParameters,
   refuse: refuseWithoutAgent,
 

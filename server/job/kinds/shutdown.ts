@@ -10,7 +10,7 @@ import { milliseconds } from "#protocol/brand.ts";
 import type { Node } from "#protocol/node.ts";
 import { AttemptError, type Kind, type TaskRun } from "../kind.ts";
 import { check } from "../parameters.ts";
-import { refuseWithoutAgent, warnSecondsSchema } from "./power-parameters.ts";
+import { orderedStages, refuseWithoutAgent, warnSecondsSchema } from "./power-parameters.ts";
 
 const schema = Type.Object(
   {
@@ -25,10 +25,7 @@ const queryPeriod = milliseconds(5000);
 
 export const shutdown: Kind<"shutdown"> = {
   kind: "shutdown",
-  stages: ["requested", "powering-off"],
-  agentStages: ["requested", "powering-off"],
-  stageAfterDone: "powering-off",
-  stageWhenFetched: "powering-off",
+  ...orderedStages("powering-off"),
   endsOffline: true,
   parse: (value) => check(schema, value),
   // Who only has to be cut off needs nobody to obey.
