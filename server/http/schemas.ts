@@ -158,6 +158,7 @@ export const jobSchema = Type.Object({
   createdBy: text,
   why: Type.Optional(text),
   notBefore: Type.Optional(time),
+  zone: Type.Optional(text),
   deadline: Type.Optional(time),
   window: Type.Optional(text),
   after: Type.Optional(Type.Unsafe<readonly string[]>({ type: "array", items: text })),

@@ -191,9 +191,13 @@ function pausedText({ by, reason }: NonNullable<Job["paused"]>): string {
 }
 
 /** Why what has not begun never will. */
-function whyLost({ deadline, after = [] }: Job, now: Instant, store: Store): string | undefined {
+function whyLost(
+  { deadline, zone = "UTC", after = [] }: Job,
+  now: Instant,
+  store: Store,
+): string | undefined {
   if (deadline !== undefined && now >= deadline) {
-    return `not begun by its deadline, ${momentText(deadline, "UTC")}`;
+    return `not begun by its deadline, ${momentText(deadline, zone)}`;
   }
   const lost = after
     .map((id) => store.jobs.get(id))
@@ -208,8 +212,8 @@ export function whyHeld(
   now: Instant,
   store: Store,
 ): string | undefined {
-  const { notBefore, after = [] } = job;
-  if (notBefore !== undefined && now < notBefore) return `begins ${momentText(notBefore, "UTC")}`;
+  const { notBefore, zone = "UTC", after = [] } = job;
+  if (notBefore !== undefined && now < notBefore) return `begins ${momentText(notBefore, zone)}`;
   const open = after.find((id) => store.jobs.get(id)?.state !== "done");
   if (open !== undefined) return `job ${open} to end`;
   const isBound = [notBefore, job.window, job.schedule].some((one) => one !== undefined);

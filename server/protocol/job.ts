@@ -129,6 +129,8 @@ export interface Rollout {
 /** When a job's tasks may begin. One that has begun goes on to its end. */
 export interface When {
   readonly notBefore?: Instant;
+  /** IANA name: on whose clock these times are told. */
+  readonly zone?: string;
   /** What has not begun by then is cancelled. */
   readonly deadline?: Instant;
   /** Name of a maintenance window. */

@@ -60,7 +60,7 @@ test("a job's dry run tells batches and what it waits for", async (t) => {
     admin,
   );
   t.is(ran.code, 0, ran.err);
-  t.regex(ran.err, /waits: begins Wed 2031-01-01 01:00 UTC/);
+  t.regex(ran.err, /waits: begins Wed 2031-01-01 02:00 CET/);
   t.deepEqual(
     ran.out
       .trim()

@@ -492,6 +492,7 @@ const hints: readonly (readonly [code: string, told: Case])[] = [
     { entries: [bound(0, pi4), [1, 2, 3].map((at) => file(at, "ipxe-x64.efi"))], now: 9 },
   ],
   ["task-waits", { entries: [bound(0, pi4), task(1, { state: "queued" })], now: 9 }],
+  ["task-planned", { entries: [bound(0, pi4), task(1, { state: "waiting" })], now: 9 }],
   [
     "late-first-discover",
     { entries: [power(0, "on"), dhcp(33, "discover", "offer", pi4)], now: 36, node: node() },

@@ -118,7 +118,7 @@ test("the plan of a job tells its batches, and what it waits for", async (t) => 
     dryRun: true,
   });
   t.is(plan.status, 200);
-  t.is(plan.body.waitsFor, "begins Tue 2030-01-01 01:00 UTC");
+  t.is(plan.body.waitsFor, "begins Tue 2030-01-01 02:00 CET");
   t.deepEqual(
     plan.body.nodes.map(({ batch }: { batch: number }) => batch),
     [1, 2, 2, 3],

@@ -26,6 +26,13 @@ export const taskRules: RuleGroup = {
       },
     },
     {
+      code: "task-planned",
+      severity: "ok",
+      tell: ({ task }) =>
+        task?.state === "waiting" ? `its ${task.kind} is planned, and has not begun` : undefined,
+      remedy: "`marcoboot job list` says what it waits for",
+    },
+    {
       code: "task-waits",
       severity: "hint",
       tell: (story) =>

@@ -6,7 +6,7 @@ import { type Job, type JobKindName, jobKinds, type When } from "#protocol/job.t
 import { wipes } from "#protocol/rule.ts";
 import { NotFoundError } from "../../errors.ts";
 import type { JobRequest } from "../../job/jobs.ts";
-import { parseMoment } from "../../job/recurrence.ts";
+import { parseMoment, parseZone } from "../../job/recurrence.ts";
 import { type Asked, meaningOf } from "../../job/request.ts";
 import { type RolloutRequest, rolloutSchema } from "../../job/rollout.ts";
 import { checkRole } from "../asked-role.ts";
@@ -103,7 +103,9 @@ interface JobBody extends Asked {
 }
 
 function whenOf({ at, deadline, zone, window, after }: Static<typeof whenSchema>): When {
+  const hasTime = at !== undefined || deadline !== undefined;
   return {
+    ...(hasTime && { zone: parseZone(zone) }),
     ...(at !== undefined && { notBefore: parseMoment(at, zone) }),
     ...(deadline !== undefined && { deadline: parseMoment(deadline, zone) }),
     ...(window !== undefined && { window }),
