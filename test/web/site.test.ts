@@ -1,5 +1,5 @@
 import test from "ava";
-import { instant, parseMacAddress } from "#protocol/brand.ts";
+import { instant, parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
 import type { Task } from "#protocol/job.ts";
 import { faceOf, overall } from "../../web/state/face.ts";
@@ -58,6 +58,16 @@ test("a slot shows its node, an empty one the host name it will give", (t) => {
       ["lab-a-4", false],
     ],
   );
+});
+
+test("a node whose key waits for an approval shows it, until its agent is there", (t) => {
+  const site = loaded();
+  const ask = { code: "4F2K-9QX1", address: parseIpv4Address("10.77.0.17"), at: start };
+  const node = { ...makeNode("a", "2", "discovered"), asks: [ask] };
+  happen(site, { topic: "node", node: { ...node, connection: "offline" } });
+  t.like(faceAt(site, 1), { look: "held", label: "asks to enrol" });
+  happen(site, { topic: "node", node });
+  t.is(faceAt(site, 1)?.look, "discovered");
 });
 
 test("an event changes the one node it names", (t) => {

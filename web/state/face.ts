@@ -58,6 +58,9 @@ export function faceOf({ node, task }: Tile): Face {
   }
   if (task) return { look: "working", label: `${task.kind} queued`, percent: 0, agent };
   if (node.quarantined) return { look: "held", label: "held back", agent };
+  if (node.asks && node.connection === "offline") {
+    return { look: "held", label: "asks to enrol", agent };
+  }
   if (node.power === "off" && node.state !== "failed") return { look: "off", label: "off", agent };
   switch (node.state) {
     case "discovered":

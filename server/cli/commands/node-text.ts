@@ -1,6 +1,7 @@
 /** A node in words, for `node show`. */
 
 import { burnInTexts, hardwareTexts, protectionText } from "#protocol/hardware-text.ts";
+import type { EnrolmentAsk } from "#protocol/node.ts";
 import { type Node, timeText } from "../shapes.ts";
 
 /** Its state, and whether somebody is needed for it. */
@@ -11,6 +12,10 @@ export function stateText({ state, quarantined, asks = [] }: Node): string {
 
 export function slotText({ slot }: Node): string {
   return slot ? `${slot.rack}/${slot.stack}/${slot.slot}` : "-";
+}
+
+function askText({ code, address, at }: EnrolmentAsk): string {
+  return `${code} from ${address} (${timeText(at)})`;
 }
 
 /** Rows of a name and a value; a value that is not there is a hyphen. */
@@ -34,7 +39,7 @@ export function describe(node: Node): string {
     ["last seen", node.agent && timeText(node.agent.lastSeen)],
     ["image", node.image],
     ["certificate", node.certificateUntil && `until ${timeText(node.certificateUntil)}`],
-    ["asks", node.asks?.map((ask) => `${ask.code} from ${ask.address}`).join(", ")],
+    ["asks", node.asks?.map(askText).join(", ")],
     ["rule", node.rule?.text],
     ["burn-in", burnIn && `${timeText(burnIn.at)}, ${burnIn.seconds} s`],
   ];
