@@ -23,6 +23,8 @@ export interface Asking {
   readonly port?: number;
   /** An IPv4 address to ask by unicast as well, for where a switch eats multicast. */
   readonly alsoAsk?: string;
+  /** Answerers are to spread their answers over the time there is. */
+  readonly manyExpected?: boolean;
   /** Milliseconds to wait for answers after each time the question is sent; it ends with the last. */
   readonly pauses: Iterable<number>;
   readonly onAnswer?: (answerer: Answerer) => void;
@@ -42,26 +44,63 @@ export async function ask(asking: Asking, signal: AbortSignal): Promise<void> {
   const over = AbortSignal.any([signal, complete.signal]);
   const sockets = await openAll(asking);
   try {
+    const intake = createIntake((bytes, from) => {
+      if (over.aborted) return;
+      const answerer = query.hear(bytes, from);
+      if (answerer) asking.onAnswer?.(answerer);
+      if (query.isComplete()) complete.abort();
+    });
     for (const { socket } of sockets) {
-      socket.onMessage((bytes, from) => {
-        if (over.aborted) return;
-        const answerer = query.hear(bytes, from.address);
-        if (answerer) asking.onAnswer?.(answerer);
-        if (query.isComplete()) complete.abort();
-      });
+      socket.onMessage((bytes, { address }) => intake.take(bytes, address));
     }
-    const bytes = encodeMessage(query.question);
     for (const pause of asking.pauses) {
       if (over.aborted || links.length === 0) return;
+      const within = asking.manyExpected ? { Within: Math.round(pause * shareToAnswer) } : {};
+      const bytes = encodeMessage({ ...query.question, ...within });
       for (const { socket, link } of sockets) {
         socket.send(bytes, port, groupOn(link, group));
         if (alsoAsk !== undefined && link.family === 4) socket.send(bytes, port, alsoAsk);
       }
       await wait(pause, over);
     }
+    intake.finish();
   } finally {
     await Promise.all(sockets.map(({ socket }) => socket.close()));
   }
+}
+
+/** The rest of a pause is for those that come late. */
+const shareToAnswer = 0.6;
+
+const maxWaiting = 20_000;
+
+/**
+ * Answers are read at once and checked afterwards: a signature takes as long as ten datagrams, and
+ * what the kernel cannot keep meanwhile is lost.
+ */
+function createIntake(check: (bytes: Uint8Array, from: string) => void) {
+  const waiting: { readonly bytes: Uint8Array; readonly from: string }[] = [];
+  let isScheduled = false;
+  const checkSome = () => {
+    isScheduled = false;
+    for (const { bytes, from } of waiting.splice(0, 16)) check(bytes, from);
+    schedule();
+  };
+  const schedule = () => {
+    if (isScheduled || waiting.length === 0) return;
+    isScheduled = true;
+    setImmediate(checkSome);
+  };
+  return {
+    take(bytes: Uint8Array, from: string) {
+      if (waiting.length < maxWaiting) waiting.push({ bytes, from });
+      schedule();
+    },
+    /** What was heard in time is checked, however long it takes. */
+    finish() {
+      for (const { bytes, from } of waiting.splice(0)) check(bytes, from);
+    },
+  };
 }
 
 /** So many questions in so much time. */

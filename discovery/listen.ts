@@ -16,8 +16,8 @@ export interface ListenContext extends Pick<KeepContext, "every" | "onTrouble"> 
   readonly groups: () => readonly string[];
   readonly port: number;
   readonly monotonic: () => Milliseconds;
-  /** Milliseconds an answer to a group is held back, so that a thousand nodes do not answer at once. */
-  readonly spread?: () => number;
+  /** Answers to a group are spread over the time the asker gives: thousands may be asked. Default false. */
+  readonly isOneOfMany?: boolean;
   readonly open?: OpenSocket;
   readonly onQuestion?: (outcome: DiscoveryOutcome, from: string, port: number) => void;
 }
@@ -54,9 +54,16 @@ function nameOf({ interface: name, address }: Link, groups: readonly string[]): 
   return [name, address, ...groups].join(" ");
 }
 
+/** Where the asker gives no time. */
+const usualSpreadMs = 100;
+
+export function answerDelay(withinMs: number = usualSpreadMs): number {
+  return Math.random() * withinMs;
+}
+
 /** One socket that answers, and one for each mesh. */
 async function serve(context: ListenContext, link: Link, groups: readonly string[]): Promise<Kept> {
-  const { responder, port, open = openSocket, monotonic, spread } = context;
+  const { responder, port, open = openSocket, monotonic, isOneOfMany = false } = context;
   const sockets: Socket[] = [];
   const close = async () => void (await Promise.all(sockets.map((socket) => socket.close())));
   try {
@@ -66,14 +73,14 @@ async function serve(context: ListenContext, link: Link, groups: readonly string
       socket.onMessage((bytes, from) => {
         const isNear = link.reaches(from.address);
         const heard = { bytes, from: from.address, isNear, address: link.address };
-        const { outcome, answer } = responder.hear(
+        const { outcome, answer, within } = responder.hear(
           group === undefined ? heard : { ...heard, group },
           monotonic(),
         );
         context.onQuestion?.(outcome, from.address, from.port);
         if (!answer) return;
         const send = () => own.send(answer, from.port, from.address);
-        if (spread && group !== undefined) setTimeout(send, spread()).unref();
+        if (isOneOfMany && group !== undefined) setTimeout(send, answerDelay(within)).unref();
         else send();
       });
     attend(own);

@@ -25,18 +25,25 @@ const commands: ReadonlyMap<unknown, DiscoveryQuestion["Command"]> = new Map([
 const noncePattern = /^[0-9a-f]{32}$/;
 /** MarcoPolo's service ids have 1-30 characters; a user's carry `<user>:` before. */
 const maxServiceLength = 64;
+/** Nobody waits longer for an answer. */
+const maxWithinMs = 60_000;
 
 export function decodeQuestion(bytes: Uint8Array): DiscoveryQuestion | undefined {
   const message = parseObject(bytes);
   const command = commands.get(message?.["Command"]);
   const nonce = message?.["Nonce"];
   if (!command || typeof nonce !== "string" || !noncePattern.test(nonce)) return undefined;
-  if (command !== "Request-For") return { Command: command, Nonce: nonce };
+  const within = message?.["Within"];
+  const base = {
+    Nonce: nonce,
+    ...(typeof within === "number" && within >= 0 && { Within: Math.min(within, maxWithinMs) }),
+  };
+  if (command !== "Request-For") return { ...base, Command: command };
   const service = message?.["Params"];
   if (typeof service !== "string" || service.length < 1 || service.length > maxServiceLength) {
     return undefined;
   }
-  return { Command: command, Params: service, Nonce: nonce };
+  return { ...base, Command: command, Params: service };
 }
 
 export function decodeAnswer(bytes: Uint8Array): DiscoveryAnswer | undefined {

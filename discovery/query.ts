@@ -78,6 +78,9 @@ export function createQuery(
     return merged;
   };
 
+  /** Who answers each repetition says the same, and is checked once. Only who was believed: what a stranger sends must not stand for another's answer. */
+  const believed = new Map<string, Answerer>();
+
   const isWanted = (params: Params) =>
     pairs.every(([name, value]) => String(params[name]) === value);
 
@@ -90,22 +93,33 @@ export function createQuery(
     return excludedNames.has(name) ? undefined : keep(found, maxFound, name, one);
   };
 
+  const judgedAs = (answer: DiscoveryAnswer, from: string) => {
+    const one: Answerer = {
+      addresses: [from],
+      key: answer.Key,
+      trust: trustIn(answer, from),
+      params: answer.Params ?? {},
+      ...(answer.Services && { services: answer.Services }),
+    };
+    if (!isWanted(one.params)) return undefined;
+    if (one.trust.by !== "nobody") return add(one, from);
+    return keep(refused, maxRefused, `${from} ${answer.Key}`, one);
+  };
+
   return {
     question,
     hear(bytes, from) {
       const answer = decodeAnswer(bytes);
       // The nonce comes first: a late answer to an older question is no attack.
       if (!answer || answer.Nonce !== nonce || !isKind(question, answer)) return undefined;
-      const one: Answerer = {
-        addresses: [from],
-        key: answer.Key,
-        trust: trustIn(answer, from),
-        params: answer.Params ?? {},
-        ...(answer.Services && { services: answer.Services }),
-      };
-      if (!isWanted(one.params)) return undefined;
-      if (one.trust.by !== "nobody") return add(one, from);
-      return keep(refused, maxRefused, `${from} ${answer.Key}`, one);
+      const said = `${from} ${new TextDecoder().decode(bytes)}`;
+      const before = believed.get(said);
+      if (before) return before;
+      const answerer = judgedAs(answer, from);
+      if (answerer && answerer.trust.by !== "nobody" && believed.size < maxFound) {
+        believed.set(said, answerer);
+      }
+      return answerer;
     },
     found: () => [...found.values()],
     refused: () => [...refused.values()],

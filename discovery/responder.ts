@@ -53,7 +53,12 @@ export interface Responder {
   hear(
     heard: Heard,
     now: Milliseconds,
-  ): { readonly outcome: DiscoveryOutcome; readonly answer?: Uint8Array };
+  ): {
+    readonly outcome: DiscoveryOutcome;
+    readonly answer?: Uint8Array;
+    /** Milliseconds over which the asker wants answers spread. */
+    readonly within?: number;
+  };
 }
 
 export function createResponder(context: {
@@ -79,7 +84,9 @@ export function createResponder(context: {
       const signer = context.signer();
       if (!said || !signer) return { outcome: "other-service" };
       if (!perSource.take(from, now) || !together.take("all", now)) return { outcome: "too-often" };
-      return { outcome: "answered", answer: signed(question, said, address, signer) };
+      const answer = signed(question, said, address, signer);
+      const { Within: within } = question;
+      return { outcome: "answered", answer, ...(within !== undefined && { within }) };
     },
   };
 }

@@ -96,6 +96,9 @@ function numberIn(
   );
 }
 
+/** Fewer are heard whenever they answer. */
+const manyNodes = 32;
+
 /** @throws RangeError when an interface is not there, or none has an address. */
 export async function search(
   { group, timeoutMs, retries, interfaces, ...wanted }: Search,
@@ -107,7 +110,9 @@ export async function search(
   const query = createQuery(wanted, nonce, createJudge(roots));
   const links = linksToAsk(interfaces);
   const pauses = pausesOf(timeoutMs, retries);
-  await ask({ ...more, query, links, pauses, ...(group !== undefined && { group }) }, signal);
+  const manyExpected = (wanted.maxNodes ?? manyNodes) >= manyNodes;
+  const asking = { ...more, query, links, pauses, manyExpected };
+  await ask({ ...asking, ...(group !== undefined && { group }) }, signal);
   return query;
 }
 

@@ -26,8 +26,6 @@ export interface Polo {
 }
 
 const servicesDefault = "/etc/marcoboot/services";
-/** Thousands of nodes may hear one question. */
-const spreadMs = 100;
 
 export function startPolo(
   settings: Pick<
@@ -56,7 +54,7 @@ export function startPolo(
       const timer = setInterval(work, period).unref();
       return () => clearInterval(timer);
     },
-    spread: () => Math.random() * spreadMs,
+    isOneOfMany: true,
     onTrouble({ address }, error) {
       const line = `no discovery on ${address}: ${reasonOf(error)}`;
       if (!said.has(line)) console.warn(line); // it is tried again and again

@@ -30,15 +30,22 @@ export const nodeService = "marcoboot-node";
 export type Scalar = string | number | boolean;
 export type Params = Readonly<Record<string, Scalar>>;
 
-export type DiscoveryQuestion =
-  | { readonly Command: "Marco" | "Services"; readonly Nonce: string }
+export type DiscoveryQuestion = {
+  /** 128 random bits in hex. */
+  readonly Nonce: string;
+  /**
+   * Milliseconds over which nodes are to spread their answers, so that thousands do not overrun
+   * the asker; it may differ from one repetition to the next, and is not signed.
+   */
+  readonly Within?: number;
+} & (
+  | { readonly Command: "Marco" | "Services" }
   | {
       readonly Command: "Request-For";
       /** Service asked for. */
       readonly Params: string;
-      /** 128 random bits in hex. */
-      readonly Nonce: string;
-    };
+    }
+);
 
 /** What the install server says about itself. */
 export interface ServerParams {
@@ -74,7 +81,7 @@ export interface DiscoveryAnswer {
 
 /** The exact text that is signed: domain, and canonical JSON of question and answer. */
 export function signedText(
-  question: DiscoveryQuestion,
+  { Within: _, ...question }: DiscoveryQuestion,
   { Address, Params, Services }: Pick<DiscoveryAnswer, "Address" | "Params" | "Services">,
 ): string {
   return `marcoboot discovery 2\n${canonicalJson({ question, Address, Params, Services })}`;

@@ -15,6 +15,21 @@ const questions = [
     { Command: "Request-For", Params: "marcoboot", Nonce: nonce },
   ],
   [
+    "Marco with the time there is",
+    { Command: "Marco", Nonce: nonce, Within: 1200 },
+    { Command: "Marco", Nonce: nonce, Within: 1200 },
+  ],
+  [
+    "Marco with all the time of the world",
+    { Command: "Marco", Nonce: nonce, Within: 1e9 },
+    { Command: "Marco", Nonce: nonce, Within: 60_000 },
+  ],
+  [
+    "Marco with a time that is none",
+    { Command: "Marco", Nonce: nonce, Within: "soon" },
+    { Command: "Marco", Nonce: nonce },
+  ],
+  [
     "Request-for",
     { Command: "Request-for", Params: "deployer", Nonce: nonce },
     { Command: "Request-For", Params: "deployer", Nonce: nonce },

@@ -118,6 +118,15 @@ for (const [title, change, by, reason] of dishonest) {
   });
 }
 
+test("a stranger that sends the right signature under wrong words first blocks nothing", async (t) => {
+  const { query, found, signer } = await setUp(t);
+  const said = [signer, query.question, "10.77.0.1", { port: 1 }] as const;
+  query.hear(answerBy(...said, { Params: { port: 9 } }), "10.77.0.1");
+  t.deepEqual(found(), []);
+  query.hear(answerBy(...said), "10.77.0.1");
+  t.deepEqual(query.found()[0]?.params, { port: 1 });
+});
+
 test("an answer cannot be replayed to another question with the same nonce", async (t) => {
   const { query, signer } = await setUp(t);
   const other = { Command: "Request-For", Params: "marcoboot", Nonce: nonce } as const;

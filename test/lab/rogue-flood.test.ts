@@ -57,6 +57,24 @@ for (const [title, answers, lateMs] of floods) {
   });
 }
 
+lab("a thousand nodes that answer at once are all found", async (t) => {
+  const { node, crowd } = segment(t);
+  const keys = join(temporaryDirectory(t), "keys");
+  await openSite(keys);
+  const start = async (where: Namespace, file: string, ...words: string[]) => {
+    const path = new URL(file, import.meta.url).pathname;
+    const child = where.start(process.execPath, path, ...words);
+    if (!child.stdout) throw new RangeError("no standard output");
+    return createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  };
+  const nodes = [keys, "lan", String(firstStranger), String(strangers)];
+  await next(await start(crowd, "crowd-child.ts", ...nodes), /^listening/);
+  const words = ["--max", String(strangers), "--timeout", "20", "--retries", "9"];
+  const found = await next(await start(node, "search-child.ts", keys, ...words), /found|in/);
+  t.log(found);
+  t.regex(found, /^1000 in \d+ ms, 0 refused$/);
+});
+
 /** Node, server and a crowd behind one bridge, in 10.77.0.0/16. */
 function segment(t: ExecutionContext) {
   const bridge = namespace(t, "fb");
@@ -67,6 +85,8 @@ function segment(t: ExecutionContext) {
     const mac = `52:54:00:f1:00:0${number}`;
     cable({ in: bridge, name: `port${number}` }, { in: one, name: "lan", mac });
     ip("-n", bridge.name, "link", "set", `port${number}`, "master", "br0");
+    // Nobody answers by another way than the flood's.
+    one.run("sysctl", "-qw", "net.ipv6.conf.lan.disable_ipv6=1");
     const lines = addresses.map((address) => `address add ${address}/16 dev lan\n`).join("");
     const made = spawnSync("ip", ["-n", one.name, "-batch", "-"], { input: lines });
     t.is(made.status, 0, String(made.stderr));

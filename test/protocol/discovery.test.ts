@@ -11,7 +11,12 @@ testProp("canonical JSON reads back as the same value", [fc.jsonValue()], (t, va
 });
 
 test("the signed text names its purpose, the question with its nonce, and who says what", (t) => {
-  const question = { Command: "Request-For", Params: "deployer", Nonce: "00ff" } as const;
+  const question = {
+    Command: "Request-For",
+    Params: "deployer",
+    Nonce: "00ff",
+    Within: 1200, // not signed: each repetition may give another time
+  } as const;
   t.is(
     signedText(question, { Address: "10.77.0.1", Params: { port: 1342 } }),
     'marcoboot discovery 2\n{"Address":"10.77.0.1","Params":{"port":1342},' +
