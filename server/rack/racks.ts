@@ -64,6 +64,8 @@ export interface Racks {
   delete(name: string): void;
   /** Changes nothing. @param askOutlets - each one's state, which takes as long as the slowest. @throws RackFileError */
   check(text: string, askOutlets: boolean): Promise<RackReport>;
+  /** What of the racks that are kept does not fit the site, since its settings or others changed. */
+  findings(): readonly Finding[];
   /** Asks an outlet that need not be in a rack. @throws InvalidInputError, PowerUnreachableError, PowerRefusedError */
   probe(outlet: Outlet): ReturnType<Power["probe"]>;
 }
@@ -162,6 +164,7 @@ export function createRacks(context: RacksContext): Racks {
         findings: [...findingsOf(rack), ...said],
       };
     },
+    findings: () => store.racks.list().flatMap(findingsOf),
     async probe({ driver: kind, settings }) {
       const driver = driverNamed(kind);
       if (!driver) throw new InvalidInputError(`no power driver ${kind}`);

@@ -22,6 +22,21 @@ test("the doctor answers from inside the server, and knows whom it has heard", a
   t.false(isHealthy);
 });
 
+test("a rack that does not fit the settings any more is among what the doctor finds", async (t) => {
+  const server = await startTestServer();
+  t.teardown(() => server.close());
+  const racks = async () => {
+    const response = await server.fetch("/api/v1/doctor?listenSeconds=0", { token: tokens.admin });
+    const { checks } = (await response.json()) as Examination;
+    return checks.find(({ name }) => name === "racks")?.findings.map(({ code }) => code);
+  };
+  t.deepEqual(await racks(), ["racks-fit"]);
+  const slots = [{ name: "1", hostname: "far", address: "10.99.0.1" }];
+  const outlet = { driver: "manual", settings: {} };
+  server.store.racks.put({ name: "two", stacks: [{ name: "a", x: 0, y: 0, outlet, slots }] });
+  t.deepEqual(await racks(), ["address-outside"]);
+});
+
 const isRoot = process.getuid?.() === 0;
 const listening = isRoot ? test : test.skip;
 if (!isRoot) console.warn("skipped: listening to frames needs root");

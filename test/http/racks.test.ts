@@ -35,6 +35,8 @@ test("a rack is put, read, patched and exported with its ETag, and no answer has
   const exported = await ask("GET", `${two}/file`);
   t.regex(exported.text, /kept: true/);
   t.is((await ask("PUT", two, exported.text, exported.tag)).status, 200);
+  const long = await ask("PUT", two, yaml("canary-".repeat(60)));
+  t.regex(long.text, /line 2: outlet of driver ipmi: password must not have more than 256/);
   const report = await ask("POST", "/api/v1/rack-checks?outlets=true", exported.text);
   t.deepEqual((JSON.parse(report.text) as { differences: unknown }).differences, []);
   t.regex(report.text, /outlet of stack two\/a \(ipmi\) is off/);

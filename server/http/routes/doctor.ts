@@ -2,6 +2,7 @@
 
 import { Type } from "typebox";
 import { type Instant, type Milliseconds, milliseconds } from "#protocol/brand.ts";
+import type { Finding } from "#protocol/timeline.ts";
 import type { RecordedServer } from "../../doctor/check.ts";
 import { type Examination, examine } from "../../doctor/doctor.ts";
 import { createMachine } from "../../doctor/machine.ts";
@@ -52,13 +53,13 @@ export const doctorRoutes: readonly Route[] = [
   }),
 ];
 
-function examineHere(
+async function examineHere(
   admin: Admin,
   listen: Milliseconds,
   signal: AbortSignal,
 ): Promise<Examination> {
   const { config, clock, log } = admin;
-  return examine({
+  const { isHealthy, checks } = await examine({
     config,
     clock,
     log,
@@ -67,6 +68,18 @@ function examineHere(
     machine: createMachine(),
     server: { kind: "this", heard: recordedServers(admin) },
   });
+  const racks = rackFindings(admin);
+  return {
+    isHealthy: isHealthy && racks.every(({ severity }) => severity !== "problem"),
+    checks: [...checks, { name: "racks", findings: racks }],
+  };
+}
+
+function rackFindings({ racks }: Admin): readonly Finding[] {
+  const found = racks.findings();
+  const count = racks.list().length;
+  if (found.length > 0 || count === 0) return found;
+  return [{ code: "racks-fit", severity: "ok", text: `${count} racks fit the configured subnets` }];
 }
 
 function recordedServers({ store, config, clock, eventLog }: Admin): readonly RecordedServer[] {
