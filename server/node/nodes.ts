@@ -18,16 +18,16 @@ import {
   type NodeId,
 } from "#protocol/brand.ts";
 import { canonicalJson } from "#protocol/discovery.ts";
-import { type Architecture, architectureOf, type FirmwareName } from "#protocol/firmware.ts";
+import type { Architecture } from "#protocol/firmware.ts";
 import type { AgentSession, Hardware, Node, Protection, SlotRef } from "#protocol/node.ts";
-import { createAudit } from "../audit/audit.ts";
 import type { BootClient } from "../boot/client.ts";
 import type { Clock } from "../clock.ts";
 import { ConflictError, InvalidInputError, NotFoundError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import type { Store } from "../store/store.ts";
-import { hardwareChanges } from "./hardware-changes.ts";
+import { factsOf, isStranger, isSwapped, nameOfMac, whyAnother } from "./identity.ts";
+import { createMachines } from "./machines.ts";
 
 /** Three missed check-ins of 15 s. */
 export const offlineAfter = milliseconds(45_000);
@@ -37,9 +37,6 @@ const lastSeenWritten = milliseconds(600_000);
 const maxStrangers = 256;
 /** A host name label (RFC 1123 §2.1), lower case. */
 const namePattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
-/** Sent by an old Raspberry Pi ROM, QEMU and careless vendors: no identity. */
-const constantUuid = /^(?:0{8}-0{4}-0{4}-0{4}-0{12}|f{8}-f{4}-f{4}-f{4}-f{12})$/i;
-
 /** What an admin or a room may change. The rest follows from what the node does. */
 type Changeable = Omit<Node, "id" | "mac" | "createdAt" | "updatedAt">;
 /** A member given as `undefined` is removed. */
@@ -114,7 +111,7 @@ interface NodesContext {
 }
 
 export function createNodes({ store, events, clock, log }: NodesContext): Nodes {
-  const audit = createAudit({ store, clock });
+  const machines = createMachines({ store, events, clock });
   let admission: Admission = () => ({});
   /** Monotonic milliseconds of the last sign of its agent: wall clocks jump. `lastSeen` is for people. */
   const seen = new Map<
@@ -145,43 +142,16 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
   const save = (node: Node, before?: Node): Node =>
     store.transaction(() => {
       store.nodes.put(node);
-      if (before) tellHardware(before, node);
+      if (before) machines.tell(before, node);
       store.afterCommit(() => events.publish({ topic: "node", node }));
       return node;
     });
-
-  /** What is different in the machine goes into the audit log and to whoever watches. */
-  const tellHardware = (before: Node, { id, mac, name, hardware }: Node): void => {
-    if (!before.hardware || !hardware || before.hardware === hardware) return;
-    const changes = hardwareChanges(before.hardware, hardware);
-    if (changes.length === 0) return;
-    const textOf = (some: typeof changes) => some.map(({ text }) => text).join("; ");
-    audit.append("server", "node hardware changed", id, textOf(changes));
-    const losses = changes.filter(({ isLoss }) => isLoss);
-    store.afterCommit(() => {
-      events.publish({ topic: "hardware", nodeId: id, mac, changes });
-      if (losses.length > 0) {
-        events.publish({ topic: "alarm", text: `${name} (${mac}): ${textOf(losses)}` });
-      }
-    });
-  };
-
-  /** Which disks are protected is the server's word. */
-  const marked = (hardware: Hardware): Hardware => ({
-    ...hardware,
-    disks: hardware.disks.map(({ protection: _, ...disk }) => {
-      const found = disk.serial === undefined ? undefined : store.protectedDisks.get(disk.serial);
-      if (!found) return disk;
-      const { serial: __, ...protection } = found;
-      return { ...disk, protection };
-    }),
-  });
 
   const update = (id: NodeId, { hardware, ...change }: NodeChange): Node => {
     const before = existing(id);
     const after = withChange(before, {
       ...change,
-      ...(hardware && { hardware: marked(hardware) }),
+      ...(hardware && { hardware: machines.marked(hardware) }),
     });
     if (after.name !== before.name) checkName(after, store);
     if (sameText(before, after)) return before;
@@ -317,7 +287,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
         address,
         connection: "online",
         power: "on",
-        ...(checkIn.hardware && { hardware: marked(checkIn.hardware) }),
+        ...(checkIn.hardware && { hardware: machines.marked(checkIn.hardware) }),
       };
       const after = withChange(node, change);
       if (mayBecomeReady(after)) {
@@ -430,11 +400,6 @@ function stateOncePlaced({ state }: Node): Node["state"] {
   return state === "retired" ? "discovered" : state;
 }
 
-/** Made from the MAC address, for a node that no rack file names: `node-dca632010203`. */
-export function nameOfMac(mac: MacAddress): string {
-  return `node-${mac.replaceAll(":", "")}`;
-}
-
 /** @throws InvalidInputError or ConflictError */
 function checkName(node: Node, store: Store): void {
   if (!namePattern.test(node.name)) {
@@ -446,80 +411,6 @@ function checkName(node: Node, store: Store): void {
   if (other && other.id !== node.id) {
     throw new ConflictError(`the name ${node.name} belongs to ${other.mac}`);
   }
-}
-
-/**
- * @param before - the firmware recorded so far. iPXE follows a firmware within
- *   one boot; it is recorded only where nothing was heard before it.
- */
-function factsOf(
-  client: BootClient,
-  before: FirmwareName | undefined,
-  address: Ipv4Address | undefined,
-): NodeChange {
-  // A running OS of a Raspberry Pi looks like its ROM when only the vendor part of the MAC tells.
-  const follows = client.ipxe || client.byOui === true;
-  const firmware = follows && before !== undefined ? before : client.firmware;
-  const uuid =
-    client.uuid !== undefined && !constantUuid.test(client.uuid) ? client.uuid : undefined;
-  return {
-    ...(firmware && { firmware, architecture: architectureOf(firmware) }),
-    ...(client.serial !== undefined && { serial: client.serial }),
-    ...(uuid !== undefined && { uuid }),
-    ...(address !== undefined && { address }),
-    // A ROM speaks: whatever the outlet's record says, there is power.
-    ...(client.firmware !== undefined && { power: "on" }),
-  };
-}
-
-/** Heard, and nothing else: no slot, no enrolment, no word of an admin. */
-function isStranger({ state, slot, certificate, quarantined, name, mac }: Node): boolean {
-  const unclaimed = state === "discovered" && !slot && certificate === undefined && !quarantined;
-  return unclaimed && name === nameOfMac(mac);
-}
-
-/**
- * Two computers with one MAC address, or another board in a known one's place: its disks
- * may hold what nobody agreed to wipe. Undefined: it says what it said before, or nothing.
- */
-function whyAnother(node: Node, { uuid, serial }: BootClient): string | undefined {
-  const because = (what: string, before: string, now: string) =>
-    `its firmware says ${what} ${now}, recorded is ${before}: two computers with one MAC address, or an exchanged board; approve it if it was exchanged on purpose`;
-  if (
-    uuid !== undefined &&
-    node.uuid !== undefined &&
-    ![uuid, node.uuid].some((one) => constantUuid.test(one)) &&
-    !isSameUuid(uuid, node.uuid)
-  ) {
-    return because("UUID", node.uuid, uuid);
-  }
-  if (serial !== undefined && node.serial !== undefined && !isSameSerial(serial, node.serial)) {
-    return because("serial number", node.serial, serial);
-  }
-  return undefined;
-}
-
-/** Firmwares disagree on the order of octets in the first three fields (RFC 4578 §2.3, SMBIOS 2.6). */
-function isSameUuid(a: string, b: string): boolean {
-  const turned = (text: string) =>
-    text.replace(/^(..)(..)(..)(..)-(..)(..)-(..)(..)-/, "$4$3$2$1-$6$5-$8$7-");
-  const [one, other] = [a.toLowerCase(), b.toLowerCase()];
-  return one === other || turned(one) === other;
-}
-
-/** A Raspberry Pi's ROM sends the low four octets of its serial, some EEPROMs in the other order. */
-function isSameSerial(sent: string, recorded: string): boolean {
-  const low = recorded.toLowerCase().slice(-8);
-  if (!/^[0-9a-f]{8}$/.test(low) || !/^[0-9a-f]{8}$/i.test(sent.slice(-8))) return true;
-  const octets = sent.toLowerCase().slice(-8);
-  return octets === low || octets.replace(/(..)(..)(..)(..)/, "$4$3$2$1") === low;
-}
-
-/** Another computer behind a known MAC address: its disks may hold what nobody agreed to wipe. */
-function isSwapped(before: Hardware | undefined, after: Hardware): boolean {
-  return (
-    before?.serial !== undefined && after.serial !== undefined && before.serial !== after.serial
-  );
 }
 
 function sessionOf(

@@ -194,6 +194,23 @@ test("of the nodes nobody vouched for, the newest 256 are kept; the others for g
   t.truthy(restarted.byName("lab-a-1"));
 });
 
+test("a stranger that was given a tag or a protection is not forgotten", (t) => {
+  const { nodes } = createRig();
+  const kept = [
+    { ...client, mac: parseMacAddress("02:00:00:00:00:01") },
+    { ...client, mac: parseMacAddress("02:00:00:00:00:02") },
+  ].map((one) => nodes.heard(one).id);
+  const [tagged, protectedOne] = kept;
+  if (!tagged || !protectedOne) return t.fail();
+  nodes.update(tagged, { tags: ["mine"] });
+  nodes.update(protectedOne, { protection: { reason: "data", by: "ada", at: created } });
+  for (let index = 0; index < 300; index++) {
+    const low = [index >> 8, index & 0xff].map((octet) => octet.toString(16).padStart(2, "0"));
+    nodes.heard({ ...client, mac: parseMacAddress(`02:00:00:01:${low.join(":")}`) });
+  }
+  t.true(kept.every((id) => nodes.get(id) !== undefined));
+});
+
 test("a slot and a name belong to one node", (t) => {
   const { nodes } = createRig();
   nodes.place(mac, slot, "lab-a-1", address);

@@ -11,7 +11,7 @@ import type { Rack } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
 import { ConflictError, InvalidInputError } from "../../errors.ts";
 import { contains } from "../../lease/leases.ts";
-import { nameOfMac } from "../../node/nodes.ts";
+import { nameOfMac } from "../../node/identity.ts";
 import type { Reservation } from "../../store/store.ts";
 import type { LearningContext } from "./context.ts";
 import { isSameSlot, slotOf, slotText } from "./groups.ts";
