@@ -36,6 +36,29 @@ const task = (slot: number, batch: number, state: TaskState) =>
     ...(state === "failed" && { reason: "it did not come back" }),
   }) as unknown as Task;
 
+test("a job is asked for with a window, a canary and batches", async (t) => {
+  const { page, server } = await open(t);
+  server.store.windows.put({
+    name: "night",
+    effect: "allows",
+    opens: "daily 02:00",
+    minutes: 60,
+    zone: "UTC",
+  });
+  await signIn(page);
+  await page.getByRole("button", { name: /^Stack a/ }).click();
+  await page.getByRole("button", { name: "Reboot…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("When, and how many at a time").click();
+  await dialog.getByLabel("Begin").selectOption("night");
+  await dialog.getByLabel("Nodes that go first, alone").fill("1");
+  await dialog.getByLabel("Nodes at a time").fill("25%");
+  t.deepEqual(await axe(page), []);
+  await dialog.getByRole("button", { name: "Reboot 4 nodes" }).click();
+  await dialog.waitFor({ state: "hidden" });
+  t.like(server.store.jobs.list({ limit: 1 })[0], { kind: "reboot", window: "night" });
+});
+
 test("a paused roll-out says why, and is resumed; windows and schedules are listed", async (t) => {
   const { page, server, complaints } = await open(t);
   server.store.windows.put({

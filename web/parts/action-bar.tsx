@@ -8,6 +8,7 @@ import { call } from "../api.ts";
 import { obstacle, selectorOf, wordToType } from "../state/selection.ts";
 import type { PageContext } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
+import { PlanFields, planOf, usePlanForm } from "./plan-fields.tsx";
 import { PowerButton } from "./power-button.tsx";
 
 interface Plan {
@@ -30,6 +31,7 @@ export function ActionBar({ context, toast }: BarProps) {
   const asked = useSignal<JobKindName>("reboot");
   const open = useSignal(false);
   const image = useSignal("");
+  const plan = usePlanForm();
   if (nodes.length === 0) return null;
 
   const ask = (kind: JobKindName) => {
@@ -40,9 +42,10 @@ export function ActionBar({ context, toast }: BarProps) {
     const kind = asked.value;
     const parameters =
       kind === "install" ? { image: image.value, authorizedKeys: [] } : { warnSeconds: 0 };
-    const body = { kind, selector: selectorOf(nodes), parameters };
+    const body = { kind, selector: selectorOf(nodes), parameters, ...planOf(plan) };
     const job = await call<Job>("POST", "/api/v1/jobs", body);
-    toast.value = `${job.kind} of ${count(nodes)} has begun`;
+    const outcome = job.waitsFor === undefined ? "has begun" : `waits: ${job.waitsFor}`;
+    toast.value = `${job.kind} of ${count(nodes)} ${outcome}`;
     setTimeout(() => {
       toast.value = undefined;
     }, 5000);
@@ -84,6 +87,7 @@ export function ActionBar({ context, toast }: BarProps) {
         ) : (
           <p>{nodes.map((node) => node.name).join(", ")}</p>
         )}
+        <PlanFields form={plan} />
       </Dialog>
     </section>
   );
@@ -96,6 +100,8 @@ const verbs: Readonly<Record<JobKindName, string>> = {
   identify: "Identify",
   inventory: "Look at",
   "burn-in": "Test",
+  run: "Run a program on",
+  copy: "Copy a file to",
 };
 
 function count(nodes: readonly Node[]): string {

@@ -1,0 +1,89 @@
+/** When a job begins and how it goes through its nodes: closed until somebody wants more than "now, all". */
+
+import { type Signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { Window } from "#protocol/schedule.ts";
+import { call } from "../api.ts";
+
+export interface PlanForm {
+  readonly window: Signal<string>;
+  readonly canary: Signal<string>;
+  readonly batch: Signal<string>;
+  readonly failures: Signal<string>;
+}
+
+export function usePlanForm(): PlanForm {
+  return {
+    window: useSignal(""),
+    canary: useSignal(""),
+    batch: useSignal(""),
+    failures: useSignal(""),
+  };
+}
+
+/** Members of the request for a job; the server says what is wrong with them. */
+export function planOf({ window, canary, batch, failures }: PlanForm): object {
+  const rollout = Object.fromEntries(
+    Object.entries({ canary, batch, failures }).flatMap(([member, { value }]) => {
+      const text = value.trim();
+      if (text === "") return [];
+      return [[member, /^\d+$/.test(text) ? Number(text) : text] as const];
+    }),
+  );
+  return {
+    ...(window.value !== "" && { when: { window: window.value } }),
+    ...(Object.keys(rollout).length > 0 && { rollout }),
+  };
+}
+
+export function PlanFields({ form }: { form: PlanForm }) {
+  const windows = useSignal<readonly Window[]>([]);
+  useEffect(() => {
+    const read = async () => {
+      const { items } = await call<{ items: readonly Window[] }>("GET", "/api/v1/windows");
+      windows.value = items.filter(({ effect }) => effect === "allows");
+    };
+    read().catch(() => {
+      windows.value = []; // "at once" is all there is then
+    });
+  }, [windows]);
+  return (
+    <details>
+      <summary>When, and how many at a time</summary>
+      <label class="field">
+        <span>Begin</span>
+        <select
+          value={form.window.value}
+          onChange={(event) => {
+            form.window.value = event.currentTarget.value;
+          }}
+        >
+          <option value="">at once</option>
+          {windows.value.map(({ name, opens, zone }) => (
+            <option key={name} value={name}>
+              in window {name} ({opens}, {zone})
+            </option>
+          ))}
+        </select>
+      </label>
+      <Field text="Nodes that go first, alone" value={form.canary} />
+      <Field text="Nodes at a time, or a part of all: 25%" value={form.batch} />
+      <Field text="Nodes that may fail before the rest is paused" value={form.failures} />
+    </details>
+  );
+}
+
+function Field({ text, value }: { text: string; value: Signal<string> }) {
+  return (
+    <label class="field">
+      <span>{text}</span>
+      <input
+        value={value.value}
+        autocomplete="off"
+        onInput={(event) => {
+          value.value = event.currentTarget.value;
+        }}
+      />
+    </label>
+  );
+}
