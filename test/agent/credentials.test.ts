@@ -1,6 +1,8 @@
 /** A node's certificate after its enrolment: its renewal, and every way in which it ends. */
 
 import { once } from "node:events";
+import { text } from "node:stream/consumers";
+import { connect } from "node:tls";
 import test, { type ExecutionContext } from "ava";
 import type { EnrolAnswer } from "#protocol/agent.ts";
 import { enrolText } from "#protocol/agent.ts";
@@ -107,6 +109,31 @@ test("a revoked node is held back, and its running work gets no more orders", as
     reason: "ada revoked its certificate",
   });
   t.is(now().certificate, undefined);
+});
+
+test("a resumed TLS session shows the certificate as well, and a revoked one is refused", async (t) => {
+  const { server, id, credential } = await oneNode(t);
+  let session: Buffer | undefined;
+  const ask = async () => {
+    const socket = connect({
+      ...{ host: "127.0.0.1", port: server.listener.port, ca: server.site.authorityPem },
+      ...credential,
+      ...(session && { session }),
+    });
+    socket.on("session", (given) => {
+      session = given;
+    });
+    await once(socket, "secureConnect");
+    const isResumed = socket.isSessionReused();
+    socket.write(
+      "GET /agent/v1/assignment?wait=0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    return `${isResumed ? "resumed" : "full"}: ${(await text(socket)).split("\r\n", 1)[0]}`;
+  };
+  t.is(await ask(), "full: HTTP/1.1 204 No Content");
+  t.is(await ask(), "resumed: HTTP/1.1 204 No Content");
+  server.nodes.revoke(id, "stolen");
+  t.is(await ask(), "resumed: HTTP/1.1 403 Forbidden");
 });
 
 test("a renewed certificate is signed over the nonce, and the one before counts until it is shown", async (t) => {
