@@ -28,6 +28,8 @@ RequiresMountsFor=${home}/agent
 
 [Service]
 ExecStart=${home}/agent/run --role resident
+# reads the service files of discovery again
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=5
 
