@@ -30,3 +30,29 @@ export function fill(pattern: string, place: Place): string {
     return text === undefined ? whole : text.padStart(Number(digits ?? 0), "0");
   });
 }
+
+/**
+ * A driver's setting, its words filled in; of `{ each: [18, 25] }` the value whose turn it is.
+ *
+ * @param type - of the driver's schema: "{n}" is a number where one is wanted
+ * @throws RangeError when `each` has too few
+ */
+export function fillSetting(
+  name: string,
+  value: unknown,
+  place: Place,
+  type: string | undefined,
+): unknown {
+  const each = (value as { readonly each?: unknown } | null)?.each;
+  if (Array.isArray(each)) {
+    if (place.n <= each.length) return fillSetting(name, each[place.n - 1], place, type);
+    throw new RangeError(
+      `${name}: each has ${each.length} values, and number ${place.n} needs one`,
+    );
+  }
+  if (Array.isArray(value)) return value.map((one) => fillSetting(name, one, place, undefined));
+  const filled = typeof value === "string" ? fill(value, place) : value;
+  if (type === "string" && typeof filled === "number") return String(filled);
+  const isNumber = (type === "integer" || type === "number") && typeof filled === "string";
+  return isNumber && /^-?\d+$/.test(filled) ? Number(filled) : filled;
+}

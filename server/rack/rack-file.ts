@@ -36,27 +36,18 @@
  * not exist is refused, so a misspelt one is not silently without effect.
  */
 
-import {
-  type Document,
-  isMap,
-  isNode,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parseDocument,
-  type YAMLMap,
-} from "yaml";
+import { isMap, isScalar, type YAMLMap } from "yaml";
 import { parseIpv4Address } from "#protocol/brand.ts";
 import type { AddressPlan, Outlet, Rack, RackPower, Slot, Stack } from "#protocol/rack.ts";
 import type { Rule } from "#protocol/rule.ts";
-import { InvalidInputError, RackFileError } from "../errors.ts";
+import { InvalidInputError } from "../errors.ts";
 import { type AnyPowerDriver, driverNamed, powerDriverKinds } from "../power/registry.ts";
 import { identityOf, isKept, type KeptSecrets, secretNames } from "../power/secrets.ts";
 import { parseRule } from "../rule/rule.ts";
-import { fill, type Place } from "./pattern.ts";
+import { fill, fillSetting, type Place } from "./pattern.ts";
 import { misfit, parseNetwork, plannedAddress, plannedHostname } from "./plan.ts";
+import { type Seen, YamlReader } from "./yaml-reader.ts";
 
-const maxOctets = 1024 * 1024;
 const maxStacks = 512;
 const maxSlots = 512; // of one stack
 const maxCoordinate = 1000;
@@ -74,14 +65,8 @@ const slotMembers = ["port", "outlet"];
  * @throws RackFileError with the line of what is wrong.
  */
 export function parseRackFile(text: string, path: string, keptSecrets?: KeptSecrets): Rack {
-  if (Buffer.byteLength(text) > maxOctets) {
-    throw new RackFileError(`${path}, line 1: more than ${maxOctets} octets`);
-  }
   return new RackFileReader(text, path, keptSecrets).read();
 }
-
-/** Where something was first said: its line, for the message about the second time. */
-type Seen = Map<string, number>;
 
 /** A stack, or one of several that are written once. */
 interface StackSource {
@@ -102,10 +87,8 @@ interface SlotSource {
 }
 
 class RackFileReader {
-  readonly #path: string;
+  readonly #yaml: YamlReader;
   readonly #keptSecrets: KeptSecrets | undefined;
-  readonly #lines = new LineCounter();
-  readonly #document: Document.Parsed;
   readonly #hostnames: Seen = new Map();
   readonly #addresses: Seen = new Map();
   readonly #ports: Seen = new Map();
@@ -113,21 +96,15 @@ class RackFileReader {
   #slotCount = 0;
 
   constructor(text: string, path: string, keptSecrets: KeptSecrets | undefined) {
-    this.#path = path;
+    this.#yaml = new YamlReader(text, path);
     this.#keptSecrets = keptSecrets;
-    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false });
   }
 
   read(): Rack {
-    const [syntax] = this.#document.errors;
-    if (syntax) {
-      const { line } = this.#lines.linePos(syntax.pos[0]);
-      throw new RackFileError(`${this.#path}, line ${line}: ${syntax.message}`, { cause: syntax });
-    }
     const members = ["name", "subnet", "addresses", "hostnames", "power", "rules", "stacks"];
-    const top = this.#map(this.#document.contents, "the rack", members);
+    const top = this.#yaml.map(this.#yaml.contents, "the rack", members);
     const subnet = this.#subnet(top);
-    const hostnames = this.#text(top, "hostnames");
+    const hostnames = this.#yaml.text(top, "hostnames");
     const addresses = this.#addressPlan(top);
     const power = this.#power(top);
     const rules = this.#rules(top);
@@ -141,7 +118,7 @@ class RackFileReader {
     };
     const names: Seen = new Map();
     const stacks = this.#stackSources(top, rack.name).map((source) => {
-      this.#once(names, source.name, `stack name ${source.name}`, source.map);
+      this.#yaml.once(names, source.name, `stack name ${source.name}`, source.map);
       return this.#stack(source, rack);
     });
     return { ...rack, stacks };
@@ -150,17 +127,17 @@ class RackFileReader {
   #rules(top: YAMLMap): readonly Rule[] | undefined {
     if (!top.has("rules")) return undefined;
     const names: Seen = new Map();
-    return this.#list(top, "rules", "the rack").map((node, index) => {
+    return this.#yaml.list(top, "rules", "the rack").map((node, index) => {
       try {
-        const rule = parseRule(this.#plain(node));
-        this.#once(names, rule.name, `rule name ${rule.name}`, node);
+        const rule = parseRule(this.#yaml.plain(node));
+        this.#yaml.once(names, rule.name, `rule name ${rule.name}`, node);
         return rule;
       } catch (error) {
         if (!(error instanceof InvalidInputError)) throw error;
         const [first] = error.fields;
         const path = first?.pointer.split("/").filter((part) => part !== "") ?? [];
-        const wrong = this.#document.getIn(["rules", index, ...path], true);
-        throw this.#error(wrong ?? node, error.message, error);
+        const wrong = this.#yaml.nodeAt(["rules", index, ...path]);
+        throw this.#yaml.error(wrong ?? node, error.message, error);
       }
     });
   }
@@ -168,18 +145,18 @@ class RackFileReader {
   #stackSources(top: YAMLMap, rack: string): readonly StackSource[] {
     const node = top.get("stacks", true);
     if (!isMap(node)) {
-      return this.#list(top, "stacks", "the rack").map((one, index) => {
+      return this.#yaml.list(top, "stacks", "the rack").map((one, index) => {
         const members = ["name", "x", "y", "firstAddress", ...stackMembers];
-        const map = this.#map(one, "a stack", members);
+        const map = this.#yaml.map(one, "a stack", members);
         const name = this.#name(map, "the stack");
-        const x = this.#wholeNumber(map, "x", 0, maxCoordinate) ?? index;
-        return { map, name, index, x, y: this.#wholeNumber(map, "y", 0, maxCoordinate) ?? 0 };
+        const x = this.#yaml.wholeNumber(map, "x", 0, maxCoordinate) ?? index;
+        return { map, name, index, x, y: this.#yaml.wholeNumber(map, "y", 0, maxCoordinate) ?? 0 };
       });
     }
-    const map = this.#map(node, "the stacks", ["count", "name", "columns", ...stackMembers]);
-    const count = this.#needed(map, "count", maxStacks);
-    const columns = this.#wholeNumber(map, "columns", 1, maxCoordinate) ?? count;
-    const pattern = this.#text(map, "name") ?? "{n}";
+    const map = this.#yaml.map(node, "the stacks", ["count", "name", "columns", ...stackMembers]);
+    const count = this.#yaml.needed(map, "count", maxStacks);
+    const columns = this.#yaml.wholeNumber(map, "columns", 1, maxCoordinate) ?? count;
+    const pattern = this.#yaml.text(map, "name") ?? "{n}";
     return Array.from({ length: count }, (_, index) => ({
       map,
       name: this.#label(fill(pattern, { rack, stack: "", n: index + 1 }), map),
@@ -206,10 +183,11 @@ class RackFileReader {
       this.#slot(one, rack, stack, index),
     );
     const both = outlet && slots.find((slot) => slot.outlet);
-    if (both) throw this.#error(map, `stack ${name} and its slot ${both.name} both have an outlet`);
+    if (both)
+      throw this.#yaml.error(map, `stack ${name} and its slot ${both.name} both have an outlet`);
     const { addresses } = rack;
     if (addresses?.perStack !== undefined && slots.length > addresses.perStack) {
-      throw this.#error(
+      throw this.#yaml.error(
         map,
         `stack ${name} has ${slots.length} slots, and addresses.perStack is ${addresses.perStack}`,
       );
@@ -220,17 +198,17 @@ class RackFileReader {
   #slotSources(stack: YAMLMap, rack: Pick<Rack, "name">, stackName: string): readonly SlotSource[] {
     const node = stack.get("slots", true) as unknown;
     if (isScalar(node) && typeof node.value === "number") {
-      return numbered(stack, this.#needed(stack, "slots", maxSlots));
+      return numbered(stack, this.#yaml.needed(stack, "slots", maxSlots));
     }
     if (isMap(node)) {
-      const map = this.#map(node, "the slots", ["count", ...slotMembers]);
-      return numbered(map, this.#needed(map, "count", maxSlots), map);
+      const map = this.#yaml.map(node, "the slots", ["count", ...slotMembers]);
+      return numbered(map, this.#yaml.needed(map, "count", maxSlots), map);
     }
     const names: Seen = new Map();
-    return this.#list(stack, "slots", `stack ${rack.name}/${stackName}`).map((one, index) => {
-      const map = this.#map(one, "a slot", ["name", "hostname", "address", ...slotMembers]);
+    return this.#yaml.list(stack, "slots", `stack ${rack.name}/${stackName}`).map((one, index) => {
+      const map = this.#yaml.map(one, "a slot", ["name", "hostname", "address", ...slotMembers]);
       const name = this.#name(map, "the slot");
-      this.#once(names, name, `slot name ${name}`, map);
+      this.#yaml.once(names, name, `slot name ${name}`, map);
       return { map, own: map, name, index };
     });
   }
@@ -244,11 +222,12 @@ class RackFileReader {
     const position = { stackIndex, slotIndex: index, number: this.#slotCount++ };
     const place = { rack: rack.name, stack: stack.name, slot: name, n: position.number + 1 };
     const hostname =
-      (own && this.#text(own, "hostname")) ?? plannedHostname(rack, stack.name, name, position);
+      (own && this.#yaml.text(own, "hostname")) ??
+      plannedHostname(rack, stack.name, name, position);
     if (!label.test(hostname)) {
-      throw this.#error(map, `not a host name: ${JSON.stringify(hostname)}`);
+      throw this.#yaml.error(map, `not a host name: ${JSON.stringify(hostname)}`);
     }
-    this.#once(this.#hostnames, hostname, `host name ${hostname}`, map);
+    this.#yaml.once(this.#hostnames, hostname, `host name ${hostname}`, map);
     const address = (own && this.#address(own, "address")) ?? plannedAddress(rack, stack, position);
     if (address !== undefined) this.#checkAddress(address, stack.subnet ?? rack.subnet, map);
     const port = own && this.#port(own, place);
@@ -264,29 +243,29 @@ class RackFileReader {
 
   #checkAddress(address: string, subnet: string | undefined, node: YAMLMap): void {
     const where = node.get("address", true) ?? node;
-    this.#once(this.#addresses, address, `address ${address}`, where);
+    this.#yaml.once(this.#addresses, address, `address ${address}`, where);
     const reason = subnet === undefined ? undefined : misfit(address, subnet);
-    if (reason !== undefined) throw this.#error(where, reason);
+    if (reason !== undefined) throw this.#yaml.error(where, reason);
   }
 
   #port(slot: YAMLMap, place: Place): string | undefined {
-    const pattern = this.#text(slot, "port");
+    const pattern = this.#yaml.text(slot, "port");
     if (pattern === undefined) return undefined;
     const port = fill(pattern, place);
     if (port === "" || port.length > maxPort) {
-      throw this.#error(slot.get("port", true), `port is not of 1-${maxPort} characters`);
+      throw this.#yaml.error(slot.get("port", true), `port is not of 1-${maxPort} characters`);
     }
-    this.#once(this.#ports, port, `port ${port}`, slot);
+    this.#yaml.once(this.#ports, port, `port ${port}`, slot);
     return port;
   }
 
   #subnet(map: YAMLMap): string | undefined {
-    const text = this.#text(map, "subnet");
+    const text = this.#yaml.text(map, "subnet");
     if (text === undefined) return undefined;
     try {
       parseNetwork(text);
     } catch (cause) {
-      throw this.#error(map.get("subnet", true), `subnet: ${reasonOf(cause)}`, cause);
+      throw this.#yaml.error(map.get("subnet", true), `subnet: ${reasonOf(cause)}`, cause);
     }
     return text;
   }
@@ -294,22 +273,22 @@ class RackFileReader {
   #addressPlan(top: YAMLMap): AddressPlan | undefined {
     const node = top.get("addresses", true);
     if (node === undefined) return undefined;
-    const map = this.#map(node, "addresses", ["first", "perStack"]);
+    const map = this.#yaml.map(node, "addresses", ["first", "perStack"]);
     const first = this.#address(map, "first");
-    if (first === undefined) throw this.#error(map, "addresses need a first one");
-    const perStack = this.#wholeNumber(map, "perStack", 1, 65_536);
+    if (first === undefined) throw this.#yaml.error(map, "addresses need a first one");
+    const perStack = this.#yaml.wholeNumber(map, "perStack", 1, 65_536);
     return { first, ...(perStack !== undefined && { perStack }) };
   }
 
   #power(top: YAMLMap): RackPower | undefined {
     const node = top.get("power", true);
     if (node === undefined) return undefined;
-    const map = this.#map(node, "power", ["onAtOnce", "onEverySeconds", "offSeconds"]);
-    const onAtOnce = this.#wholeNumber(map, "onAtOnce", 1, 512);
-    const onEverySeconds = this.#number(map, "onEverySeconds", 0, 60);
-    const offSeconds = this.#number(map, "offSeconds", 0, 60);
+    const map = this.#yaml.map(node, "power", ["onAtOnce", "onEverySeconds", "offSeconds"]);
+    const onAtOnce = this.#yaml.wholeNumber(map, "onAtOnce", 1, 512);
+    const onEverySeconds = this.#yaml.number(map, "onEverySeconds", 0, 60);
+    const offSeconds = this.#yaml.number(map, "offSeconds", 0, 60);
     if (onAtOnce === undefined && onEverySeconds !== undefined) {
-      throw this.#error(map, "onEverySeconds says nothing without onAtOnce");
+      throw this.#yaml.error(map, "onEverySeconds says nothing without onAtOnce");
     }
     return {
       ...(onAtOnce !== undefined && { onAtOnce }),
@@ -319,35 +298,39 @@ class RackFileReader {
   }
 
   #address(map: YAMLMap, member: string): string | undefined {
-    const text = this.#text(map, member);
+    const text = this.#yaml.text(map, member);
     if (text === undefined) return undefined;
     try {
       return parseIpv4Address(text);
     } catch (cause) {
-      throw this.#error(map.get(member, true), `not an IPv4 address: ${text}`, cause);
+      throw this.#yaml.error(map.get(member, true), `not an IPv4 address: ${text}`, cause);
     }
   }
 
   #outlet(owner: YAMLMap, place: Place): Outlet | undefined {
     const node = owner.get("outlet", true);
     if (node === undefined) return undefined;
-    const map = this.#map(node, "an outlet", ["driver", "settings"]);
-    const kind = this.#text(map, "driver");
+    const map = this.#yaml.map(node, "an outlet", ["driver", "settings"]);
+    const kind = this.#yaml.text(map, "driver");
     const driver = driverNamed(kind ?? "");
     if (!driver || kind === undefined) {
       const known = powerDriverKinds.join(", ");
-      throw this.#error(map, `no power driver ${JSON.stringify(kind ?? "")}; there are: ${known}`);
+      throw this.#yaml.error(
+        map,
+        `no power driver ${JSON.stringify(kind ?? "")}; there are: ${known}`,
+      );
     }
     try {
-      const written: unknown = this.#plain(map.get("settings", true)) ?? {};
+      const written: unknown = this.#yaml.plain(map.get("settings", true)) ?? {};
       const settings = this.#settings(driver, written as Outlet["settings"], place);
       const identity = identityOf(driver, driver.parse(settings));
       // An outlet nobody can switch is no particular outlet: many may be alike.
-      if (kind !== "manual") this.#once(this.#outlets, identity, `this outlet of ${kind}`, map);
+      if (kind !== "manual")
+        this.#yaml.once(this.#outlets, identity, `this outlet of ${kind}`, map);
       return { driver: kind, settings };
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;
-      throw this.#error(map, `outlet of driver ${kind}: ${cause.message}`, cause);
+      throw this.#yaml.error(map, `outlet of driver ${kind}: ${cause.message}`, cause);
     }
   }
 
@@ -357,7 +340,7 @@ class RackFileReader {
     const hidden = secretNames(driver);
     const own = Object.entries(written).map(([name, value]) => {
       const { type } = (driver.schema.properties[name] ?? {}) as { readonly type?: string };
-      return [name, hidden.includes(name) ? value : valueFor(name, value, place, type)];
+      return [name, hidden.includes(name) ? value : fillSetting(name, value, place, type)];
     });
     const settings = Object.fromEntries(own) as Outlet["settings"];
     if (this.#keptSecrets) return this.#keptSecrets(driver, settings);
@@ -366,88 +349,18 @@ class RackFileReader {
     throw new RangeError(`${kept} is kept by the server: it alone can check this file`);
   }
 
-  #needed(map: YAMLMap, member: string, max: number): number {
-    const value = this.#wholeNumber(map, member, 1, max);
-    if (value !== undefined) return value;
-    throw this.#error(map, `${member} is missing`);
-  }
-
-  #wholeNumber(map: YAMLMap, member: string, min: number, max: number): number | undefined {
-    const value = this.#number(map, member, min, max);
-    if (value === undefined || Number.isInteger(value)) return value;
-    throw this.#error(map.get(member, true), `${member}: ${value} is not ${min}-${max}`);
-  }
-
-  #number(map: YAMLMap, member: string, min: number, max: number): number | undefined {
-    const node = map.get(member, true);
-    if (node === undefined) return undefined;
-    const value = isScalar(node) ? node.value : undefined;
-    if (typeof value === "number" && value >= min && value <= max) return value;
-    throw this.#error(node, `${member}: ${String(value)} is not ${min}-${max}`);
-  }
-
   #name(map: YAMLMap, what: string): string {
-    const name = this.#text(map, "name");
-    if (name === undefined) throw this.#error(map, `${what} has no name`);
+    const name = this.#yaml.text(map, "name");
+    if (name === undefined) throw this.#yaml.error(map, `${what} has no name`);
     return this.#label(name, map.get("name", true));
   }
 
   #label(name: string, node: unknown): string {
     if (label.test(name)) return name;
-    throw this.#error(
+    throw this.#yaml.error(
       node,
       `name ${JSON.stringify(name)} is not made of 1-63 of a-z, 0-9 and inner hyphens`,
     );
-  }
-
-  /** Text, or a number as it was written: `name: 1` is a name too. */
-  #text(map: YAMLMap, member: string): string | undefined {
-    const node = map.get(member, true);
-    if (node === undefined) return undefined;
-    const value = isScalar(node) ? node.value : undefined;
-    if (typeof value === "string") return value;
-    if (typeof value === "number") return isScalar(node) ? (node.source ?? String(value)) : "";
-    throw this.#error(node, `${member} is not a text`);
-  }
-
-  #list(map: YAMLMap, member: string, what: string): readonly unknown[] {
-    const node = map.get(member, true) as unknown;
-    if (isSeq(node) && node.items.length > 0) return node.items;
-    throw this.#error(node ?? map, `${what} needs a list of ${member}`);
-  }
-
-  #map(node: unknown, what: string, members: readonly string[]): YAMLMap {
-    if (!isMap(node)) throw this.#error(node, `${what} is not written as "member: value" lines`);
-    for (const { key } of node.items) {
-      const name = isScalar(key) ? String(key.value) : "";
-      if (!members.includes(name)) {
-        throw this.#error(
-          key,
-          `${what} has no member ${JSON.stringify(name)}; there are: ${members.join(", ")}`,
-        );
-      }
-    }
-    return node;
-  }
-
-  #plain(node: unknown): unknown {
-    return isNode(node) ? node.toJS(this.#document) : node;
-  }
-
-  /** Refuses a second use of `key`, naming the line of the first. */
-  #once(seen: Seen, key: string, what: string, node: unknown): void {
-    const first = seen.get(key);
-    if (first !== undefined) throw this.#error(node, `${what} was used on line ${first}`);
-    seen.set(key, this.#line(node));
-  }
-
-  #line(node: unknown): number {
-    const range = (node as { range?: readonly number[] | null } | null | undefined)?.range;
-    return this.#lines.linePos(range?.[0] ?? 0).line || 1;
-  }
-
-  #error(node: unknown, reason: string, cause?: unknown): RackFileError {
-    return new RackFileError(`${this.#path}, line ${this.#line(node)}: ${reason}`, { cause });
   }
 }
 
@@ -455,22 +368,6 @@ function numbered(map: YAMLMap, count: number, own?: YAMLMap): readonly SlotSour
   return Array.from({ length: count }, (_, index) => {
     return { map, ...(own && { own }), name: `${index + 1}`, index };
   });
-}
-
-/** @param type - of the driver's schema: "{n}" is a number where one is wanted */
-function valueFor(name: string, value: unknown, place: Place, type: string | undefined): unknown {
-  const each = (value as { readonly each?: unknown } | null)?.each;
-  if (Array.isArray(each)) {
-    if (place.n <= each.length) return valueFor(name, each[place.n - 1], place, type);
-    throw new RangeError(
-      `${name}: each has ${each.length} values, and number ${place.n} needs one`,
-    );
-  }
-  if (Array.isArray(value)) return value.map((one) => valueFor(name, one, place, undefined));
-  const filled = typeof value === "string" ? fill(value, place) : value;
-  if (type === "string" && typeof filled === "number") return String(filled);
-  const isNumber = (type === "integer" || type === "number") && typeof filled === "string";
-  return isNumber && /^-?\d+$/.test(filled) ? Number(filled) : filled;
 }
 
 function reasonOf(error: unknown): string {
