@@ -36,7 +36,7 @@ export function LearningPanel({ context, canAct }: PanelProps) {
   return (
     <section class="card" aria-labelledby="learning-title">
       <h2 id="learning-title">
-        Learning rack {status.rack} <span class={`chip chip-${status.state}`}>{status.state}</span>
+        Learning of {status.rack} <span class={`chip chip-${status.state}`}>{status.state}</span>
       </h2>
       {isRunning && <Progress status={status} canAct={canAct} />}
       <ul class="learning-stacks" aria-label="Stacks">

@@ -63,7 +63,7 @@ export function shownFlags({ flagged }: LearningStatus): readonly ShownFlag[] {
     ...[...guessed].map(([stack, { length }]): ShownFlag => {
       return {
         ...{ key: `unconfirmed ${stack}`, reason: "unconfirmed", stack, target: stack },
-        text: `${length} boards of stack ${stack} have their slots by the order heard`,
+        text: `${length === 1 ? "1 board" : `${length} boards`} of stack ${stack} placed by the order heard alone`,
         remedy: "let each show itself (Identify), then confirm, or swap two",
         answers: ["confirm", "swap"],
       };

@@ -85,7 +85,7 @@ function flagLines(flags: readonly Flag[]): readonly string[] {
       .map(({ reason, text, remedy }) => `${reason}: ${text}${remedy ? `\n  ${remedy}` : ""}`),
     ...[...guessed].map(
       ([stack, { length }]) =>
-        `unconfirmed: ${length} boards of stack ${stack} have their slots by the order heard\n  marcoboot node identify NODE, then: marcoboot learn confirm ${stack}, or learn swap`,
+        `unconfirmed: ${length === 1 ? "1 board" : `${length} boards`} of stack ${stack} placed by the order heard alone\n  marcoboot node identify NODE, then: marcoboot learn confirm ${stack}, or learn swap`,
     ),
   ];
 }
