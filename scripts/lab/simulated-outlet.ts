@@ -22,6 +22,7 @@ export class SimulatedOutlet implements StripOutlet {
   #ordered: "on" | "off" = "off";
   #contact: "on" | "off" = "off";
   #last: Promise<void> = Promise.resolve();
+  #unplugged = false;
 
   /** @param senses - asked for its state, it tells its contact's; else what it was ordered */
   constructor(boards: readonly PoweredBoard[], fault: OutletFault | undefined, senses: boolean) {
@@ -37,6 +38,13 @@ export class SimulatedOutlet implements StripOutlet {
   /** Power comes to the strip: some relays are not off then. */
   async plugIn(): Promise<void> {
     await this.#follow("off");
+  }
+
+  /** Power goes from the strip: nothing behind this outlet runs any more, whatever its fault. */
+  async unplug(): Promise<void> {
+    this.#unplugged = true;
+    await this.#last;
+    await Promise.all(this.#boards.map((board) => board.powerOff()));
   }
 
   switchOn(): void {
@@ -75,6 +83,7 @@ export class SimulatedOutlet implements StripOutlet {
   }
 
   async #put(contact: "on" | "off"): Promise<void> {
+    if (this.#unplugged) return;
     this.#contact = contact;
     if (contact === "off") await Promise.all(this.#boards.map((board) => board.powerOff()));
     else for (const board of this.#boards) board.powerOn();

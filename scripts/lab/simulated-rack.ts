@@ -141,7 +141,8 @@ export async function startSimulatedRack(options: RackOptions): Promise<Simulate
     boards,
     async close() {
       strip.close();
-      await Promise.all(boards.map(({ board }) => board.powerOff()));
+      await Promise.all([...outlets.values()].map((outlet) => outlet.unplug()));
+      await Promise.all(foreign.map(({ board }) => board.powerOff()));
       firmware.close();
     },
   };
