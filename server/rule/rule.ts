@@ -40,21 +40,15 @@ export const ruleSchema = Type.Object(
   strict,
 );
 
-/**
- * @param pointer - JSON pointer of `value`, for messages
- * @throws InvalidInputError naming each wrong member
- */
-export function parseRule(value: unknown, pointer = ""): Rule {
+/** @throws InvalidInputError naming each wrong member */
+export function parseRule(value: unknown): Rule {
   const wrong = Value.Errors(ruleSchema, value).map(({ keyword, instancePath, message }) => ({
     pointer: instancePath,
     detail: keyword === "boolean" ? "is no member of a rule" : message,
   }));
   const [first] = wrong;
   if (first) {
-    throw new InvalidInputError(
-      `rule${first.pointer} ${first.detail}`,
-      wrong.map((one) => ({ ...one, pointer: `${pointer}${one.pointer}` })),
-    );
+    throw new InvalidInputError(`rule${first.pointer} ${first.detail}`, wrong);
   }
   const rule = value as Static<typeof ruleSchema>;
   return { ...rule, match: rule.match ?? {} };

@@ -33,13 +33,13 @@ export const ruleRoutes: readonly Route[] = [
     summary: "Add a rule to the server's; it concerns nodes that are trusted from now on",
     status: 201,
     body: Type.Object(
-      { rule: Type.Unknown(), before: Type.Optional(nameSchema) },
+      { rule: ruleSchema, before: Type.Optional(nameSchema) },
       { additionalProperties: false },
     ),
     response: ruleSchema,
-    target: ({ body }) => String((body.rule as { name?: unknown } | null)?.name),
+    target: ({ body }) => body.rule.name,
     handler: ({ body }, { rules }) => {
-      const rule = parseRule(body.rule, "/rule");
+      const rule = parseRule(body.rule);
       rules.add(rule, body.before);
       return rule;
     },
