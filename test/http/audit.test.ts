@@ -18,6 +18,7 @@ interface Deed {
 
 const json = (value: unknown) => JSON.stringify(value);
 const cancelled = "/api/v1/learnings/current";
+const operator = { token: tokens.operator };
 
 const deeds: readonly Deed[] = [
   {
@@ -184,11 +185,14 @@ for (const [title, asks, query, status, call] of [
   });
 }
 
-test("a revoked node has no certificate, is held back, and says who did it", async (t) => {
+test("a revoked node has no certificate and no work, is held back, and says who did it", async (t) => {
   const server = await startTestServer();
   t.teardown(() => server.close());
   const node = server.store.nodes.byName("lab-a-1") ?? t.fail();
   server.store.nodes.put({ ...node, certificate: "ab".repeat(32) });
+  const job = { kind: "reboot", selector: "lab-a-1" };
+  await server.fetch("/api/v1/jobs", { ...operator, method: "POST", body: json(job) });
+  const [task] = server.store.tasks.unfinishedOf(node.id);
   const path = "/api/v1/nodes/lab-a-1/revoke";
   const answer = await server.fetch(path, { method: "POST", token: tokens.admin });
   t.is(answer.status, 200);
@@ -196,6 +200,7 @@ test("a revoked node has no certificate, is held back, and says who did it", asy
   t.like(revoked, { quarantined: true, reason: "admin revoked its certificate" });
   t.is(revoked?.certificate, undefined);
   t.is(server.store.audit.list({ limit: 1 })[0]?.what, "revoke-node");
+  t.is(server.calls.at(-1), `cancel ${task?.id} by admin`);
 });
 
 test("a retired node gives its address back", async (t) => {

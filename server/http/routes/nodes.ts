@@ -101,13 +101,16 @@ export const nodeRoutes: readonly Route[] = [
     path: "/api/v1/nodes/:id/revoke",
     role: "admin",
     name: "revoke-node",
-    summary: "End a node's certificate at once, cut its connections, and hold it back",
+    summary: "End a node's certificate and its work at once, cut its connections, and hold it back",
     params,
     response: nodeSchema,
     target: ({ params }) => params.id,
     handler: ({ params, who }, admin) => {
       const { id } = findNode(params.id, admin);
-      return admin.nodes.revoke(id, `${who} revoked its certificate`);
+      const revoked = admin.nodes.revoke(id, `${who} revoked its certificate`);
+      // Killed in between: each fails by itself, as its node is held back.
+      for (const task of admin.store.tasks.unfinishedOf(id)) admin.jobs.cancelTask(task.id, who);
+      return admin.nodes.get(id) ?? revoked;
     },
   }),
   route({
