@@ -46,6 +46,7 @@ import {
 } from "./errors.ts";
 import { takeInventory, usedMemoryMiB } from "./hardware.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
+import { createLoadMeter, reportLoad } from "./load.ts";
 import { keepAuthority } from "./polo.ts";
 import { type Reporter, startReporter } from "./report.ts";
 import type { Settings } from "./settings.ts";
@@ -84,6 +85,8 @@ interface Memory {
   connection: Connection | undefined;
   /** The assignment at work: it outlives a lost connection (downloads and reports try again). */
   acting: Promise<void> | undefined;
+  /** Somebody looks at this node: its load is being told. */
+  telling: Promise<void> | undefined;
 }
 
 const longPollSeconds = 25;
@@ -100,6 +103,7 @@ export async function runAgent(context: AgentContext, signal: AbortSignal): Prom
     heardAt: performance.now(),
     connection: undefined,
     acting: undefined,
+    telling: undefined,
   };
   const watch = settings.role === "netinst" ? watchSilence(context, memory, signal) : undefined;
   console.info(
@@ -142,7 +146,7 @@ async function serve(
     if (isOwnClock && !settings.simulate) await correctClock(answer.now, console);
     const duty = { ...context, key, memory, server, identity, connection, nodeId: answer.nodeId };
     if (await renewIfDue(duty, answer, here)) return;
-    using heartbeat = answer.heartbeat && heartbeatOf(duty, answer.heartbeat);
+    using heartbeat = answer.heartbeat && heartbeatOf(duty, answer.heartbeat, here);
     await beOfService({ ...duty, heartbeat }, answer.checkInSeconds * 1000, here, signal);
   } finally {
     lost.abort();
@@ -274,7 +278,21 @@ async function checkIn(
   return (await connection.post("/agent/v1/check-in", body, signal)) as CheckInAnswer;
 }
 
-function heartbeatOf(duty: Omit<Duty, "heartbeat">, offer: HeartbeatOffer): Heartbeat {
+/** Begins to tell how busy this machine is, unless it does already. */
+function tellLoad(duty: Omit<Duty, "heartbeat">, here: AbortSignal): void {
+  const { memory, settings, connection } = duty;
+  memory.telling ??= reportLoad(connection, createLoadMeter(settings.interface), here)
+    .catch(() => undefined) // whoever looks asks for it again
+    .finally(() => {
+      memory.telling = undefined;
+    });
+}
+
+function heartbeatOf(
+  duty: Omit<Duty, "heartbeat">,
+  offer: HeartbeatOffer,
+  here: AbortSignal,
+): Heartbeat {
   const { memory, server, nodeId } = duty;
   return startHeartbeat(
     {
@@ -284,6 +302,7 @@ function heartbeatOf(duty: Omit<Duty, "heartbeat">, offer: HeartbeatOffer): Hear
       onHeard: () => {
         memory.heardAt = performance.now();
       },
+      onWatched: () => tellLoad(duty, here),
     },
     offer,
   );
@@ -330,6 +349,7 @@ async function beOfService(
       begun = memory.heardAt;
       if (await renewIfDue(duty, answer, here)) return;
       if (answer.heartbeat) heartbeat?.renew(answer.heartbeat);
+      if (answer.isWatched) tellLoad(duty, here);
     } catch (error) {
       if (error instanceof ProblemError && !error.retryable) throw error;
       failures++;

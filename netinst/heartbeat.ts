@@ -40,6 +40,8 @@ export interface HeartbeatContext {
   readonly nodeId: string;
   /** `<task>:<epoch>:<action>` of the assignment taken last. */
   readonly having: () => string | undefined;
+  /** Somebody looks at this node. */
+  readonly onWatched: () => void;
   /** The server answered. */
   readonly onHeard: () => void;
 }
@@ -96,6 +98,7 @@ export function startHeartbeat(context: HeartbeatContext, offer: HeartbeatOffer)
     mustCheckIn ||= isNew;
     schedule(periodMs * (0.9 + Math.random() / 10)); // a rack that starts together spreads out
     context.onHeard();
+    if (has(wants.load)) context.onWatched();
     if (has(wants.assignment) || isNew) wake(has(wants.assignment));
   }
 

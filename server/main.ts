@@ -45,6 +45,7 @@ import { createNeighbours } from "./net/neighbours.ts";
 import { openDatagramSocket } from "./net/udp.ts";
 import { startNetconsole } from "./netconsole/server.ts";
 import { createNodes } from "./node/nodes.ts";
+import { createWatching } from "./node/watching.ts";
 import { openChannels } from "./notify/channels.ts";
 import { createNotifier } from "./notify/notifier.ts";
 import { createPower } from "./power/power.ts";
@@ -98,6 +99,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const site = await openSite(join(config.stateDirectory, "keys"));
 
     const nodes = createNodes({ store, events, clock, log });
+    const watching = createWatching(clock);
     const metrics = createMetrics({ store, nodes, events });
     closers.push(() => metrics.close());
     const leaseFile = await openLeaseFile(
@@ -229,6 +231,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         site,
         nodes,
         jobs,
+        watching,
         windows,
         store,
         leases: peers,
@@ -307,6 +310,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       site,
       store,
       nodes,
+      watching,
       leases,
       jobs,
       schedules,

@@ -91,7 +91,13 @@ async function live(seed: Seed, agent: Agent, begin: () => void): Promise<void> 
     using heartbeat =
       offer && !isUdpBlocked
         ? startHeartbeat(
-            { host: url.hostname, nodeId, having: () => having, onHeard: () => undefined },
+            {
+              host: url.hostname,
+              nodeId,
+              having: () => having,
+              onHeard: () => undefined,
+              onWatched: () => undefined,
+            },
             offer,
           )
         : undefined;

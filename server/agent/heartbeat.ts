@@ -26,6 +26,7 @@ import type { Jobs } from "../job/jobs.ts";
 import type { Log } from "../log.ts";
 import { openDatagramSocket, type Sender } from "../net/udp.ts";
 import type { Nodes } from "../node/nodes.ts";
+import type { Watching } from "../node/watching.ts";
 
 export type HeartbeatOutcome = "heard" | "renewed" | "malformed" | "refused" | "replayed";
 
@@ -48,6 +49,7 @@ export interface HeartbeatsContext {
   readonly site: Pick<Site, "secret">;
   readonly nodes: Pick<Nodes, "get" | "heartbeat">;
   readonly jobs: Pick<Jobs, "assignmentNameFor" | "onAssignment">;
+  readonly watching: Pick<Watching, "isMissed" | "onBegin">;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics?: HeartbeatMetrics | undefined;
@@ -78,7 +80,7 @@ const callsPerSecond = 200;
 const present = milliseconds(45_000);
 
 export async function startHeartbeats(context: HeartbeatsContext): Promise<Heartbeats> {
-  const { config, address, interfaceName, site, nodes, jobs, clock, log } = context;
+  const { config, address, interfaceName, site, nodes, jobs, watching, clock, log } = context;
   const name = interfaceName ?? address;
   const sessions = new Map<NodeId, Session>();
   const calls = createTokenBuckets({
@@ -130,7 +132,12 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
     const isCalled = isCallable(session, node) && calls.take("all", clock.monotonic());
     if (isCalled) context.metrics?.called(name);
     const hasMoved = node.address !== session.from?.address;
-    return (isCalled ? wants.assignment : 0) | (hasMoved ? wants.checkIn : 0);
+    const isMissed = watching.isMissed(node.id);
+    return (
+      (isCalled ? wants.assignment : 0) |
+      (hasMoved ? wants.checkIn : 0) |
+      (isMissed ? wants.load : 0)
+    );
   };
 
   const hear = (octets: Uint8Array, from: Sender): HeartbeatOutcome => {
@@ -152,13 +159,14 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
     return "heard";
   };
 
-  /** Until the node's beat says that it has the assignment. */
+  /** Until the node's beat says that it has the assignment, and its load is told if somebody looks. */
   const call = async (nodeId: NodeId): Promise<void> => {
     for (const pause of callPauses) {
       const session = sessions.get(nodeId);
       const node = nodes.get(nodeId);
       const isSilent = !session || clock.monotonic() - session.heardAt > present;
-      if (!node || isSilent || !session.from || !isCallable(session, node)) return;
+      if (!node || isSilent || !session.from) return;
+      if (!isCallable(session, node) && !watching.isMissed(nodeId)) return;
       const wanted = wantedOf(session, node);
       if (wanted !== 0) answer(session, session.from, session.counter, wanted);
       await clock.sleep(pause, closing.signal);
@@ -171,7 +179,7 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
     context.metrics?.heard(name, outcome);
     if (outcome !== "heard") log.debug({ from: from.address, outcome }, "heartbeat");
   });
-  const unsubscribe = jobs.onAssignment((nodeId) => void call(nodeId));
+  const unsubscribe = [jobs.onAssignment, watching.onBegin].map((on) => on((id) => void call(id)));
 
   return {
     port: socket.port,
@@ -184,7 +192,7 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
     },
     close() {
       closing.abort();
-      unsubscribe();
+      for (const end of unsubscribe) end();
       return socket.close();
     },
   };

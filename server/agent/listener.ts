@@ -19,6 +19,7 @@ import {
   type SignedAssignment,
 } from "#protocol/agent.ts";
 import { type Ipv4Address, type MacAddress, milliseconds, type TaskId } from "#protocol/brand.ts";
+import type { LoadAnswer } from "#protocol/load.ts";
 import type { Node } from "#protocol/node.ts";
 import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import { createAudit } from "../audit/audit.ts";
@@ -35,6 +36,7 @@ import type { Jobs } from "../job/jobs.ts";
 import type { Log } from "../log.ts";
 import { listenOn } from "../net/listen.ts";
 import type { Nodes } from "../node/nodes.ts";
+import type { Watching } from "../node/watching.ts";
 import type { Store } from "../store/store.ts";
 import { addressOf, type Credentials, createCredentials } from "./credentials.ts";
 import { createDoubles } from "./doubles.ts";
@@ -48,6 +50,8 @@ import {
   cleaned,
   type EnrolBody,
   enrolSchema,
+  type LoadBody,
+  loadSchema,
   type RenewBody,
   type ReportBody,
   renewSchema,
@@ -89,6 +93,7 @@ export interface AgentListenerContext {
     | "heartbeat"
   >;
   readonly jobs: Pick<Jobs, "report" | "waitForAssignment" | "assignmentNameFor" | "onAssignment">;
+  readonly watching: Watching;
   readonly windows: Pick<Windows, "check" | "burn" | "isTokenOf">;
   readonly store: Pick<Store, "transaction" | "tasks" | "reservations" | "audit">;
   /** Whose address it is, where that is known. */
@@ -166,7 +171,7 @@ export function agentRouter(
   heartbeats: Pick<Heartbeats, "offer">,
   closing: AbortSignal,
 ): Router {
-  const { nodes, jobs, store, site, clock } = context;
+  const { nodes, jobs, store, site, clock, watching } = context;
   const enrol = createEnrolment(context);
   const nodeOf = (ctx: Context) => credentials.nodeOf(ctx.req.socket as TLSSocket);
   const holdDoubles = doublesWatch(context);
@@ -194,6 +199,7 @@ export function agentRouter(
       checkInSeconds,
       now: clock.now(),
       heartbeat: heartbeats.offer(node),
+      ...(watching.isMissed(id) && { isWatched: true }),
       ...(credentials.isRenewalDue(node) && { renew: true }),
     } satisfies CheckInAnswer;
   });
@@ -224,6 +230,12 @@ export function agentRouter(
       assignment: text,
       signature: site.sign(assignmentText(text)),
     } satisfies SignedAssignment;
+  });
+
+  router.post("/load", async (ctx) => {
+    const { id } = nodeOf(ctx);
+    watching.tell(id, (await jsonOf(ctx, loadSchema, maxStrangerOctets)) as LoadBody);
+    ctx.body = { isWatched: watching.isWatched(id) } satisfies LoadAnswer;
   });
 
   router.post("/report", async (ctx) => {

@@ -179,6 +179,22 @@ export const assignmentQuerySchema = Type.Object(
   strict,
 );
 
+const amount = Type.Number({ minimum: 0 });
+export const loadSchema = Type.Object(
+  {
+    cpuPercent: Type.Number({ minimum: 0, maximum: 100 }),
+    loadAverage: amount,
+    memoryUsedMiB: amount,
+    memoryMiB: amount,
+    temperature: Type.Optional(Type.Number({ minimum: -50, maximum: 200 })),
+    received: amount,
+    sent: amount,
+    uptimeSeconds: amount,
+  },
+  strict,
+);
+
+export type LoadBody = Static<typeof loadSchema>;
 export type EnrolBody = Static<typeof enrolSchema>;
 export type RenewBody = Static<typeof renewSchema>;
 export type CheckInBody = Static<typeof checkInSchema>;

@@ -25,10 +25,10 @@ import { openApiOf } from "./openapi.ts";
 import { page } from "./page.ts";
 import { problems } from "./problem.ts";
 import { mayCall, type Route, type RouteRequest } from "./route.ts";
-import { endStreams } from "./routes/events.ts";
 import { uploadsDirectory } from "./routes/images.ts";
 import { apiRoutes } from "./routes.ts";
 import type { Admin, Services } from "./services.ts";
+import { endStreams } from "./streams.ts";
 import { createUsers } from "./users.ts";
 
 const headersTimeoutMs = 10_000; // slow loris; bodies have their own watch (body.ts)

@@ -8,6 +8,7 @@ import { imageRoutes } from "./routes/images.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { learningRoutes } from "./routes/learnings.ts";
 import { leaseRoutes, reservationRoutes } from "./routes/leases.ts";
+import { loadRoutes } from "./routes/load.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { noticeRoutes } from "./routes/notices.ts";
 import { powerRoutes } from "./routes/power.ts";
@@ -31,6 +32,7 @@ export const apiRoutes: readonly Route[] = [
   ...protectionRoutes,
   ...ruleRoutes,
   ...timelineRoutes,
+  ...loadRoutes,
   ...leaseRoutes,
   ...reservationRoutes,
   ...imageRoutes,

@@ -13,6 +13,7 @@ import type { Schedules } from "../job/schedules.ts";
 import type { Leases } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
 import type { Nodes } from "../node/nodes.ts";
+import type { Watching } from "../node/watching.ts";
 import type { Notifier } from "../notify/notifier.ts";
 import type { Power } from "../power/power.ts";
 import type { Racks } from "../rack/racks.ts";
@@ -32,6 +33,7 @@ export interface Services {
     Nodes,
     "get" | "list" | "update" | "approve" | "revoke" | "retire" | "protectDisk"
   >;
+  readonly watching: Pick<Watching, "follow">;
   readonly leases: Pick<Leases, "list" | "forget">;
   readonly jobs: Pick<Jobs, "create" | "cancel" | "cancelTask" | "pause" | "resume" | "retry">;
   readonly schedules: Pick<Schedules, "plan" | "put" | "remove" | "setPaused" | "run">;

@@ -5,6 +5,7 @@
  *   POST /agent/v1/check-in     CheckIn           -> CheckInAnswer      (mutual TLS from here on)
  *   GET  /agent/v1/assignment?wait=25&known=<task>:<epoch>:<action>  -> SignedAssignment | 204
  *   POST /agent/v1/renew        RenewRequest      -> EnrolAnswer
+ *   POST /agent/v1/load         NodeLoad          -> LoadAnswer         (each second, while somebody looks)
  *   POST /agent/v1/report       Report            -> ReportAnswer | 409 attempt-superseded
  *   GET  <assignment.image.url> with `Authorization: Bearer <ticket>`, Range allowed (plain boot listener)
  *
@@ -77,6 +78,8 @@ export interface CheckInAnswer {
   readonly checkInSeconds: number;
   /** How it beats from now on; absent: it asks by long polls. */
   readonly heartbeat?: HeartbeatOffer | undefined;
+  /** Somebody looks at the node: it shall tell its load. */
+  readonly isWatched?: true;
   /** The server's clock: a board without a battery begins in 1970. */
   readonly now: Instant;
   /** Its certificate ends soon, or has no end yet: it shall ask for another. */

@@ -54,6 +54,8 @@ export const wants = {
   assignment: 1,
   /** Check in: the node's record does not fit what it sends. */
   checkIn: 2,
+  /** Somebody looks at the node: tell its load (load.ts). */
+  load: 4,
 } as const;
 
 export interface Answer {

@@ -12,6 +12,7 @@ import {
   parseMacAddress,
 } from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
+import type { NodeLoad } from "#protocol/load.ts";
 import type { Node } from "#protocol/node.ts";
 import { type AgentListenerContext, startAgentListener } from "../../server/agent/listener.ts";
 import { systemClock } from "../../server/clock.ts";
@@ -20,6 +21,7 @@ import { createWindows } from "../../server/enrol/token.ts";
 import { createEventBus } from "../../server/events.ts";
 import { silentLog } from "../../server/log.ts";
 import { createNodes } from "../../server/node/nodes.ts";
+import { createWatching } from "../../server/node/watching.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
@@ -81,6 +83,7 @@ export async function startServer(t: ExecutionContext) {
   const cancelled = new Set<string>();
   const polls: { readonly known: string | undefined; readonly signal: AbortSignal }[] = [];
   const orders = new Orders();
+  const watching = createWatching(clock);
   const jobs: AgentListenerContext["jobs"] = {
     report: (_node, report) => {
       reports.push(report);
@@ -99,6 +102,7 @@ export async function startServer(t: ExecutionContext) {
     site,
     nodes,
     jobs,
+    watching,
     windows,
     store,
     events,
@@ -138,6 +142,7 @@ export async function startServer(t: ExecutionContext) {
       cancelled,
       polls,
       orders,
+      watching,
       jobs,
     },
     ...{ call, enrolled, knownNode },
@@ -179,6 +184,11 @@ export const checkInBody = {
   uptimeSeconds: 12.5,
   usedMemoryMiB: 90,
 } as const;
+
+export const loadBody: NodeLoad = {
+  ...{ cpuPercent: 1, loadAverage: 0.5, memoryUsedMiB: 1, memoryMiB: 2 },
+  ...{ received: 0, sent: 0, uptimeSeconds: 1 },
+};
 
 function send(site: Site, port: number, path: string, options: CallOptions): Promise<Answer> {
   const { credential, body, signal, tls } = options;

@@ -14,6 +14,7 @@ import {
   type Credential,
   checkInBody,
   enrolBody,
+  loadBody,
   macA,
   macB,
   newKey,
@@ -59,6 +60,7 @@ const table: Readonly<Record<string, Row>> = {
   "POST /check-in": { stranger: 401, own: 200, held: 200, body: () => checkInBody },
   "GET /assignment": { stranger: 401, own: 200, held: 204, path: "/assignment?wait=0" },
   "POST /report": { stranger: 401, own: 200, held: 200, body: report },
+  "POST /load": { stranger: 401, own: 200, held: 200, body: () => loadBody },
   "POST /renew": {
     stranger: 401,
     own: 200,

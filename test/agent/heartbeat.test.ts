@@ -15,11 +15,12 @@ import {
   macOctets,
   wants,
 } from "#protocol/heartbeat.ts";
+import type { NodeLoad } from "#protocol/load.ts";
 import { startHeartbeat } from "../../netinst/heartbeat.ts";
 import { startHeartbeats } from "../../server/agent/heartbeat.ts";
 import { systemClock } from "../../server/clock.ts";
 import { silentLog } from "../../server/log.ts";
-import { checkInBody, loopback, macA, startServer } from "./agent-peer.ts";
+import { checkInBody, loadBody, loopback, macA, startServer } from "./agent-peer.ts";
 
 type Server = Awaited<ReturnType<typeof startServer>>;
 
@@ -69,6 +70,14 @@ async function openNode(t: ExecutionContext, id: string, offer: HeartbeatOffer, 
       while (answers.length < count) await arrived.promise;
       return answers[count - 1];
     },
+    /** The first answer to that beat. */
+    async answerTo(counter: number): Promise<Answer | undefined> {
+      for (;;) {
+        const found = answers.find((one) => one.counter === counter);
+        if (found) return found;
+        await arrived.promise;
+      }
+    },
     answers,
   };
 }
@@ -77,6 +86,7 @@ const order = (nodeId: NodeId): Assignment => ({
   ...{ nodeId, taskId: "task_1" as TaskId, epoch: 1 },
   ...{ action: "reboot", warnSeconds: 0 },
 });
+const onWatched = () => undefined;
 const nameOfOrder = "task_1:1:reboot";
 
 test("a genuine beat keeps the node online and is answered", async (t) => {
@@ -123,7 +133,7 @@ test("a node is called for an assignment until its beat names it", async (t) => 
   t.like(await node.answer(2), { counter: 1, wants: wants.assignment });
   t.like(await node.answer(3), { counter: 1, wants: wants.assignment }, "the first may be lost");
   node.beat({ counter: 2, having: nameOfOrder });
-  t.like(await node.answer(4), { counter: 2, wants: 0 });
+  t.like(await node.answerTo(2), { wants: 0 });
 });
 
 test("a beat is told of an assignment whose calls were all lost", async (t) => {
@@ -143,6 +153,38 @@ test("a node that is held back is not called", async (t) => {
   const node = await openNode(t, id, offer);
   node.beat();
   t.like(await node.answer(1), { wants: 0 });
+});
+
+test("a node that somebody looks at is told so until its load comes", async (t) => {
+  const server = await startServer(t);
+  const { id, offer } = await checkedIn(server);
+  const node = await openNode(t, id, offer);
+  node.beat();
+  t.like(await node.answer(1), { wants: 0 });
+  const stop = server.watching.follow(id, () => undefined);
+  t.like(await node.answer(2), { wants: wants.load });
+  server.watching.tell(id, loadBody);
+  node.beat({ counter: 2 });
+  t.like(await node.answerTo(2), { wants: 0 });
+  server.clock.advance(5000);
+  node.beat({ counter: 3 });
+  t.like(await node.answerTo(3), { wants: wants.load }, "it has fallen silent");
+  stop();
+  node.beat({ counter: 4 });
+  t.like(await node.answerTo(4), { wants: 0 });
+});
+
+test("a node tells its load by its own certificate, and is told whether anybody looks", async (t) => {
+  const server = await startServer(t);
+  const { node, credential } = await server.enrolled(macA);
+  const call = () => server.call("/load", { credential, body: loadBody });
+  t.deepEqual((await call()).body, { isWatched: false });
+  const told: NodeLoad[] = [];
+  server.watching.follow(node.id, (one) => told.push(one));
+  t.deepEqual((await call()).body, { isWatched: true });
+  t.deepEqual(told, [loadBody]);
+  const wrong = await server.call("/load", { credential, body: { ...loadBody, cpuPercent: 101 } });
+  t.is(wrong.status, 400);
 });
 
 test("a beat from another address asks for a check-in", async (t) => {
@@ -176,9 +218,9 @@ test("a server that starts again knows the beats, but not those recorded before"
   const server = await startServer(t);
   const { id, offer } = await checkedIn(server);
   await server.listener.close();
-  const { site, nodes, jobs } = server;
+  const { site, nodes, jobs, watching } = server;
   const restarted = await startHeartbeats({
-    ...{ config: { agentPort: 0 }, address: loopback, site, nodes, jobs },
+    ...{ config: { agentPort: 0 }, address: loopback, site, nodes, jobs, watching },
     ...{ clock: systemClock, log: silentLog },
   });
   t.teardown(() => restarted.close());
@@ -196,7 +238,7 @@ test("an agent is heard, is called, and goes on through a restart of the server"
   let having: string | undefined;
   const heard = Promise.withResolvers<void>();
   using agent = startHeartbeat(
-    { host: loopback, nodeId: id, having: () => having, onHeard: heard.resolve },
+    { host: loopback, nodeId: id, having: () => having, onHeard: heard.resolve, onWatched },
     offer,
   );
   await heard.promise;
@@ -205,9 +247,9 @@ test("an agent is heard, is called, and goes on through a restart of the server"
   t.true(await agent.called(15_000, patience));
   having = nameOfOrder;
   await server.listener.close();
-  const { site, nodes, jobs } = server;
+  const { site, nodes, jobs, watching } = server;
   const restarted = await startHeartbeats({
-    ...{ config: { agentPort: offer.port }, address: loopback, site, nodes, jobs },
+    ...{ config: { agentPort: offer.port }, address: loopback, site, nodes, jobs, watching },
     ...{ clock: systemClock, log: silentLog },
   });
   t.teardown(() => restarted.close());
@@ -221,7 +263,7 @@ test("an agent whose check-in is wanted is told once, and goes on with what it w
   const { id, offer, checkIn } = await checkedIn(server);
   server.nodes.update(id, { address: "10.9.9.9" as Ipv4Address });
   using agent = startHeartbeat(
-    { host: loopback, nodeId: id, having: () => undefined, onHeard: () => undefined },
+    { host: loopback, nodeId: id, having: () => undefined, onHeard: () => undefined, onWatched },
     offer,
   );
   t.false(await agent.called(15_000, patience), "this is no call");
@@ -239,7 +281,13 @@ test("an agent that nobody answers says so", async (t) => {
   t.teardown(() => void silent.close());
   const offer = { port: silent.address().port, key: "", round: "0".repeat(32), seconds: 15 };
   using agent = startHeartbeat(
-    { host: loopback, nodeId: "node_1", having: () => undefined, onHeard: () => undefined },
+    {
+      host: loopback,
+      nodeId: "node_1",
+      having: () => undefined,
+      onHeard: () => undefined,
+      onWatched,
+    },
     offer,
   );
   await once(silent, "message");

@@ -1,5 +1,6 @@
 import { request } from "node:http";
 import test from "ava";
+import type { NodeId } from "#protocol/brand.ts";
 import type { StoredEvent } from "#protocol/events.ts";
 import type { Problem } from "#protocol/problem.ts";
 import { openApiOf } from "../../server/http/openapi.ts";
@@ -276,6 +277,35 @@ test("only the topics that were asked for are sent", async (t) => {
   const [block = ""] = await readEvents(server, "/api/v1/events?topics=node&after=0", 1);
   t.is(storedIn(block).event.topic, "node");
   t.is((await server.fetch("/api/v1/events?topics=colour", operator)).status, 400);
+});
+
+test("the load of a node is told while somebody reads it, and wanted no longer", async (t) => {
+  const server = await startTestServer();
+  t.teardown(server.close);
+  const [node] = server.store.nodes.list();
+  const id = node?.id ?? ("" as NodeId);
+  const load = {
+    ...{ cpuPercent: 12.5, loadAverage: 0.3, memoryUsedMiB: 100, memoryMiB: 1000 },
+    ...{ received: 1, sent: 2, uptimeSeconds: 60 },
+  };
+  t.is((await server.fetch("/api/v1/nodes/nobody/load", operator)).status, 404);
+  t.false(server.watching.isWatched(id));
+  const begun = new Promise<void>((resolve) =>
+    server.watching.onBegin((watched) => {
+      t.is(watched, id);
+      resolve();
+    }),
+  );
+  const reading = readEvents(server, `/api/v1/nodes/${node?.name}/load`, 1);
+  await begun;
+  server.watching.tell(id, load);
+  const [block = ""] = await reading;
+  t.deepEqual(JSON.parse(/^data: (.*)$/m.exec(block)?.[1] ?? ""), {
+    at: server.clock.now(),
+    ...load,
+  });
+  while (server.watching.isWatched(id)) await new Promise((resolve) => setImmediate(resolve));
+  t.pass("whoever hung up looks no more");
 });
 
 test("an id from another journal is answered with a reset", async (t) => {

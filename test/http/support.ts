@@ -30,6 +30,7 @@ import { createSchedules } from "../../server/job/schedules.ts";
 import { silentLog } from "../../server/log.ts";
 import { createMetrics } from "../../server/metrics.ts";
 import { createNodes } from "../../server/node/nodes.ts";
+import { createWatching, type Watching } from "../../server/node/watching.ts";
 import { plainSecrets } from "../../server/power/secrets.ts";
 import { createRacks } from "../../server/rack/racks.ts";
 import { createRules } from "../../server/rule/rules.ts";
@@ -235,6 +236,7 @@ export interface TestServer {
   readonly clock: TestClock;
   /** What the rooms were asked, in order. */
   readonly calls: readonly string[];
+  readonly watching: Watching;
   /** @param path - with its leading slash */
   fetch(path: string, options?: RequestInit & { token?: string }): Promise<Response>;
   close(): Promise<void>;
@@ -258,6 +260,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   if (options.users ?? true) await addUsers(store);
   if (options.stock ?? true) stock(store);
   const nodes = createNodes({ store, events, clock, log: silentLog });
+  const watching = createWatching(clock);
   const config = testConfig(directory);
   const racks = createRacks({
     store,
@@ -290,6 +293,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     racks,
     store,
     nodes,
+    watching,
     events,
     clock,
     log: silentLog,
@@ -305,6 +309,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     events,
     clock,
     calls,
+    watching,
     fetch: (path, { token, headers, ...rest } = {}) =>
       fetch(url + path, {
         ...rest,

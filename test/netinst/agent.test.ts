@@ -8,6 +8,7 @@ import { type Assignment, manifestText, type Report } from "#protocol/agent.ts";
 import type { TaskId } from "#protocol/brand.ts";
 import { canonicalJson } from "#protocol/discovery.ts";
 import type { ImageManifest } from "#protocol/image.ts";
+import type { NodeLoad } from "#protocol/load.ts";
 import { runAgent, whyDropped } from "../../netinst/agent.ts";
 import type { Settings } from "../../netinst/settings.ts";
 import { install } from "../../netinst/steps/install.ts";
@@ -143,6 +144,21 @@ test("an agent enrols by its token, checks in, installs, reports and restarts wh
   server.orders.set(id, { action: "reboot", nodeId: id, taskId, epoch: 1, warnSeconds: 0 });
   await until(() => agent.powered.length > 0);
   t.deepEqual(agent.powered, ["reboot"]);
+});
+
+test("an agent tells its load while somebody looks, and not before", async (t) => {
+  const server = await startServer(t);
+  const { id } = server.knownNode(macA);
+  server.windows.open(macA, "power-on");
+  const token = server.windows.tokenFor(macA);
+  const agent = startAgent(t, server, token === undefined ? {} : { token });
+  await until(() => agent.console.lines.some((line) => line.startsWith("checked in")));
+  const loads: NodeLoad[] = [];
+  const stop = server.watching.follow(id, (load) => loads.push(load));
+  await until(() => loads.length === 2);
+  stop();
+  t.true((loads[1]?.memoryMiB ?? 0) > 0);
+  t.true((loads[1]?.uptimeSeconds ?? 0) > 0);
 });
 
 test("a wrong digest is reported with its values, and the agent goes on to the next order", async (t) => {

@@ -8,16 +8,15 @@
  * no longer holds what was missed: take a new snapshot.
  */
 
-import type { ServerResponse } from "node:http";
 import type { Context } from "koa";
 import { Type } from "typebox";
-import { milliseconds } from "#protocol/brand.ts";
 import type { StoredEvent } from "#protocol/events.ts";
-import { InvalidInputError, TooManyRequestsError } from "../../errors.ts";
+import { InvalidInputError } from "../../errors.ts";
 import { withoutSettings } from "../rack-view.ts";
 import { type Route, route } from "../route.ts";
 import { imageSchema, jobSchema, nodeSchema, rackSchema, taskSchema } from "../schemas.ts";
 import type { Admin } from "../services.ts";
+import { openStream } from "../streams.ts";
 
 const topics = [
   "node",
@@ -35,13 +34,7 @@ const topics = [
   "learning",
   "alarm",
 ];
-const maxStreams = 200;
-/** A reader that far behind is cut off; it comes back with its Last-Event-ID. */
-const maxBehindOctets = 1024 * 1024;
-const heartbeat = milliseconds(15_000); // proxies drop what is silent for 30-60 s
 const jobsInSnapshot = 30;
-
-const streams = new WeakMap<object, Set<ServerResponse>>();
 
 function topicsOf(text: string | undefined): ReadonlySet<string> | undefined {
   if (text === undefined || text === "") return undefined;
@@ -63,61 +56,33 @@ function startOf(koa: Context, after: number | undefined, lastId: number): numbe
   return Number(header);
 }
 
-function startStream(
-  koa: Context,
-  query: { topics?: string; after?: number },
-  { eventLog, clock, store }: Admin,
-): void {
+function startStream(koa: Context, query: { topics?: string; after?: number }, admin: Admin): void {
+  const { eventLog } = admin;
   const wanted = topicsOf(query.topics);
   const lastId = eventLog.lastId();
   let position = startOf(koa, query.after, lastId);
-  const open = streams.get(store) ?? new Set();
-  streams.set(store, open);
-  if (open.size >= maxStreams) throw new TooManyRequestsError(`${maxStreams} streams are open`);
-
-  koa.respond = false;
-  const response = koa.res;
-  open.add(response);
-  response.writeHead(200, {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "X-Accel-Buffering": "no",
-  });
-  response.write("retry: 2000\n\n");
-
+  const stream = openStream(koa, admin);
   const send = ({ id, at, event }: StoredEvent): void => {
     position = id;
-    if (response.writableEnded || (wanted && !wanted.has(event.topic))) return;
-    response.write(`id: ${id}\ndata: ${JSON.stringify({ id, at, event })}\n\n`);
-    if (response.writableLength > maxBehindOctets) response.destroy();
+    if (wanted && !wanted.has(event.topic)) return;
+    stream.write(`id: ${id}\ndata: ${JSON.stringify({ id, at, event })}\n\n`);
   };
   const [oldest] = eventLog.since(0, 1);
   const isLost = position > lastId || (oldest !== undefined && position < oldest.id - 1);
   if (isLost) {
     position = lastId;
-    response.write(`id: ${lastId}\nevent: reset\ndata: {}\n\n`);
+    stream.write(`id: ${lastId}\nevent: reset\ndata: {}\n\n`);
   }
   for (;;) {
     const missed = eventLog.since(position, 500);
-    if (missed.length === 0 || response.destroyed) break;
+    if (missed.length === 0 || !stream.isOpen) break;
     for (const event of missed) send(event);
   }
   // Same tick as the last `since`: nothing can be written in between.
   const stop = eventLog.follow((event) => {
     if (event.id > position) send(event);
   });
-  const stopHeartbeat = clock.every(heartbeat, () => {
-    if (!response.writableEnded) response.write(": still here\n\n");
-  });
-  response.on("close", () => {
-    stop();
-    stopHeartbeat();
-    open.delete(response);
-  });
-}
-
-/** Ends all streams of a server that closes. */
-export function endStreams(store: object): void {
-  for (const response of streams.get(store) ?? []) response.end();
+  stream.onClose(stop);
 }
 
 export const eventRoutes: readonly Route[] = [
