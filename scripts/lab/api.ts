@@ -3,6 +3,7 @@
 import { createReadStream } from "node:fs";
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { StoredEvent } from "#protocol/events.ts";
 
 export interface Api {
@@ -27,6 +28,19 @@ export class ApiError extends Error {
 }
 
 const reconnectMs = 500;
+const tries = 10;
+
+/** Asks again when the connection is lost: a server that was just killed, or a very busy machine. */
+export async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  for (let count = 1; ; count++) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error instanceof ApiError || count === tries) throw error;
+      await sleep(reconnectMs);
+    }
+  }
+}
 
 export function createApi(socketPath: string): Api {
   const open = (method: string, path: string, headers: Record<string, string>): ClientRequest =>

@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments, refuse } from "../usage.ts";
+import { patiently } from "./api.ts";
 import { modelNames } from "./board-models.ts";
 import { makeBootTree } from "./boot-servers.ts";
 import { type Cleanup, createCleanup } from "./cleanup.ts";
@@ -237,7 +238,7 @@ export async function learn(
       kills -= 1;
       killAt = performance.now() + random.next() * killWithinMs;
     }
-    const status = await api.get<Findings["status"]>("/api/v1/learnings/current");
+    const status = await patiently(() => api.get<Findings["status"]>("/api/v1/learnings/current"));
     const heard = status.slots.filter(({ state }) => state === "heard").length;
     const line = `learning ${status.state}: ${heard} of ${status.slots.length} slots heard`;
     if (line !== said) say(line);

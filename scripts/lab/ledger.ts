@@ -6,7 +6,7 @@
 import type { Job, Task } from "#protocol/job.ts";
 import { isFinished } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
-import type { Api } from "./api.ts";
+import { type Api, ApiError, patiently } from "./api.ts";
 
 export interface Ledger {
   /** Records that were there and are not any more, or went back. */
@@ -40,18 +40,18 @@ export function createLedger(api: Api): Ledger {
   };
   const readJob = async (id: string) => {
     try {
-      const { state, tasks } = await api.get<Job & { tasks: readonly Task[] }>(
-        `/api/v1/jobs/${id}`,
+      const { state, tasks } = await patiently(() =>
+        api.get<Job & { tasks: readonly Task[] }>(`/api/v1/jobs/${id}`),
       );
       compareTasks(id, tasks);
       if (isFinished(state)) ended.add(id);
     } catch (error) {
-      if ((error as { status?: number }).status !== 404) throw error;
+      if (!(error instanceof ApiError) || error.status !== 404) throw error;
       lost.add(`job ${id}`);
     }
   };
   const readNodes = async () => {
-    const { items } = await api.get<{ items: readonly Node[] }>("/api/v1/nodes");
+    const { items } = await patiently(() => api.get<{ items: readonly Node[] }>("/api/v1/nodes"));
     for (const { id, slot, address } of nodes) {
       const after = items.find((node) => node.id === id);
       if (!after) lost.add(`node ${id}`);
