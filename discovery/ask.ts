@@ -72,7 +72,8 @@ export async function ask(asking: Asking, signal: AbortSignal): Promise<void> {
 /** The rest of a pause is for those that come late. */
 const shareToAnswer = 0.6;
 
-const maxWaiting = 20_000;
+/** Some 7000 answers; a node with 256 MB must bear a flood of strangers. */
+const maxWaitingOctets = 8 * 1024 * 1024;
 
 /**
  * Answers are read at once and checked afterwards: a signature takes as long as ten datagrams, and
@@ -80,10 +81,17 @@ const maxWaiting = 20_000;
  */
 function createIntake(check: (bytes: Uint8Array, from: string) => void) {
   const waiting: { readonly bytes: Uint8Array; readonly from: string }[] = [];
+  let octets = 0;
   let isScheduled = false;
+  const checkFirst = (count: number) => {
+    for (const { bytes, from } of waiting.splice(0, count)) {
+      octets -= bytes.length;
+      check(bytes, from);
+    }
+  };
   const checkSome = () => {
     isScheduled = false;
-    for (const { bytes, from } of waiting.splice(0, 16)) check(bytes, from);
+    checkFirst(16);
     schedule();
   };
   const schedule = () => {
@@ -93,12 +101,14 @@ function createIntake(check: (bytes: Uint8Array, from: string) => void) {
   };
   return {
     take(bytes: Uint8Array, from: string) {
-      if (waiting.length < maxWaiting) waiting.push({ bytes, from });
+      if (octets + bytes.length > maxWaitingOctets) return;
+      octets += bytes.length;
+      waiting.push({ bytes, from });
       schedule();
     },
     /** What was heard in time is checked, however long it takes. */
     finish() {
-      for (const { bytes, from } of waiting.splice(0)) check(bytes, from);
+      checkFirst(waiting.length);
     },
   };
 }

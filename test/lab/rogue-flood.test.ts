@@ -69,7 +69,7 @@ lab("a thousand nodes that answer at once are all found", async (t) => {
   };
   const nodes = [keys, "lan", String(firstStranger), String(strangers)];
   await next(await start(crowd, "crowd-child.ts", ...nodes), /^listening/);
-  const words = ["--max", String(strangers), "--timeout", "20", "--retries", "9"];
+  const words = ["--max", String(strangers), "--timeout", "40", "--retries", "9"];
   const found = await next(await start(node, "search-child.ts", keys, ...words), /found|in/);
   t.log(found);
   t.regex(found, /^1000 in \d+ ms, 0 refused$/);
