@@ -110,12 +110,16 @@ test("a node's machine is shown with the fault of its disk; it is protected and 
   const node = makeNode("a", "1");
   const [disk] = node.hardware?.disks ?? [];
   if (!node.hardware || !disk) return t.fail();
-  const worn = { ...disk, health: { passed: false, faults: ["8 sectors reallocated"] } };
+  const worn = {
+    ...disk,
+    serial: "D1",
+    health: { passed: false, faults: ["8 sectors reallocated"] },
+  };
   server.store.nodes.put({ ...node, hardware: { ...node.hardware, disks: [worn] } });
   const found = server.store.nodes.get(node.id);
   if (found) server.events.publish({ topic: "node", node: found });
   await page.locator('[data-slot="lab/a/1"]').click();
-  await page.getByText("vda 4.3 GB, expects to fail, 8 sectors reallocated").waitFor();
+  await page.getByText("vda 4.3 GB, D1, expects to fail, 8 sectors reallocated").waitFor();
   t.deepEqual(await axe(page), []);
   await page.getByRole("button", { name: "Protect…" }).click();
   const dialog = page.getByRole("dialog");
@@ -123,11 +127,17 @@ test("a node's machine is shown with the fault of its disk; it is protected and 
   t.deepEqual(await axe(page), []);
   await dialog.getByRole("button", { name: "Protect" }).click();
   await page.getByText("by admin: the archive").first().waitFor();
-  await page.getByRole("button", { name: "Release…" }).click();
+  await page.getByRole("button", { name: "Release all disks of lab-a-1…" }).click();
   await page.getByRole("dialog").getByLabel(/^Type/).fill("lab-a-1");
   await page.getByRole("dialog").getByRole("button", { name: "Release" }).click();
   await page.getByText("by admin: the archive").first().waitFor({ state: "detached" });
   t.is(server.store.nodes.get(node.id)?.protection, undefined);
+  await page.getByRole("button", { name: "Protect…" }).click();
+  await dialog.getByLabel("What").selectOption({ label: "disk vda (D1)" });
+  await dialog.getByLabel(/^Why/).fill("customer data");
+  await dialog.getByRole("button", { name: "Protect" }).click();
+  await page.getByRole("button", { name: "Release disk vda (D1)…" }).waitFor();
+  t.like(server.store.protectedDisks.get("D1"), { reason: "customer data", by: "admin" });
   t.deepEqual(complaints, []);
 });
 

@@ -7,7 +7,7 @@ import {
   type PartText,
   protectionText,
 } from "#protocol/hardware-text.ts";
-import type { Node } from "#protocol/node.ts";
+import type { Node, Protection } from "#protocol/node.ts";
 import { call } from "../api.ts";
 import type { PageContext } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
@@ -61,11 +61,34 @@ function Parts({ parts }: { parts: readonly PartText[] }) {
   );
 }
 
+/** The node with all its disks, or one of them, which keeps its protection wherever it goes. */
+interface Protectable {
+  readonly label: string;
+  readonly path: string;
+  readonly protection: Protection | undefined;
+  /** What must be typed to release it. */
+  readonly word: string;
+}
+
+function protectablesOf({ id, name, protection, hardware }: Node): readonly Protectable[] {
+  const disks = (hardware?.disks ?? []).flatMap((disk) =>
+    disk.serial === undefined
+      ? []
+      : {
+          label: `disk ${disk.name} (${disk.serial})`,
+          path: `/api/v1/protected-disks/${encodeURIComponent(disk.serial)}`,
+          protection: disk.protection,
+          word: disk.serial,
+        },
+  );
+  const path = `/api/v1/nodes/${id}/protection`;
+  return [{ label: `all disks of ${name}`, path, protection, word: name }, ...disks];
+}
+
 function Actions({ node, isAdmin }: { node: Node; isAdmin: boolean }) {
-  const isAsked = useSignal(false);
-  const reason = useSignal("");
-  const path = `/api/v1/nodes/${node.id}/protection`;
   const isOnline = node.connection === "online";
+  const all = protectablesOf(node);
+  const open = all.filter(({ protection }) => protection === undefined);
   return (
     <div class="node-actions">
       <button
@@ -77,52 +100,104 @@ function Actions({ node, isAdmin }: { node: Node; isAdmin: boolean }) {
       >
         Look at hardware
       </button>
+      {open.length > 0 && <Protect what={open} />}
+      {all.map(
+        (one) =>
+          one.protection && (
+            <Release key={one.path} what={one} protection={one.protection} isAdmin={isAdmin} />
+          ),
+      )}
+    </div>
+  );
+}
+
+function Protect({ what }: { what: readonly Protectable[] }) {
+  const isAsked = useSignal(false);
+  const reason = useSignal("");
+  const path = useSignal("");
+  const chosen = what.find((one) => one.path === path.value) ?? what[0];
+  if (!chosen) return null;
+  return (
+    <>
       <button
         type="button"
         class="button-plain"
-        disabled={node.protection !== undefined && !isAdmin}
-        title={
-          node.protection
-            ? "An admin may let jobs write its disks again"
-            : "No job may write its disks"
-        }
+        title="No job may write what is protected"
+        onClick={() => {
+          reason.value = "";
+          isAsked.value = true;
+        }}
+      >
+        Protect…
+      </button>
+      <Dialog
+        title="What shall no job write?"
+        open={isAsked}
+        actionText="Protect"
+        action={async () => void (await call("PUT", chosen.path, { reason: reason.value }))}
+      >
+        <label class="field">
+          <span>What</span>
+          <select
+            value={chosen.path}
+            onChange={(event) => {
+              path.value = event.currentTarget.value;
+            }}
+          >
+            {what.map((one) => (
+              <option key={one.path} value={one.path}>
+                {one.label}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label class="field">
+          <span>Why, for whoever tries</span>
+          <input
+            value={reason.value}
+            required
+            maxLength={500}
+            onInput={(event) => {
+              reason.value = event.currentTarget.value;
+            }}
+          />
+        </label>
+      </Dialog>
+    </>
+  );
+}
+
+interface ReleaseProps {
+  readonly what: Protectable;
+  readonly protection: Protection;
+  readonly isAdmin: boolean;
+}
+
+function Release({ what, protection, isAdmin }: ReleaseProps) {
+  const isAsked = useSignal(false);
+  return (
+    <>
+      <button
+        type="button"
+        class="button-plain"
+        disabled={!isAdmin}
+        title={isAdmin ? "Jobs may write it again" : "Only an admin ends a protection"}
         onClick={() => {
           isAsked.value = true;
         }}
       >
-        {node.protection ? "Release…" : "Protect…"}
+        Release {what.label}…
       </button>
-      {node.protection ? (
-        <Dialog
-          title={`Let jobs write the disks of ${node.name} again?`}
-          open={isAsked}
-          actionText="Release"
-          isHarsh
-          word={node.name}
-          action={async () => void (await call("DELETE", path))}
-        >
-          <p>Protected {protectionText(node.protection)}</p>
-        </Dialog>
-      ) : (
-        <Dialog
-          title={`Protect the disks of ${node.name}?`}
-          open={isAsked}
-          actionText="Protect"
-          action={async () => void (await call("PUT", path, { reason: reason.value }))}
-        >
-          <label class="field">
-            <span>Why, for whoever tries</span>
-            <input
-              value={reason.value}
-              required
-              maxLength={500}
-              onInput={(event) => {
-                reason.value = event.currentTarget.value;
-              }}
-            />
-          </label>
-        </Dialog>
-      )}
-    </div>
+      <Dialog
+        title={`Let jobs write ${what.label} again?`}
+        open={isAsked}
+        actionText="Release"
+        isHarsh
+        word={what.word}
+        action={async () => void (await call("DELETE", what.path))}
+      >
+        <p>Protected {protectionText(protection)}</p>
+      </Dialog>
+    </>
   );
 }
