@@ -27,7 +27,7 @@ function merge(target: Json, patch: Json, member: string): Json {
   const isOtherDriver =
     member === "outlet" && (patch["driver"] ?? before["driver"]) !== before["driver"];
   const kept = Object.entries(before).filter(
-    ([name]) => !(name in patch) && !(isOtherDriver && name === "settings"),
+    ([name]) => !Object.hasOwn(patch, name) && !(isOtherDriver && name === "settings"),
   );
   const changed = Object.entries(patch).flatMap(([name, value]) =>
     value === null
@@ -41,7 +41,7 @@ function mergeNamed(list: readonly Members[], patch: Members): readonly Json[] {
   const names = new Set(list.map((one) => String(one["name"])));
   const kept = list.flatMap((one) => {
     const name = String(one["name"]);
-    if (!(name in patch)) return [one];
+    if (!Object.hasOwn(patch, name)) return [one];
     return patch[name] === null ? [] : [merge(one, patch[name], "")];
   });
   const added = Object.entries(patch)

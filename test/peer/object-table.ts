@@ -5,7 +5,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
+import { servePassPersist } from "../support/pass-persist.ts";
 
 const [path = ""] = process.argv.slice(2);
 type Row = readonly [oid: string, type: string, value: string];
@@ -24,18 +24,7 @@ const rows = (JSON.parse(readFileSync(path, "utf8")) as readonly Row[]).toSorted
 );
 const answerOf = (row: Row | undefined) => (row ? `.${row[0]}\n${row[1]}\n${row[2]}` : "NONE");
 
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const next = async () => String((await lines.next()).value ?? "").trim();
-const say = (text: string) => void process.stdout.write(`${text}\n`);
-
-for (let line = await lines.next(); !line.done; line = await lines.next()) {
-  const verb = line.value.trim();
-  if (verb === "PING") say("PONG");
-  else if (verb === "get") {
-    const oid = numbersOf(await next());
-    say(answerOf(rows.find((row) => compare(numbersOf(row[0]), oid) === 0)));
-  } else if (verb === "getnext") {
-    const oid = numbersOf(await next());
-    say(answerOf(rows.find((row) => compare(numbersOf(row[0]), oid) > 0)));
-  }
-}
+await servePassPersist({
+  get: (oid) => answerOf(rows.find((row) => compare(numbersOf(row[0]), numbersOf(oid)) === 0)),
+  next: (oid) => answerOf(rows.find((row) => compare(numbersOf(row[0]), numbersOf(oid)) > 0)),
+});

@@ -8,7 +8,7 @@
 
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { servePassPersist } from "../support/pass-persist.ts";
 
 const [directory = ""] = process.argv.slice(2);
 const apc = "1.3.6.1.4.1.318.1.1";
@@ -45,18 +45,4 @@ function get(oid: string): string {
   return `.${oid}\ninteger\n${readFileSync(fileOf(oid), "utf8")}`;
 }
 
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const next = async () => String((await lines.next()).value ?? "").trim();
-const plain = (oid: string) => oid.replace(/^\./, "");
-const say = (text: string) => void process.stdout.write(`${text}\n`);
-
-for (let line = await lines.next(); !line.done; line = await lines.next()) {
-  const verb = line.value.trim(); // an empty line follows each set
-  if (verb === "PING") say("PONG");
-  else if (verb === "get") say(get(plain(await next())));
-  else if (verb === "set") say(set(plain(await next()), await next()));
-  else if (verb === "getnext") {
-    await next();
-    say("NONE"); // nobody walks here
-  }
-}
+await servePassPersist({ get, set });

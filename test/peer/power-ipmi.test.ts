@@ -1,15 +1,7 @@
 /** The driver `ipmi` with Debian's ipmitool against OpenIPMI's ipmi_sim, on 127.0.0.1. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { createSocket } from "node:dgram";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { milliseconds } from "#protocol/brand.ts";
@@ -18,14 +10,15 @@ import { PowerRefusedError, PowerUnreachableError } from "../../server/errors.ts
 import { ipmiDriver } from "../../server/power/drivers/ipmi.ts";
 import { erase } from "../../server/power/registry.ts";
 import { type Bench, powerDriverContract } from "../power/contract.ts";
+import { freeUdpPort } from "../support/free-udp-port.ts";
+import { writeIpmiSim } from "../support/ipmi-sim.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 const { signal } = new AbortController();
 const password = "canary-ipmi";
 
 /** What ipmi_sim runs to ask and switch the chassis (ipmi_lan(5), chassis_control). */
-const chassis = (directory: string) => `#!/bin/sh
-cd ${directory}
+const chassis = (directory: string) => `cd ${directory}
 echo "$*" >> calls
 shift; verb=$1; shift
 if [ "$verb" = get ]; then
@@ -33,44 +26,20 @@ if [ "$verb" = get ]; then
 else
   while [ $# -gt 1 ]; do [ "$1" = power ] && echo "$2" > power; shift 2; done
 fi
-exit 0
-`;
-
-const lan = (directory: string, port: number) => `name "lab"
-set_working_mc 0x20
-  startlan 1
-    addr 127.0.0.1 ${port}
-    priv_limit admin
-    allowed_auths_callback none md2 md5 straight
-    allowed_auths_user none md2 md5 straight
-    allowed_auths_operator none md2 md5 straight
-    allowed_auths_admin none md2 md5 straight
-    guid a123456789abcdefa123456789abcdef
-  endlan
-  chassis_control "${directory}/chassis 0x20"
-  user 2 true "ada" "${password}" admin 10 none md2 md5 straight
-`;
-
-const emulation = `mc_setbmc 0x20
-mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
-mc_enable 0x20
-`;
+exit 0`;
 
 async function startBmc(t: ExecutionContext) {
   const directory = temporaryDirectory(t);
-  const port = await freePort();
-  mkdirSync(join(directory, "state"));
-  writeFileSync(join(directory, "chassis"), chassis(directory));
-  chmodSync(join(directory, "chassis"), 0o755);
+  const port = await freeUdpPort();
   writeFileSync(join(directory, "power"), "0\n");
-  writeFileSync(join(directory, "lan.conf"), lan(directory, port));
-  writeFileSync(join(directory, "lab.emu"), emulation);
-  const files = ["-c", join(directory, "lan.conf"), "-f", join(directory, "lab.emu")];
-  const bmc = spawn("ipmi_sim", ["-n", ...files, "-s", join(directory, "state")], {
-    stdio: "ignore",
+  const user = { user: "ada", password };
+  const words = writeIpmiSim(directory, {
+    ...{ address: "127.0.0.1", port, ...user },
+    chassis: chassis(directory),
   });
+  const bmc = spawn("ipmi_sim", words, { stdio: "ignore" });
   t.teardown(() => end(bmc));
-  const settings = { host: "127.0.0.1", port, user: "ada", password, cipherSuite: 3 };
+  const settings = { host: "127.0.0.1", port, ...user, cipherSuite: 3 };
   const parsed = ipmiDriver.parse(settings);
   for (let round = 0; ; round++) {
     const state = await ipmiDriver.query(parsed, signal).catch((error: unknown) => error);
@@ -94,16 +63,6 @@ function end(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => {
     child.once("exit", () => resolve());
     child.kill("SIGKILL");
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const socket = createSocket("udp4");
-    socket.bind(0, "127.0.0.1", () => {
-      const { port } = socket.address();
-      socket.close(() => resolve(port));
-    });
   });
 }
 

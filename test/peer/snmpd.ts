@@ -1,12 +1,12 @@
 /** Debian's snmpd on a free port of 127.0.0.1, gone when the test ends. */
 
 import { execFileSync, spawn } from "node:child_process";
-import { createSocket } from "node:dgram";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ExecutionContext } from "ava";
 import { milliseconds } from "#protocol/brand.ts";
 import { systemClock } from "../../server/clock.ts";
+import { freeUdpPort } from "../support/free-udp-port.ts";
 
 /** Read-only, for asking whether it lives. */
 const probe = "alive";
@@ -22,7 +22,7 @@ export async function startSnmpd(
 ): Promise<number> {
   const file = join(directory, "snmpd.conf");
   writeFileSync(file, `${[`rocommunity ${probe} 127.0.0.1`, ...lines].join("\n")}\n`);
-  const port = await freePort();
+  const port = await freeUdpPort();
   const daemon = spawn("snmpd", ["-f", "-LE", "3", "-C", "-c", file, `udp:127.0.0.1:${port}`], {
     env: { PATH: "/usr/sbin:/usr/bin:/bin", SNMP_PERSISTENT_DIR: directory },
     stdio: "ignore",
@@ -47,14 +47,4 @@ function answers(port: number): boolean {
   } catch {
     return false;
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const socket = createSocket("udp4");
-    socket.bind(0, "127.0.0.1", () => {
-      const { port } = socket.address();
-      socket.close(() => resolve(port));
-    });
-  });
 }

@@ -99,3 +99,14 @@ const table: readonly (readonly [title: string, patch: unknown, patched: unknown
 for (const [title, patch, patched] of table) {
   test(`merge patch: ${title}`, (t) => t.deepEqual(mergePatch(document, patch), patched));
 }
+
+test("a stack that is named like a member of every object is left alone", (t) => {
+  const odd: RackDocument = {
+    name: "r",
+    stacks: [{ name: "constructor", slots: [{ name: "1" }] }],
+  };
+  t.deepEqual(mergePatch(odd, { stacks: { a: { slots: 1 } } }), {
+    name: "r",
+    stacks: [...odd.stacks, { name: "a", slots: 1 }],
+  });
+});

@@ -11,6 +11,7 @@ import { promisify } from "node:util";
 import { type Cleanup, endProcess } from "../../../scripts/lab/cleanup.ts";
 import { inNamespace, run } from "../../../scripts/lab/command.ts";
 import type { LabNetwork } from "../../../scripts/lab/namespaces.ts";
+import { type IpmiSim, writeIpmiSim } from "../../support/ipmi-sim.ts";
 import type { OutletTable } from "./strip-table.ts";
 
 export interface HardwareOptions {
@@ -95,48 +96,20 @@ fi
 exit 0`;
 };
 
-const lan = (address: string, user: string, password: string, program: string) => `name "lab"
-set_working_mc 0x20
-  startlan 1
-    addr ${address} 623
-    priv_limit admin
-    allowed_auths_callback none md2 md5 straight
-    allowed_auths_user none md2 md5 straight
-    allowed_auths_operator none md2 md5 straight
-    allowed_auths_admin none md2 md5 straight
-    guid a123456789abcdefa123456789abcdef
-  endlan
-  chassis_control "${program} 0x20"
-  user 2 true "${user}" "${password}" admin 10 none md2 md5 straight
-`;
-
-const emulation = `mc_setbmc 0x20
-mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
-mc_enable 0x20
-`;
-
 /** ipmi_sim at port 623 of `address`: its chassis is one outlet of the strip. */
 export async function startBmc(
-  {
-    address,
-    user,
-    password,
-  }: { readonly address: string; readonly user: string; readonly password: string },
+  bmc: Pick<IpmiSim, "address" | "user" | "password">,
   outlet: string,
   options: HardwareOptions,
 ): Promise<void> {
   const { directory, socket } = options;
-  mkdirSync(join(directory, "state"), { recursive: true });
-  const program = join(directory, "chassis");
-  writeProgram(program, chassis(socket, outlet));
-  writeFileSync(join(directory, "lan.conf"), lan(address, user, password, program));
-  writeFileSync(join(directory, "lab.emu"), emulation);
+  const { address, user, password } = bmc;
+  const words = writeIpmiSim(directory, { ...bmc, port: 623, chassis: chassis(socket, outlet) });
   addAddress(address, options);
-  const files = ["-c", join(directory, "lan.conf"), "-f", join(directory, "lab.emu")];
-  start("ipmi_sim", ["-n", ...files, "-s", join(directory, "state")], {}, options);
-  const words = ["-I", "lanplus", "-C", "3", "-H", address, "-U", user, "-P", password];
+  start("ipmi_sim", words, {}, options);
+  const asked = ["-I", "lanplus", "-C", "3", "-H", address, "-U", user, "-P", password];
   await until(`ipmi_sim at ${address}`, () =>
-    inServer(options, "ipmitool", [...words, "chassis", "power", "status"]),
+    inServer(options, "ipmitool", [...asked, "chassis", "power", "status"]),
   );
 }
 

@@ -5,7 +5,7 @@
  *   strip-table.ts <socket> <table as JSON>
  */
 
-import { createInterface } from "node:readline";
+import { servePassPersist } from "../../support/pass-persist.ts";
 import { askStrip } from "./strip-client.ts";
 
 export interface OutletTable {
@@ -45,22 +45,11 @@ function rowOf(oid: string, column: string, { rows }: OutletTable): string | und
   return oid.startsWith(`${column}.`) ? rows[oid.slice(column.length + 1)] : undefined;
 }
 
-async function answer(socket: string, table: OutletTable): Promise<void> {
-  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-  const next = async () => String((await lines.next()).value ?? "").trim();
-  const say = (text: string) => void process.stdout.write(`${text}\n`);
-  for (let line = await lines.next(); !line.done; line = await lines.next()) {
-    const verb = line.value.trim(); // an empty line follows each set
-    if (verb === "PING") say("PONG");
-    if (!["get", "getnext", "set"].includes(verb)) continue;
-    const oid = (await next()).replace(/^\./, "");
-    if (verb === "get") say(await get(oid, socket, table));
-    else if (verb === "set") say(await set(oid, await next(), socket, table));
-    else say("NONE"); // nobody walks here
-  }
-}
-
 if (import.meta.main) {
-  const [socket = "", table = ""] = process.argv.slice(2);
-  await answer(socket, JSON.parse(table) as OutletTable);
+  const [socket = "", text = ""] = process.argv.slice(2);
+  const table = JSON.parse(text) as OutletTable;
+  await servePassPersist({
+    get: (oid) => get(oid, socket, table),
+    set: (oid, typed) => set(oid, typed, socket, table),
+  });
 }
