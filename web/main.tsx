@@ -4,24 +4,13 @@ import { effect } from "@preact/signals";
 import { render } from "preact";
 import { call } from "./api.ts";
 import { App } from "./parts/app.tsx";
-import { createLive, type Stream } from "./state/live.ts";
+import { createLive } from "./state/live.ts";
 import { createSelection } from "./state/selection.ts";
 import { createSession } from "./state/session.ts";
 import { createSite, type Snapshot } from "./state/site.ts";
+import { openStream } from "./stream.ts";
 import "./style/tokens.css";
 import "./style/page.css";
-
-function openStream(path: string): Stream {
-  const source = new EventSource(path);
-  return {
-    get isClosed() {
-      return source.readyState === EventSource.CLOSED;
-    },
-    on: (name, listener) =>
-      source.addEventListener(name, (event) => listener(String((event as MessageEvent).data))),
-    close: () => source.close(),
-  };
-}
 
 const site = createSite();
 const selection = createSelection();

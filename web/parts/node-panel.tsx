@@ -8,6 +8,7 @@ import { call } from "../api.ts";
 import { stageText } from "../state/face.ts";
 import type { PageContext } from "./context.ts";
 import { NodeHardware } from "./node-hardware.tsx";
+import { NodeLoad } from "./node-load.tsx";
 import { NodeTimeline } from "./node-timeline.tsx";
 import { Trust } from "./trust.tsx";
 
@@ -36,6 +37,7 @@ export function NodePanel({ context, canAct }: { context: PageContext; canAct: b
       )}
       <NodeTimeline node={node} context={context} />
       <Facts node={node} context={context} />
+      <NodeLoad node={node} />
       <NodeHardware node={node} context={context} />
       {task && <TaskLog task={task} context={context} />}
     </section>
