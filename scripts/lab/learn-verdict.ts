@@ -2,7 +2,8 @@
 
 import type { Flag, LearningStatus } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
-import type { RackBoard } from "./simulated-rack.ts";
+import { outletFaults } from "./simulated-outlet.ts";
+import { boardFaults, type RackBoard } from "./simulated-rack.ts";
 
 /** The truth about a board. */
 export type JudgedBoard = Omit<RackBoard, "board"> & { readonly board: { readonly mac: string } };
@@ -32,11 +33,17 @@ export interface Verdict {
   readonly problems: readonly string[];
 }
 
-/** @param perSlot - every slot has an outlet of its own, so that its board is known exactly */
+export interface Cabling {
+  /** Every slot has an outlet of its own, so that its board is known exactly. */
+  readonly perSlotOutlets: boolean;
+  /** Outlets tell what their contacts do; else nobody can say what is wrong with one. */
+  readonly senses: boolean;
+}
+
 export function judge(
   boards: readonly JudgedBoard[],
   findings: Findings,
-  perSlot: boolean,
+  cabling: Cabling,
   seconds: number,
 ): Verdict {
   const slots = new Map(findings.nodes.map(({ mac, slot }) => [String(mac), slot]));
@@ -47,23 +54,14 @@ export function judge(
     const found = slots.get(one.board.mac);
     if (!found) {
       if (canBePlaced(one)) problems.push(`${nameOf(one)} has no slot`);
-    } else if (one.place && isPlace(found, one.place, perSlot)) right += 1;
+    } else if (one.place && isPlace(found, one.place, cabling)) right += 1;
     else {
       wrong += 1;
       problems.push(`${nameOf(one)} was placed in ${found.stack}/${found.slot}`);
     }
   }
   const flags = findings.status.flagged;
-  for (const one of boards) {
-    const reason = one.outletFault ?? one.fault;
-    if (
-      reason === undefined ||
-      flags.some((flag) => flag.reason === reason && isAbout(flag, one))
-    ) {
-      continue;
-    }
-    problems.push(`${nameOf(one)} was not flagged as ${reason}`);
-  }
+  problems.push(...unflagged(boards, flags, cabling), ...untrue(boards, flags, cabling));
   if (findings.status.state !== "done") {
     problems.push(`learning ${findings.status.state}: ${findings.status.reason ?? ""}`);
   }
@@ -91,14 +89,57 @@ function canBePlaced({ place, fault, outletFault }: JudgedBoard): boolean {
 function isPlace(
   found: { readonly stack: string; readonly slot: string },
   place: { readonly stack: string; readonly slot: string },
-  perSlot: boolean,
+  { perSlotOutlets }: Cabling,
 ): boolean {
-  return found.stack === place.stack && (!perSlot || found.slot === place.slot);
+  return found.stack === place.stack && (!perSlotOutlets || found.slot === place.slot);
 }
 
-function isAbout(flag: Flag, { place, board }: JudgedBoard): boolean {
-  if (flag.mac !== undefined && flag.mac === board.mac) return true;
-  return place !== undefined && stackOf(flag) === place.stack;
+function unflagged(
+  boards: readonly JudgedBoard[],
+  flags: readonly Flag[],
+  cabling: Cabling,
+): readonly string[] {
+  return boards.flatMap((one) => {
+    const reason = (cabling.senses ? one.outletFault : undefined) ?? one.fault;
+    const isFlagged = flags.some((flag) => flag.reason === reason && isAbout(flag, one, cabling));
+    return reason === undefined || isFlagged ? [] : [`${nameOf(one)} was not flagged as ${reason}`];
+  });
+}
+
+const faultReasons: ReadonlySet<string> = new Set([...boardFaults, ...outletFaults]);
+
+/** Flags for faults that nobody of those they are about has. */
+function untrue(
+  boards: readonly JudgedBoard[],
+  flags: readonly Flag[],
+  cabling: Cabling,
+): readonly string[] {
+  return flags
+    .filter(({ reason }) => faultReasons.has(reason))
+    .filter(
+      (flag) =>
+        !boards.some(
+          (one) => isAbout(flag, one, cabling) && looksOf(one, cabling).includes(flag.reason),
+        ),
+    )
+    .map((flag) => `flagged without being so: ${flag.reason} ${stackOf(flag) ?? ""} ${flag.text}`);
+}
+
+/** What a board may be taken for. One that is never off cannot be told from a foreign one. */
+function looksOf({ fault, outletFault }: JudgedBoard, { senses }: Cabling): readonly string[] {
+  const own = outletFault ?? fault;
+  const isNeverOff = outletFault === "stuck-on" || outletFault === "inverted";
+  return [
+    ...(own === undefined ? [] : [own]),
+    ...(isNeverOff ? ["foreign"] : []),
+    ...(outletFault !== undefined && !senses ? ["dead", "late"] : []),
+  ];
+}
+
+function isAbout(flag: Flag, { place, board }: JudgedBoard, cabling: Cabling): boolean {
+  if (flag.mac !== undefined) return flag.mac === board.mac;
+  if (place === undefined || stackOf(flag) !== place.stack) return false;
+  return flag.slot === undefined || !cabling.perSlotOutlets || flag.slot.slot === place.slot;
 }
 
 function stackOf({ stack, slot }: Flag): string | undefined {

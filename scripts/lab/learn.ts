@@ -157,7 +157,7 @@ export async function learnOnce(
     const findings = await learn(site, options, say);
     const seconds = Math.round((performance.now() - began) / 100) / 10;
     say(`${site.rack.boards.length} boards and the server: ${memoryOf(site.namespaces)} MiB`);
-    return judge(site.rack.boards, findings, options.perSlotOutlets, seconds);
+    return judge(site.rack.boards, findings, options, seconds);
   } finally {
     await site.close();
   }
