@@ -115,9 +115,12 @@ for (const [title, published, name, expected] of counted) {
   });
 }
 
-test("nodes are measured by state at the scrape, the states without nodes as zero", async (t) => {
+test("nodes and their disks are measured at the scrape, the states without nodes as zero", async (t) => {
+  const disk = { name: "sda", sizeBytes: 1, removable: false };
+  const disks = [disk, { ...disk, health: { passed: false } }];
+  const hardware = { model: "m", cpus: 1, memoryMiB: 1, disks, interfaces: [] };
   const nodes = [
-    nodeIn({ connection: "online" }),
+    nodeIn({ connection: "online", hardware }),
     nodeIn({ quarantined: true }),
     nodeIn({ state: "failed" }),
   ];
@@ -133,6 +136,7 @@ test("nodes are measured by state at the scrape, the states without nodes as zer
   ]);
   t.deepEqual(await scraped("marcoboot_nodes_online"), ["1"]);
   t.deepEqual(await scraped("marcoboot_nodes_quarantined"), ["1"]);
+  t.deepEqual(await scraped("marcoboot_disks_failing"), ["1"]);
 });
 
 test("unfinished tasks are measured by state", async (t) => {
