@@ -68,7 +68,7 @@ export function whyAnother(node: Node, { uuid, serial }: BootClient): string | u
 }
 
 /** Firmwares disagree on the order of octets in the first three fields (RFC 4578 §2.3, SMBIOS 2.6). */
-function isSameUuid(a: string, b: string): boolean {
+export function isSameUuid(a: string, b: string): boolean {
   const turned = (text: string) =>
     text.replace(/^(..)(..)(..)(..)-(..)(..)-(..)(..)-/, "$4$3$2$1-$6$5-$8$7-");
   const [one, other] = [a.toLowerCase(), b.toLowerCase()];
@@ -76,7 +76,7 @@ function isSameUuid(a: string, b: string): boolean {
 }
 
 /** A Raspberry Pi's ROM sends the low four octets of its serial, some EEPROMs in the other order. */
-function isSameSerial(sent: string, recorded: string): boolean {
+export function isSameSerial(sent: string, recorded: string): boolean {
   const low = recorded.toLowerCase().slice(-8);
   if (!/^[0-9a-f]{8}$/.test(low) || !/^[0-9a-f]{8}$/i.test(sent.slice(-8))) return true;
   const octets = sent.toLowerCase().slice(-8);

@@ -106,6 +106,8 @@ export interface LearningQuestion {
   readonly from?: SlotRef;
   /** The board the slot has. */
   readonly holder?: MacAddress;
+  /** What the board was called before, when only its serial number or UUID is known. */
+  readonly twin?: MacAddress;
 }
 
 export interface LearningRecord {

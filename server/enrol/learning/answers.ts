@@ -22,7 +22,7 @@ interface Move {
   readonly slot: SlotRef;
   /** Where it asked, for a board without an address. */
   readonly subnet?: string;
-  /** The board there is gone for good, and leaves its address to this one. */
+  /** Gone for good, be it here or elsewhere: it leaves its address to this one. */
   readonly replaces?: MacAddress;
 }
 
@@ -64,8 +64,9 @@ export function confirm(
   return { done: [...said, ...moved] };
 }
 
-function moveOf({ kind, mac, slot, subnet, holder }: LearningQuestion): Move {
-  return { mac, slot, subnet, ...(kind === "swapped" && holder && { replaces: holder }) };
+function moveOf({ mac, slot, subnet, holder, twin }: LearningQuestion): Move {
+  const replaces = holder ?? twin;
+  return { mac, slot, subnet, ...(replaces && { replaces }) };
 }
 
 /** Says no: everything stays as it was. @throws InvalidInputError */
@@ -175,14 +176,13 @@ function rearrange(
 
 /** Whoever has the slot and does not move itself leaves it. @throws ConflictError while it has a task */
 function clear({ slot, replaces }: Move, moves: readonly Move[], context: LearningContext): void {
+  const gone = replaces && context.store.nodes.byMac(replaces);
+  if (gone) {
+    context.nodes.retire(gone.id);
+    context.leases.forget(gone.mac);
+  }
   const holder = boardIn(slot, context);
   if (!holder || moves.some(({ mac }) => mac === holder)) return;
-  const node = context.store.nodes.byMac(holder);
-  if (holder === replaces && node) {
-    context.nodes.retire(node.id);
-    context.leases.forget(holder);
-    return;
-  }
   unplace(holder, context);
   const reservation = context.store.reservations.byMac(holder);
   if (!reservation) return;

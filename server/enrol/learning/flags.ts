@@ -153,17 +153,20 @@ function seatFlags(
 }
 
 function questionFlag(
-  { kind, mac, slot, from, holder }: LearningRecord["questions"][number],
+  { kind, mac, slot, from, holder, twin }: LearningRecord["questions"][number],
   { reservationOf }: FlagFacts,
 ): Flag {
   const where = { stack: slot.stack, slot, mac, answers: ["confirm", "keep"] } as const;
   const remedy = `marcoboot learn confirm ${mac}, or learn keep ${mac}`;
   if (kind === "moved") {
-    const text = `${mac} was in slot ${from ? slotText(from) : "another"} and is now heard in ${slotText(slot)}: moved?`;
+    const was = from ? slotText(from) : "another";
+    const text = twin
+      ? `${mac} is heard in ${slotText(slot)} and says the serial number or UUID of ${twin} in slot ${was}: moved, with another network interface?`
+      : `${mac} was in slot ${was} and is now heard in ${slotText(slot)}: moved?`;
     return { reason: "moved", text, remedy, ...where };
   }
   const address = holder && reservationOf(holder)?.address;
-  const text = `slot ${slotText(slot)} belongs to ${holder}${address ? ` (${address})` : ""}, but ${mac} was heard in it: exchanged?`;
+  const text = `slot ${slotText(slot)} belongs to ${holder}${address ? ` (${address})` : ""}, but ${mac} was heard in it${twin ? ", with the same serial number or UUID: another network interface?" : ": exchanged?"}`;
   return { reason: "swapped", text, remedy, ...where };
 }
 

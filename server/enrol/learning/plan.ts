@@ -18,17 +18,19 @@ import type {
   Seat,
   Stranger,
 } from "#protocol/learning.ts";
-import type { SlotRef } from "#protocol/node.ts";
+import type { Node, SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { AddressRange } from "../../config.ts";
 import type { Reservation } from "../../store/store.ts";
 import { portSlot } from "./evidence/port.ts";
 import { isSameSlot, isShared, refsOf, slotOf } from "./groups.ts";
 import { boardsOf, isExpected } from "./ledger.ts";
+import { twinOf } from "./twin.ts";
 
 export interface PlanFacts {
   readonly rack: Rack;
   readonly reservations: readonly Reservation[];
+  readonly nodes: readonly Node[];
   /** Addresses a subnet (CIDR) reserves for nodes. */
   rangeOf(cidr: string): AddressRange | undefined;
 }
@@ -117,17 +119,25 @@ class Seating {
   #settle({ mac, subnet }: Board, slot: SlotRef, by: Seat["by"]): void {
     this.#waiting.delete(mac);
     this.#free.delete(slot.slot);
-    const from = this.#slotOf(mac);
+    const own = this.#slotOf(mac);
+    const twin = own ? undefined : this.#twinOf(mac);
+    const from = own ?? twin?.slot;
     const holder = this.#holderOf(slot);
+    const asked = { mac, subnet, slot, ...(twin && { twin: twin.mac }) };
     if (from && !isSameSlot(from, slot)) {
-      this.questions.push({ kind: "moved", mac, subnet, slot, from });
+      this.questions.push({ ...asked, kind: "moved", from });
     } else if (holder !== undefined && holder !== mac) {
-      this.questions.push({ kind: "swapped", mac, subnet, slot, holder });
+      this.questions.push({ ...asked, kind: "swapped", holder });
     } else this.seats.push({ slot: slot.slot, mac, by, state: "expected" });
   }
 
   #slotOf(mac: MacAddress): SlotRef | undefined {
     return this.#facts.reservations.find((one) => one.mac === mac)?.slot;
+  }
+
+  #twinOf(mac: MacAddress): Node | undefined {
+    const sighting = this.#group.heard.find((one) => one.mac === mac);
+    return sighting && twinOf(sighting, this.#record, this.#facts.nodes);
   }
 
   #holderOf(slot: SlotRef): MacAddress | undefined {

@@ -416,6 +416,7 @@ export class LearningRun {
     return plan(record, {
       rack: this.#rack,
       reservations: store.reservations.list(),
+      nodes: store.nodes.list(),
       rangeOf: (cidr) => subnets.find((one) => one.cidr === cidr)?.reserved,
     });
   }

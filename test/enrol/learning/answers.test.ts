@@ -156,3 +156,33 @@ test("what is no answer is refused with what could be one", async (t) => {
     message: /slot r\/s1\/1 has b8:27:eb:00:00:01/,
   });
 });
+
+test("a known board with another network interface is asked about by its serial number", async (t) => {
+  const world = await learned([board(1, "s1/1", { serial: "a1b2c3d4" })]);
+  world.boards.splice(0, 1, board(9, "s1/2", { serial: "A1B2C3D4" }));
+  await learn(world);
+  t.deepEqual(flags(world).slice(-1), [["moved", "s1/2", macOf(9)]]);
+  t.regex(
+    world.learning().status().flagged.at(-1)?.text ?? "",
+    /says the serial number or UUID of b8:27:eb:00:00:01 in slot r\/s1\/1: moved, with another/,
+  );
+  world.learning().confirm([macOf(9)]);
+  t.deepEqual(places(world), ["s1/2: 09 r-s1-2 .0.10"]);
+  t.is(world.store.nodes.byMac(macOf(1))?.state, "retired");
+});
+
+test("a serial number that several boards have is no identity", async (t) => {
+  const world = await learned([board(1, "s1/1", { serial: "00000001" })]);
+  world.boards.push(board(2, "s1/2", { serial: "00000001" }));
+  await learn(world);
+  t.deepEqual(flags(world), []);
+  t.is(places(world).length, 2);
+});
+
+test("another computer behind a known MAC address is held back and flagged", async (t) => {
+  const world = await learned([board(1, "s1/1", { serial: "a1b2c3d4" }), board(2, "s1/2")]);
+  world.boards.splice(0, 1, board(1, "s1/1", { serial: "ffff0001" }));
+  await learn(world);
+  t.deepEqual(flags(world), [["swapped", "s1/1", macOf(1)]]);
+  t.true(world.store.nodes.byMac(macOf(1))?.quarantined);
+});

@@ -174,6 +174,7 @@ export function createWorld(options: WorldOptions) {
       ...(serial !== undefined && { serial }),
       ...(circuit && { circuit }),
     };
+    if (server.isAlive()) server.nodes.heard(client); // as main.ts does with the event
     const admitted = server.learning.heard(client, subnet);
     const found = store.reservations.byMac(mac) ?? admitted;
     if (found === undefined || found === "wait") return false;
