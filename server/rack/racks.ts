@@ -37,6 +37,8 @@ import { parseRackFile } from "./rack-file.ts";
 /** What would come of a file, and whether it fits this site. */
 export interface RackReport {
   readonly name: string;
+  /** Of the rack that the file was compared with; undefined when there is none yet. */
+  readonly revision?: string;
   readonly differences: readonly Difference[];
   readonly findings: readonly Finding[];
 }
@@ -157,12 +159,16 @@ export function createRacks(context: RacksContext): Racks {
     async check(text, askOutlets) {
       const rack = parseRackFile(text, "rack file", keptSecrets());
       const before = store.racks.get(rack.name);
-      const said = askOutlets ? await checkOutlets(rack, power) : [];
-      return {
+      const revision = revisionOf(rack.name);
+      const report = {
         name: rack.name,
+        ...(revision !== undefined && { revision }),
         differences: differencesOf(before && mapOutlets(before, opened), rack),
-        findings: [...findingsOf(rack), ...said],
+        findings: findingsOf(rack),
       };
+      if (!askOutlets) return report;
+      const said = await checkOutlets(rack, power);
+      return { ...report, findings: [...report.findings, ...said] };
     },
     findings: () => store.racks.list().flatMap(findingsOf),
     async probe({ driver: kind, settings }) {

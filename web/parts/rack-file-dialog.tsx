@@ -9,6 +9,8 @@ import { Dialog } from "./dialog.tsx";
 
 interface Report {
   readonly name: string;
+  /** Of the rack it was compared with. */
+  readonly revision?: string;
   readonly differences: readonly {
     readonly where: string;
     readonly before?: string;
@@ -56,7 +58,8 @@ export function RackFileButton({ name, site }: { name?: string; site: Site }) {
   const keep = async () => {
     const found = report.value ?? (await check());
     if (!found) throw new Error("the file is not right yet");
-    const ifMatch = found.name === name ? tag.value : undefined;
+    const seen = found.revision === undefined ? undefined : `"${found.revision}"`;
+    const ifMatch = found.name === name ? tag.value : seen;
     const path = `/api/v1/racks/${found.name}`;
     site.keepRack((await callTagged<Rack>("PUT", path, text.value, ifMatch)).value);
   };

@@ -24,6 +24,8 @@ import { findingText } from "./finding.ts";
 
 interface Report {
   readonly name: string;
+  /** Of the rack it was compared with. */
+  readonly revision?: string;
   readonly differences: readonly {
     readonly where: string;
     readonly before?: string;
@@ -81,7 +83,8 @@ async function keep(run: Run, text: string, tag?: string): Promise<ExitCode> {
   if (homeless.length > 0) {
     await confirm(run, `${homeless.length} nodes of rack ${name} lose their slot.`, name);
   }
-  const rack = await run.client.send("PUT", pathOf(name), text, tag);
+  const seen = tag ?? (report.revision === undefined ? undefined : `"${report.revision}"`);
+  const rack = await run.client.send("PUT", pathOf(name), text, seen);
   run.output.value(rack, `rack ${name} is kept`);
   return exitCodes.done;
 }

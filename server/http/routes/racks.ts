@@ -45,6 +45,7 @@ function refuseWhileLearned(name: string, { learning }: Admin): void {
 
 const reportSchema = Type.Object({
   name: Type.String(),
+  revision: Type.Optional(Type.String()),
   differences: Type.Array(
     Type.Object({
       where: Type.String(),
