@@ -4,6 +4,7 @@ import { type Cleanup, cleanUpOnSignals, createCleanup } from "./lab/cleanup.ts"
 import { runLearn } from "./lab/learn.ts";
 import { runLoad } from "./lab/load.ts";
 import { runPiRack } from "./lab/pi-rack.ts";
+import { runPowercut } from "./lab/powercut.ts";
 import { models } from "./lab/rack-trial.ts";
 import { runStorm } from "./lab/storm.ts";
 import { refuse } from "./usage.ts";
@@ -14,6 +15,7 @@ const experiments: Readonly<Record<string, (cleanup: Cleanup) => Promise<number>
   learn: runLearn,
   load: runLoad,
   storm: runStorm,
+  powercut: runPowercut,
 };
 
 const usage = `
@@ -22,6 +24,7 @@ npm run -s lab -- <what> [-- options]; each has its own --help
   ${models.join("|")}   a rack of simulated boards boots from our server and from dnsmasq
   learn         a rack of simulated boards, some with faults, is learned: who is where
   load          thousands of agents are online: memory, processor time, time to an order
+  powercut      a real install, and what a power cut at any moment of it leaves on the disk
   storm         installs while server, Redis and agents are killed at random
 `;
 

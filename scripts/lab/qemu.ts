@@ -31,6 +31,8 @@ export interface Guest {
   readonly memoryMiB: number;
   /** Sparse raw file. */
   readonly disk: string;
+  /** Every write to the disk is logged there (write-log.ts); not with a Raspberry Pi. */
+  readonly writeLog?: string;
   /** How a UEFI firmware boots from the network; default `pxe`. */
   readonly networkBoot?: "pxe" | "http";
   /** Writable copy of the firmware's variables; UEFI only. */
@@ -79,7 +81,9 @@ export function qemuCommand(
   const disk = `file=${guest.disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap`;
   const devices = (optionRom: string) => [
     ...["-device", `virtio-net-pci,netdev=net,mac=${guest.mac},bootindex=0${optionRom}`],
-    ...["-drive", `if=none,id=disk,${disk}`],
+    ...(guest.writeLog === undefined
+      ? ["-drive", `if=none,id=disk,${disk}`]
+      : ["-blockdev", loggedDisk(guest.disk, guest.writeLog)]),
     ...["-device", `virtio-blk-pci,drive=disk,bootindex=1,serial=${guest.name}`],
     ...["-device", "virtio-rng-pci", "-serial", "chardev:console"],
   ];
@@ -132,6 +136,14 @@ export function qemuCommand(
     case "raspberry-pi-3":
       return ["qemu-system-aarch64", [...common, ...raspberryPi(guest, disk, loaded)]];
   }
+}
+
+function loggedDisk(disk: string, log: string): string {
+  return [
+    ...["driver=blklogwrites", "node-name=disk", "log-sector-size=512"],
+    ...["file.driver=file", `file.filename=${disk}`, "file.cache.no-flush=on"],
+    ...["log.driver=file", `log.filename=${log}`, "log.cache.no-flush=on"],
+  ].join(",");
 }
 
 function x86Cpu(accelerator: Accelerator): string[] {

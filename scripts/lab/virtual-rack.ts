@@ -43,6 +43,8 @@ export interface VirtualRackOptions {
   readonly firmwares: readonly GuestFirmware[];
   /** How the UEFI nodes boot from the network; default `pxe`. */
   readonly networkBoot?: Guest["networkBoot"];
+  /** Where the writes of the nodes' disks are logged; for a rack of one node. */
+  readonly writeLog?: string;
   readonly accelerator: Accelerator;
   /** Disks, logs, sockets, the server's state. Made if missing; keep its path below 60 characters. */
   readonly directory: string;
@@ -78,9 +80,7 @@ export async function createVirtualRack(options: VirtualRackOptions): Promise<Vi
   const { directory, cleanup } = options;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const network = createNetwork("10.77.0.1/24", cleanup);
-  const nodes = options.firmwares.map((firmware) =>
-    makeNode(firmware, directory, options.networkBoot),
-  );
+  const nodes = options.firmwares.map((firmware) => makeNode(firmware, options));
   const strip = await startQemuRack({
     guests: nodes.map((node) => node.guest),
     network,
@@ -108,11 +108,11 @@ export async function createVirtualRack(options: VirtualRackOptions): Promise<Vi
 
 function makeNode(
   firmware: GuestFirmware,
-  directory: string,
-  networkBoot: Guest["networkBoot"],
+  { directory, networkBoot, writeLog }: VirtualRackOptions,
 ): LabNode {
   const { stack, slot, mac } = places[firmware];
   const outlet = `${stack}${slot}`;
+  if (writeLog !== undefined) writeFileSync(writeLog, "");
   const disk = join(directory, `${outlet}.img`);
   writeFileSync(disk, "");
   truncateSync(disk, diskOctets);
@@ -126,6 +126,7 @@ function makeNode(
     memoryMiB: memoryMiB[firmware],
     disk,
     ...(networkBoot && { networkBoot }),
+    ...(writeLog !== undefined && { writeLog }),
     ...(variables !== undefined && { variables }),
   };
   return { outlet, stack, slot, hostname: `${rackName}-${stack}-${slot}`, guest };
