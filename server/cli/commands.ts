@@ -11,6 +11,7 @@ import { learnCommands } from "./commands/learn.ts";
 import { leaseCommands } from "./commands/lease.ts";
 import { netinstCommands } from "./commands/netinst.ts";
 import { nodeCommands } from "./commands/node.ts";
+import { nodeLoadCommands } from "./commands/node-load.ts";
 import { nodeRunCommands } from "./commands/node-run.ts";
 import { notifyCommands } from "./commands/notify.ts";
 import { powerCommands } from "./commands/power.ts";
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   ...nodeCommands,
   ...ruleCommands,
   ...identifyCommands,
+  ...nodeLoadCommands,
   ...nodeRunCommands,
   ...imageCommands,
   ...jobCommands,

@@ -1,6 +1,6 @@
 import test from "ava";
 import type { NodeLoad } from "#protocol/load.ts";
-import { kept, rateText, watchLoad } from "../../web/state/load.ts";
+import { kept, watchLoad } from "../../web/state/load.ts";
 
 const load: NodeLoad = {
   ...{ cpuPercent: 1, loadAverage: 0.5, memoryUsedMiB: 1, memoryMiB: 2 },
@@ -66,12 +66,3 @@ test("whoever looks no more closes the stream", (t) => {
   watch.stop();
   t.false(isOpen());
 });
-
-for (const [octets, text] of [
-  [0, "0 B/s"],
-  [999, "999 B/s"],
-  [1500, "2 kB/s"],
-  [12_345_678, "12.3 MB/s"],
-] as const) {
-  test(`${octets} octets are ${text}`, (t) => t.is(rateText(octets), text));
-}

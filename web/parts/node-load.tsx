@@ -2,8 +2,9 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { NodeLoad as Load } from "#protocol/load.ts";
+import { loadTexts } from "#protocol/load-text.ts";
 import type { Node } from "#protocol/node.ts";
-import { kept, type LoadWatch, rateText, watchLoad } from "../state/load.ts";
+import { kept, type LoadWatch, watchLoad } from "../state/load.ts";
 import { openStream } from "../stream.ts";
 
 function later(work: () => void, delayMs: number): () => void {
@@ -33,7 +34,7 @@ export function NodeLoad({ node }: { node: Node }) {
       </h3>
       <Curve samples={samples} />
       <dl class={watch?.isStale.value ? "facts is-stale" : "facts"}>
-        {rowsOf(last).map(([name, value]) => (
+        {loadTexts(last).map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>
             <dd>{value}</dd>
@@ -42,18 +43,6 @@ export function NodeLoad({ node }: { node: Node }) {
       </dl>
     </>
   );
-}
-
-function rowsOf(load: Load): readonly (readonly [string, string])[] {
-  const { cpuPercent, loadAverage, memoryUsedMiB, memoryMiB, temperature, received, sent } = load;
-  return [
-    ["Processor", `${cpuPercent.toFixed(0)} %, load ${loadAverage.toFixed(2)}`],
-    ["Memory", `${memoryUsedMiB} of ${memoryMiB} MiB`],
-    ...(temperature === undefined
-      ? []
-      : [["Temperature", `${temperature.toFixed(0)} °C`] as const]),
-    ["Network", `in ${rateText(received)}, out ${rateText(sent)}`],
-  ];
 }
 
 /** Processor of the last minute; the numbers below say the same to whoever cannot see it. */

@@ -44,10 +44,3 @@ export function watchLoad(nodeId: string, { openStream, later }: LoadSource): Lo
     },
   };
 }
-
-/** `1.2 MB/s`. */
-export function rateText(octets: number): string {
-  if (octets < 1000) return `${octets} B/s`;
-  if (octets < 1_000_000) return `${Math.round(octets / 1000)} kB/s`;
-  return `${(octets / 1_000_000).toFixed(1)} MB/s`;
-}
