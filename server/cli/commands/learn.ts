@@ -68,6 +68,7 @@ function show({ output }: Run, status: LearningStatus): void {
     ]),
     status,
   );
+  if (status.state === "idle") output.say("no rack was learned yet");
   if (status.doing !== undefined) output.say(status.doing);
   if (status.reason !== undefined) output.say(`${status.state}: ${status.reason}`);
   for (const line of flagLines(status.flagged)) output.say(line);
