@@ -146,6 +146,25 @@ test("an agent enrols by its token, checks in, installs, reports and restarts wh
   t.deepEqual(agent.powered, ["reboot"]);
 });
 
+test("an agent whose beats are not answered asks by long polls", async (t) => {
+  const server = await startServer(t);
+  const { id } = server.knownNode(macA);
+  server.windows.open(macA, "power-on");
+  const { checkIn, update } = server.nodes;
+  // The server takes the node for another boot: to its heartbeats this one is a stranger.
+  server.nodes.checkIn = (...told) => {
+    const node = checkIn(...told);
+    if (node.agent) update(id, { agent: { ...node.agent, bootId: "another" } });
+    return node;
+  };
+  const token = server.windows.tokenFor(macA);
+  const agent = startAgent(t, server, token === undefined ? {} : { token });
+  await until(() => server.polls.length > 1); // nobody has called it
+  server.orders.set(id, { action: "reboot", nodeId: id, taskId, epoch: 1, warnSeconds: 0 });
+  await until(() => agent.powered.length > 0);
+  t.deepEqual(agent.powered, ["reboot"]);
+});
+
 test("an agent tells its load while somebody looks, and not before", async (t) => {
   const server = await startServer(t);
   const { id } = server.knownNode(macA);
