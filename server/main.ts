@@ -185,9 +185,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const rules = createRules({
       store,
       jobs,
-      isLearning: (rack) => {
-        const { state, rack: learned } = learning.status();
-        return state === "running" && learned === rack;
+      whyWait: ({ mac, slot }) => {
+        const { state, rack, flagged } = learning.status();
+        if (rack !== slot?.rack) return undefined;
+        if (state === "running") return "its rack is being learned";
+        const isGuess = flagged.some((flag) => flag.reason === "unconfirmed" && flag.mac === mac);
+        return isGuess ? "its slot is not confirmed" : undefined;
       },
       clock,
       log,

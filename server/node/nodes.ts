@@ -169,8 +169,9 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
   const admit = (before: Node, node: Node): Node =>
     store.transaction(() => {
       const ready: Node = { ...node, state: "ready" };
-      store.nodes.put(ready); // whoever makes a job for it looks it up
-      return save(withChange(ready, admission(ready)), before);
+      const after = withChange(ready, admission(ready));
+      const isSame = sameText(withoutLastSeen(before), withoutLastSeen(after));
+      return isSame ? after : save({ ...after, updatedAt: clock.now() }, before);
     });
 
   const create = (mac: MacAddress, name: string, facts: NodeChange): Node => {
@@ -292,7 +293,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       const after = withChange(node, change);
       if (mayBecomeReady(after)) {
         seen.set(id, { at: now, written: now, lastSeen: agent.lastSeen });
-        return admit(node, { ...after, updatedAt: clock.now() });
+        return admit(node, after);
       }
       const onlyLastSeen = sameText(withoutLastSeen(node), withoutLastSeen(after));
       if (onlyLastSeen && now - written < lastSeenWritten) {

@@ -145,6 +145,8 @@ export interface RuleOutcome {
   readonly text: string;
   /** The burn-in comes first: what the rule installs follows when it was passed. */
   readonly isTesting?: true;
+  /** Nothing has come of it yet: the rules are asked again with each call of the node. */
+  readonly isWaiting?: true;
   readonly at: Instant;
   readonly jobId?: JobId;
 }

@@ -52,13 +52,13 @@ export interface RulesContext {
     "rules" | "racks" | "nodes" | "images" | "protectedDisks" | "transaction"
   >;
   readonly jobs: Pick<Jobs, "create">;
-  /** While a rack is being learned its outlets may be switched: no job begins there. */
-  readonly isLearning: (rack: string) => boolean;
+  /** Why nothing may begin on the node yet, in words: while its rack is learned, its power may be cut. */
+  readonly whyWait: (node: Node) => string | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-export function createRules({ store, jobs, isLearning, clock, log }: RulesContext): Rules {
+export function createRules({ store, jobs, whyWait, clock, log }: RulesContext): Rules {
   const own = (): readonly RankedRule[] =>
     store.rules.list().map((rule) => ({ ...rule, origin: "server" }));
 
@@ -98,6 +98,15 @@ export function createRules({ store, jobs, isLearning, clock, log }: RulesContex
       nodes: [node],
       createdBy: `rule:${name}`,
     }).id;
+
+  /** It stays `enrolled`. Said once: the next call finds nothing new to store. */
+  const wait = ({ rule }: Node, name: string, why: string): NodeChange => {
+    const text = `rule ${name} waits: ${why}`;
+    if (rule?.text === text) return { state: "enrolled" };
+    const at = rule?.isTesting ? rule.at : clock.now(); // a burn-in counts from its own rule on
+    const isTesting = rule?.isTesting && { isTesting: true as const };
+    return { state: "enrolled", rule: { name, text, at, isWaiting: true, ...isTesting } };
+  };
 
   /** @returns what the node is told of it */
   const follow = (node: Node, decision: Decision): NodeChange => {
@@ -142,11 +151,13 @@ export function createRules({ store, jobs, isLearning, clock, log }: RulesContex
     }),
 
     admit(node) {
-      if (node.rule && !node.rule.isTesting) return {};
+      if (node.rule && !node.rule.isTesting && !node.rule.isWaiting) return {};
       try {
         const decision = decideOn(node);
-        const { slot } = node;
-        if (decision.kind !== "none" && slot && isLearning(slot.rack)) return { state: "enrolled" };
+        const why = decision.kind === "none" ? undefined : whyWait(node);
+        if (decision.kind !== "none" && why !== undefined) {
+          return wait(node, decision.rule.name, why);
+        }
         const change = store.transaction(() => follow(node, decision));
         log.info({ node: node.id, mac: node.mac, rule: change.rule?.text }, "rules asked");
         return change;

@@ -285,7 +285,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     rules: createRules({
       store,
       jobs: rooms.jobs,
-      isLearning: () => false,
+      whyWait: () => undefined,
       clock,
       log: silentLog,
     }),

@@ -30,7 +30,7 @@ const rule: Rule = {
 interface RuleRig {
   readonly rig: Rig;
   readonly rules: Rules;
-  isLearning: boolean;
+  whyWait: string | undefined;
   /** The agent in netinst calls from the boot `bootId`. */
   call(bootId?: string, disks?: readonly Disk[]): Promise<Node>;
   installs(): number;
@@ -46,11 +46,11 @@ async function ruleRig(wanted: readonly Rule[], started?: Rig): Promise<RuleRig>
     rules: createRules({
       store,
       jobs: rig.jobs,
-      isLearning: () => self.isLearning,
+      whyWait: () => self.whyWait,
       clock,
       log: silentLog,
     }),
-    isLearning: false,
+    whyWait: undefined,
     async call(bootId = "netinst-1", disks = [disk]) {
       const usual = { version: "0.1.0", uptimeSeconds: 1, usedMemoryMiB: 1, hostname: "netinst" };
       const found = { ...hardware, disks };
@@ -124,15 +124,47 @@ test("somebody's data on the disk: the node is ready, and told why nothing is in
   t.is(installs(), 0);
 });
 
-test("while its rack is learned a node waits; its next call asks again", async (t) => {
+test("a node waits as long as it must, says why once, and its next sign of life asks again", async (t) => {
   const self = await ruleRig([rule]);
-  self.isLearning = true;
-  t.is((await self.call()).state, "enrolled");
+  const { nodes, node: first } = self.rig;
+  self.whyWait = "its rack is being learned";
+  await self.call();
+  const waiting = self.rig.node;
+  t.like(waiting, {
+    state: "enrolled",
+    rule: { text: "rule usual waits: its rack is being learned" },
+  });
+  nodes.heartbeat(first.id);
+  t.is(self.rig.node.updatedAt, waiting.updatedAt);
+  self.whyWait = "its slot is not confirmed";
+  nodes.heartbeat(first.id);
+  t.is(self.rig.node.rule?.text, "rule usual waits: its slot is not confirmed");
   t.is(self.installs(), 0);
-  self.isLearning = false;
-  self.rig.nodes.heartbeat(self.rig.node.id);
+  self.whyWait = undefined;
+  nodes.heartbeat(first.id);
   await settle();
   t.is(self.installs(), 1);
+  t.like(self.rig.node.rule, { text: "rule usual installs debian on vda" });
+});
+
+test("a node that no rule matches waits for nothing", async (t) => {
+  const self = await ruleRig([]);
+  self.whyWait = "its rack is being learned";
+  t.is((await self.call()).state, "ready");
+});
+
+test("a burn-in that was passed counts, though its rack is learned again meanwhile", async (t) => {
+  const self = await ruleRig([tested]);
+  await self.call();
+  await self.rig.clock.advance(60_000);
+  const burnIn = { seconds: 60, results: passed };
+  self.whyWait = "its rack is being learned";
+  await self.rig.report({ stage: "testing", status: "done", burnIn });
+  t.like(await self.call(), { state: "enrolled", rule: { isWaiting: true } });
+  self.whyWait = undefined;
+  await self.call();
+  t.is(self.installs(), 1);
+  t.is(self.rig.store.jobs.list({ limit: 9 }).length, 2);
 });
 
 test("a rack's own rules come after the server's, and only for its nodes", async (t) => {
