@@ -175,9 +175,9 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
   };
 
   const openAttempt = (task: Task): Attempt | undefined => {
-    const last = store.attempts.ofTask(task.id).at(-1);
-    const open = task.state === "running" && last?.epoch === task.epoch;
-    return open && last.endedAt === undefined ? last : undefined;
+    if (task.state !== "running") return undefined;
+    const attempt = store.attempts.get(task.id, task.epoch);
+    return attempt?.endedAt === undefined ? attempt : undefined;
   };
 
   const say = (task: Task, lines: readonly string[], publish: Publish): void => {

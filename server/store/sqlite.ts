@@ -14,6 +14,7 @@ import type { Rule } from "#protocol/rule.ts";
 import type { Schedule, Window } from "#protocol/schedule.ts";
 import { ConfigurationError, ConflictError } from "../errors.ts";
 import { type Database, openDatabase, type Row } from "./database.ts";
+import { createOpenTasks } from "./open-tasks.ts";
 import { seal, unseal } from "./seal.ts";
 import type {
   ApiToken,
@@ -314,8 +315,12 @@ function jobsOf(database: Database): Store["jobs"] {
 }
 
 function tasksOf(database: Database): Store["tasks"] {
-  const open = "state IN ('queued', 'running')";
   const get = database.prepare("SELECT body FROM tasks WHERE id = ?");
+  const unended = database.prepare(
+    "SELECT body FROM tasks WHERE state IN ('waiting', 'queued', 'running') ORDER BY age",
+  );
+  const open = createOpenTasks(() => readAll<Task>(unended.all()));
+  database.onUndo(() => open.forget());
   const ofJob = database.prepare("SELECT body FROM tasks WHERE job = ? ORDER BY age");
   const counts = database.prepare(
     "SELECT batch, state, count(*) AS count FROM tasks WHERE job = ? GROUP BY batch, state",
@@ -329,16 +334,6 @@ function tasksOf(database: Database): Store["tasks"] {
   );
   const inState = database.prepare(
     "SELECT id, node AS nodeId FROM tasks WHERE job = ? AND batch = ? AND state = ? ORDER BY age",
-  );
-  // "running" is after "queued" in the alphabet.
-  const unfinished = database.prepare(
-    `SELECT body FROM tasks WHERE ${open} ORDER BY state DESC, age`,
-  );
-  const nodesAtWork = database.prepare(
-    `SELECT count(DISTINCT node) AS count FROM tasks WHERE ${open}`,
-  );
-  const unfinishedOf = database.prepare(
-    `SELECT body FROM tasks WHERE node = ? AND ${open} ORDER BY state DESC, age`,
   );
   const ofNode = database.prepare(
     "SELECT body FROM tasks WHERE node = ? ORDER BY age DESC LIMIT ?",
@@ -354,11 +349,11 @@ function tasksOf(database: Database): Store["tasks"] {
   );
   const log = database.prepare("SELECT at, line FROM task_log WHERE task = ? ORDER BY id");
   return {
-    get: (id) => read<Task>(get.get(id)),
+    get: (id) => open.get(id) ?? read<Task>(get.get(id)),
     ofJob: (job) => readAll<Task>(ofJob.all(job)),
-    unfinished: () => readAll<Task>(unfinished.all()),
-    nodesAtWork: () => Number(nodesAtWork.get()?.["count"] ?? 0),
-    unfinishedOf: (node) => readAll<Task>(unfinishedOf.all(node)),
+    unfinished: () => open.atWork(),
+    nodesAtWork: () => open.nodesAtWork(),
+    unfinishedOf: (node) => open.atWorkOn(node),
     ofNode: (node, limit) => readAll<Task>(ofNode.all(node, limit)),
     counts: (job) => counts.all(job).map((row) => ({ ...row }) as unknown as TaskCount),
     hasUnfinished: (job) => hasUnfinished.get(job) !== undefined,
@@ -368,6 +363,7 @@ function tasksOf(database: Database): Store["tasks"] {
     put(task) {
       const { id, jobId, nodeId, batch, state } = task;
       put.run(id, jobId, nodeId, batch ?? 0, state, seal(JSON.stringify(task)));
+      open.put(task);
     },
     appendLog: (id, at, lines) =>
       database.transaction(() => {
@@ -421,8 +417,18 @@ function attemptsOf(database: Database): Store["attempts"] {
      ON CONFLICT (task, epoch) DO UPDATE SET body = excluded.body`,
   );
   const ofTask = database.prepare("SELECT body FROM attempts WHERE task = ? ORDER BY epoch");
+  const get = database.prepare("SELECT body FROM attempts WHERE task = ? AND epoch = ?");
+  /** Those that have not ended, as far as this process began them: asked for at every step. */
+  const open = new Map<string, Attempt>();
+  database.onUndo(() => open.clear());
   return {
-    put: (attempt) => void put.run(attempt.taskId, attempt.epoch, seal(JSON.stringify(attempt))),
+    put(attempt) {
+      const { taskId, epoch, endedAt } = attempt;
+      put.run(taskId, epoch, seal(JSON.stringify(attempt)));
+      if (endedAt === undefined) open.set(`${taskId} ${epoch}`, attempt);
+      else open.delete(`${taskId} ${epoch}`);
+    },
+    get: (task, epoch) => open.get(`${task} ${epoch}`) ?? read<Attempt>(get.get(task, epoch)),
     ofTask: (task) => readAll<Attempt>(ofTask.all(task)),
   };
 }

@@ -214,6 +214,7 @@ export interface Store {
   };
   readonly attempts: {
     put(attempt: Attempt): void;
+    get(task: TaskId, epoch: number): Attempt | undefined;
     ofTask(task: TaskId): readonly Attempt[];
   };
   readonly events: {

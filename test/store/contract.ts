@@ -361,6 +361,9 @@ export function storeContract(name: string, open: () => Store): void {
       endedAt: at(2),
       outcome: "failed",
     });
+    t.is(store.attempts.get(id, 1)?.outcome, "failed");
+    t.is(store.attempts.get(id, 2)?.startedAt, at(3));
+    t.is(store.attempts.get(id, 3), undefined);
     t.deepEqual(
       store.attempts.ofTask(id).map(({ outcome }) => outcome),
       ["failed", undefined],
