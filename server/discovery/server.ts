@@ -122,7 +122,8 @@ function startDnsSd(
 ): Kept {
   const { interfaceName, site, hostname, clock, log } = context;
   const { agentUrl: url, bootUrl: boot } = context;
-  const params = { port: Number(new URL(url).port), key: site.keyId, url, boot };
+  const port = Number(new URL(url).port || 443); // a URL leaves its usual port out
+  const params = { port, key: site.keyId, url, boot };
   const own: Service = { id: installService, params, groups: [] };
   const name = hostname.split(".")[0] ?? hostname;
   const label = `${name.replaceAll(/[^A-Za-z0-9-]/g, "-").slice(0, 40)}-${site.keyId.slice(0, 8)}`;
