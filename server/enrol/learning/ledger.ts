@@ -178,6 +178,11 @@ export function woken(record: LearningRecord): LearningRecord {
   return after;
 }
 
+/** Its boards are at work: it is not made dark for the sake of one that is missing. */
+export function withoutTries(record: LearningRecord, index: number): LearningRecord {
+  return withGroup(record, index, { timedOut: patience });
+}
+
 function withoutBoards(
   record: LearningRecord,
   index: number,

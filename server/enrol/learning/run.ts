@@ -11,7 +11,7 @@ import {
   type Milliseconds,
   milliseconds,
 } from "#protocol/brand.ts";
-import type { LearningRecord, LearningStep, Seat } from "#protocol/learning.ts";
+import type { LearningGroup, LearningRecord, LearningStep, Seat } from "#protocol/learning.ts";
 import type { SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
@@ -34,6 +34,7 @@ import {
   observed,
   sight,
   withGroup,
+  withoutTries,
   woken,
 } from "./ledger.ts";
 import { createOutlets, type Fault, type Outlets, watchOutlets } from "./outlets.ts";
@@ -292,6 +293,7 @@ export class LearningRun {
       [...macs, ...strangers],
       this.#stop.signal,
     );
+    this.#checkStop();
     if (!ports || ports.size === 0) return;
     const withPort = <Board extends { readonly mac: MacAddress }>(board: Board): Board => {
       const port = ports.get(board.mac);
@@ -314,7 +316,9 @@ export class LearningRun {
     );
     this.#doing(`switching ${groups.length} outlets on`);
     const powered = groups.filter((index) => !this.#group(index).fault);
-    await this.#switchAll(powered, "off"); // after a restart, some spoke unheard
+    // After a restart, some spoke unheard.
+    const unheard = powered.filter((index) => !this.#isAtWork(this.#group(index)));
+    await this.#switchAll(unheard, "off");
     this.#say(`${groups.length} outlets on: waiting for every board to be heard again`);
     this.#heardOut = new AbortController();
     this.#listening = { kind: "wake" };
@@ -326,9 +330,26 @@ export class LearningRun {
     over.abort();
     await watched;
     this.#listening = { kind: "nothing" };
-    this.#save(woken(this.#record));
+    this.#save(this.#sparing(woken(this.#record)));
     await this.#switchAll(this.#indexes(needsTry), "off");
     this.#next(this.#record);
+  }
+
+  /** A node that was placed may have begun to install itself: its outlet is left on. */
+  #sparing(record: LearningRecord): LearningRecord {
+    return record.groups.reduce(
+      (before, group, index) =>
+        needsTry(group) && this.#isAtWork(group) ? withoutTries(before, index) : before,
+      record,
+    );
+  }
+
+  #isAtWork(group: LearningGroup): boolean {
+    const { store } = this.#context;
+    return group.seats.some(({ mac }) => {
+      const node = store.nodes.byMac(mac);
+      return node !== undefined && store.tasks.unfinishedOf(node.id).length > 0;
+    });
   }
 
   #isAllPlaced(): boolean {
@@ -476,13 +497,13 @@ export class LearningRun {
     if (isAsked || this.#isClosed()) throw new Stopped("stopped");
   }
 
-  #group(index: number): LearningRecord["groups"][number] {
+  #group(index: number): LearningGroup {
     const group = this.#record.groups[index];
     if (!group) throw new RangeError(`no group ${index}`);
     return group;
   }
 
-  #indexes(wanted: (group: LearningRecord["groups"][number]) => boolean): readonly number[] {
+  #indexes(wanted: (group: LearningGroup) => boolean): readonly number[] {
     return this.#record.groups.flatMap((group, index) => (wanted(group) ? [index] : []));
   }
 

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import test from "ava";
 import type { MacAddress } from "#protocol/brand.ts";
 import { parseRackFile } from "../../../server/rack/rack-file.ts";
+import { exampleJob, exampleTask } from "../../store/contract.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import {
   board,
@@ -275,6 +276,25 @@ test("a board whose name belongs to another node is flagged with that, and costs
   t.deepEqual(slots(world), ["flagged", macOf(2)]);
   t.deepEqual(flags(world), [["conflict", "s1/1", macOf(1)]]);
   t.regex(world.learning().status().flagged[0]?.text ?? "", /the name r-s1-1 belongs to .*:63/);
+});
+
+test("a stack whose node is at work keeps its power, though a board of it is missing", async (t) => {
+  const world = createWorld({
+    rack: sharedRack(1, 2),
+    boards: [board(1, "s1"), board(2, "s1", { hangsAt: [2] })],
+  });
+  world.learning().start({ rack: "r" }, "ada");
+  const placed = () => world.store.nodes.byMac(macOf(1));
+  while (!placed()?.slot) await world.clock.advance(1000);
+  world.store.jobs.put(exampleJob("job_1"));
+  world.store.tasks.put(exampleTask("task_1", "running", placed()?.id));
+  const [first] = world.boards;
+  if (!first) return t.fail("no board");
+  const powerUps = world.powerUpsOf(first);
+  await world.untilEnded();
+  t.deepEqual(slots(world), [macOf(1), "flagged"]);
+  t.is(world.powerUpsOf(first), powerUps, "its power was not cut again");
+  t.deepEqual(world.lit(), ["s1"]);
 });
 
 /** One late, one dead, one foreign board, and a relay that stays on. */
