@@ -2,11 +2,13 @@
  * Learning a rack: which MAC address sits in which slot, found by switching one
  * outlet on at a time and listening for who asks by DHCP.
  *
+ *   check.ts    whether it can begin
+ *   run.ts      does the steps; outlets.ts switches, before.ts puts back, placing.ts places
  *   ledger.ts   what was heard when, and what is next (pure)
- *   plan.ts     who gets which slot and address (pure)
+ *   plan.ts     who gets which slot and address (pure); twin.ts knows boards by their serial number
  *   flags.ts    what people are told (pure)
- *   run.ts      does the steps; outlets.ts switches
  *   answers.ts  what people say afterwards
+ *   evidence/   what knows a board's port of the switch
  *
  * A wrong placement cannot come of timing: a board is placed when it was heard in
  * two on-times of its outlet and never while that was off; until then unknown
