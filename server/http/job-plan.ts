@@ -64,6 +64,9 @@ function planFor(node: Node, { batch }: Task, job: Job, admin: Admin) {
 function doesOf(job: Job, { library }: Admin): string {
   if (job.kind === "inventory") return "look at the hardware";
   if (job.kind === "burn-in") return `test the hardware for ${job.parameters.seconds} s`;
+  if (job.kind === "power-on") return "switch its outlet on";
+  if (job.kind === "power-off") return "switch its outlet off";
+  if (job.kind === "power-cycle") return "switch its outlet off and on again";
   if (job.kind === "copy") {
     const { image, path } = job.parameters;
     return `write ${library.get(image)?.name ?? image} to ${path}`;

@@ -123,13 +123,16 @@ export interface TaskRun {
   hasOutlet(): boolean;
   /** At most once per epoch, over restarts too. False when it was done before. @throws PowerUnreachableError, PowerRefusedError */
   switchPowerOnce(): Promise<boolean>;
+  /** Switches its outlet on; on already is no error. @throws PowerUnreachableError, PowerRefusedError */
+  givePower(): Promise<void>;
   /**
-   * Cuts the power of a node that is down, and gives it again when `restart`. Where its outlet
-   * feeds nodes that are still up, the last of them to go down does it for all.
+   * Cuts the power of a node, and gives it again when `restart`. Where its outlet feeds other
+   * nodes of this job too, the last of them does it for all.
    *
+   * @returns false when the outlet feeds a node that is up, and the job has no more to do with it
    * @throws PowerUnreachableError, PowerRefusedError
    */
-  cutPower(restart: boolean): Promise<void>;
+  cutPower(restart: boolean): Promise<boolean>;
   /** `off` only where the outlet knows that the node draws no power. */
   queryPower(): Promise<Node["power"]>;
   /** Since the last check-in or report, at most since this run began. */

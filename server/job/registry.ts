@@ -7,6 +7,7 @@ import { copy } from "./kinds/copy.ts";
 import { identify } from "./kinds/identify.ts";
 import { install } from "./kinds/install.ts";
 import { inventory } from "./kinds/inventory.ts";
+import { powerCycle, powerOff, powerOn } from "./kinds/power.ts";
 import { reboot } from "./kinds/reboot.ts";
 import { run } from "./kinds/run.ts";
 import { shutdown } from "./kinds/shutdown.ts";
@@ -20,6 +21,9 @@ const kinds = {
   "burn-in": burnIn,
   run,
   copy,
+  "power-on": powerOn,
+  "power-off": powerOff,
+  "power-cycle": powerCycle,
 } satisfies {
   readonly [Name in JobKindName]: Kind<Name>;
 };

@@ -324,22 +324,42 @@ function createTaskRun(
         return false;
       }
     },
+    async givePower() {
+      checkOpen();
+      const { slot } = currentNode();
+      if (slot) await power.set(slot, "on", who);
+    },
     async cutPower(restart) {
       checkOpen();
-      const { slot, id: nodeId } = nodes.update(run.nodeId, { connection: "offline" });
-      if (!slot) return;
+      const { slot } = currentNode();
+      if (!slot) return true;
+      const { jobId } = journal.task(id);
+      const wasOrdered = (task: Task) => journal.openAttempt(task)?.powerOrderedAt !== undefined;
+      if (restart && wasOrdered(journal.task(id))) {
+        // This server was started anew in the middle: the outlet may be off or on by now.
+        await power.set(slot, "on", who);
+        return true;
+      }
       const fed = power.slotsOn(slot).map(keyOf);
-      const isUp = (one: Node) =>
-        one.id !== nodeId &&
-        one.connection === "online" &&
-        one.slot &&
-        fed.includes(keyOf(one.slot));
-      const up = nodes.list().find(isUp);
-      if (up) return journal.say(id, [`its outlet feeds ${up.name} too, which is still up`]);
-      const isDone = journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined;
-      if (restart && isDone) return; // before this server was started anew
-      if (restart) journal.setPowerOrdered(id);
-      await power.cut(slot, restart, who);
+      const others = nodes
+        .list()
+        .filter((one) => one.id !== run.nodeId && one.slot && fed.includes(keyOf(one.slot)));
+      // Those of this job that have not come so far: the last of them switches for all.
+      const isToCome = (one: Node) =>
+        context.store.tasks
+          .unfinishedOf(one.id)
+          .some((task) => task.jobId === jobId && !wasOrdered(task));
+      const up = others.find((one) => one.connection === "online" && !isToCome(one));
+      if (up) {
+        journal.say(id, [`its outlet feeds ${up.name} too, which is still up`]);
+        return false;
+      }
+      nodes.update(run.nodeId, { connection: "offline" });
+      const next = others.find(isToCome);
+      if (next || restart) journal.setPowerOrdered(id);
+      if (next) journal.say(id, [`its outlet feeds ${next.name} too, and is switched with that`]);
+      else await power.cut(slot, restart, who);
+      return true;
     },
     async queryPower() {
       const { slot } = currentNode();

@@ -12,6 +12,9 @@ export const jobKinds = [
   "burn-in",
   "run",
   "copy",
+  "power-on",
+  "power-off",
+  "power-cycle",
 ] as const;
 export type JobKindName = (typeof jobKinds)[number];
 
@@ -97,6 +100,11 @@ export interface CopyParameters {
   readonly mode: string;
 }
 
+export interface PowerCutParameters {
+  /** Also where an agent calls: what runs there loses its power in mid-work. */
+  readonly force: boolean;
+}
+
 export type JobParameters =
   | { readonly kind: "install"; readonly parameters: InstallParameters }
   | { readonly kind: "reboot"; readonly parameters: RebootParameters }
@@ -105,7 +113,10 @@ export type JobParameters =
   | { readonly kind: "inventory"; readonly parameters: Readonly<Record<never, never>> }
   | { readonly kind: "burn-in"; readonly parameters: BurnInParameters }
   | { readonly kind: "run"; readonly parameters: RunParameters }
-  | { readonly kind: "copy"; readonly parameters: CopyParameters };
+  | { readonly kind: "copy"; readonly parameters: CopyParameters }
+  | { readonly kind: "power-on"; readonly parameters: Readonly<Record<never, never>> }
+  | { readonly kind: "power-off"; readonly parameters: PowerCutParameters }
+  | { readonly kind: "power-cycle"; readonly parameters: PowerCutParameters };
 
 /** So many, or a part of all: `25%`. */
 export type Share = number | `${number}%`;

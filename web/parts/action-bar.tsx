@@ -102,6 +102,9 @@ const verbs: Readonly<Record<JobKindName, string>> = {
   "burn-in": "Test",
   run: "Run a program on",
   copy: "Copy a file to",
+  "power-on": "Switch on",
+  "power-off": "Switch off",
+  "power-cycle": "Switch off and on",
 };
 
 function count(nodes: readonly Node[]): string {

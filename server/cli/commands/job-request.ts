@@ -34,6 +34,7 @@ export const kindOptions: Options = {
     type: "boolean",
     about: "burn-in: write disks too that are blank or were installed from here",
   },
+  force: { type: "boolean", about: "power-off, power-cycle: also where a system runs" },
   warn: { type: "string", value: "SECONDS", about: "reboot, shutdown: warning before; default 0" },
 };
 
@@ -120,7 +121,8 @@ export function namedValue(word: string): readonly [name: string, value: string]
 
 export function parametersOf(kind: string, run: Run): Record<string, unknown> {
   const { values } = run;
-  if (kind === "identify" || kind === "inventory") return {};
+  if (["identify", "inventory", "power-on"].includes(kind)) return {};
+  if (kind === "power-off" || kind === "power-cycle") return { force: flagOf(values, "force") };
   if (kind === "burn-in") {
     const seconds = textOf(values, "seconds");
     return {

@@ -24,6 +24,9 @@ const descriptions: Readonly<Record<JobKindName, string>> = {
   inventory: "Look at the node's hardware again, and tell what has changed",
   "burn-in": "Test memory, processor and disks of a node without an installed system",
   identify: "Blink the node's light, beep and write its name on its screen",
+  "power-on": "Switch the node's outlet on",
+  "power-off": "Switch the node's outlet off, whatever runs there when forced",
+  "power-cycle": "Switch the node's outlet off and on again",
   copy: "Write a file of the library to a path of the installed system",
   run: "Run a program of the installed system: a command of the configuration, or any for an admin",
 };
@@ -62,6 +65,9 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
     },
   },
   identify: { type: "object", properties: { seconds: { type: "integer", maximum: 600 } } },
+  "power-on": { type: "object", properties: {} },
+  "power-off": { type: "object", properties: { force: { type: "boolean" } } },
+  "power-cycle": { type: "object", properties: { force: { type: "boolean" } } },
   copy: {
     type: "object",
     required: ["image", "path"],
