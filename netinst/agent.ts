@@ -22,7 +22,7 @@ import {
   type RunAssignment,
 } from "#protocol/agent.ts";
 import type { HeartbeatOffer } from "#protocol/heartbeat.ts";
-import { linksOf } from "../discovery/sockets.ts";
+import { linksOf } from "../server/discovery/shared/sockets.ts";
 import { correctClock } from "./clock.ts";
 import { type ClientCredential, type Connection, connect } from "./connection.ts";
 import type { Console } from "./console.ts";

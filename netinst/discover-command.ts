@@ -7,8 +7,14 @@
  */
 
 import { parseArgs } from "node:util";
-import { offerText, parseSearch, refusedText, search, searchOptions } from "../discovery/search.ts";
-import type { Trust } from "../discovery/trust.ts";
+import {
+  offerText,
+  parseSearch,
+  refusedText,
+  search,
+  searchOptions,
+} from "../server/discovery/shared/search.ts";
+import type { Trust } from "../server/discovery/shared/trust.ts";
 import { authorityFile } from "./polo.ts";
 import { identityDefault, readSite, readText } from "./settings.ts";
 import { pinKey } from "./trust.ts";

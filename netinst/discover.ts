@@ -9,10 +9,10 @@
 
 import { randomBytes } from "node:crypto";
 import { installService, type Params, type ServerParams } from "#protocol/discovery.ts";
-import { ask } from "../discovery/ask.ts";
-import { createQuery } from "../discovery/query.ts";
-import type { Link } from "../discovery/sockets.ts";
-import { createJudge } from "../discovery/trust.ts";
+import { ask } from "../server/discovery/shared/ask.ts";
+import { createQuery } from "../server/discovery/shared/query.ts";
+import type { Link } from "../server/discovery/shared/sockets.ts";
+import { createJudge } from "../server/discovery/shared/trust.ts";
 import type { Console } from "./console.ts";
 import { NetworkError } from "./errors.ts";
 import type { PinnedKey } from "./trust.ts";

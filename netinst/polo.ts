@@ -9,10 +9,14 @@ import { renameSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import type { Milliseconds } from "#protocol/brand.ts";
 import { nodeService } from "#protocol/discovery.ts";
-import { keepListening } from "../discovery/listen.ts";
-import { createResponder, type Signer } from "../discovery/responder.ts";
-import { type Service, type ServiceFiles, watchServices } from "../discovery/services.ts";
-import { linksOf } from "../discovery/sockets.ts";
+import { keepListening } from "../server/discovery/shared/listen.ts";
+import { createResponder, type Signer } from "../server/discovery/shared/responder.ts";
+import {
+  type Service,
+  type ServiceFiles,
+  watchServices,
+} from "../server/discovery/shared/services.ts";
+import { linksOf } from "../server/discovery/shared/sockets.ts";
 import type { ClientCredential } from "./connection.ts";
 import type { Console } from "./console.ts";
 import { loadIdentity } from "./enrol.ts";

@@ -152,7 +152,7 @@ async function ensureRuntime(
 function agentDigest(runtime: string): string {
   const hash = createHash("sha256").update(runtime);
   hash.update(readFileSync(join(project, "package-lock.json")));
-  for (const room of ["netinst", "images", "discovery", "server/protocol"]) {
+  for (const room of ["netinst", "images", "server/discovery/shared", "server/protocol"]) {
     const files = readdirSync(join(project, room), { recursive: true, encoding: "utf8" });
     for (const file of files.filter((name) => name.endsWith(".ts")).sort()) {
       if (file.startsWith("initramfs/") || file.startsWith("recipes/")) continue;

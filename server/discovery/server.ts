@@ -8,18 +8,18 @@
 
 import { type Ipv4Address, ipv4ToNumber, parseIpv4Address } from "#protocol/brand.ts";
 import { installService, type ServerParams } from "#protocol/discovery.ts";
-import { announce } from "../../discovery/dns-sd/announce.ts";
-import { type Kept, keepOnLinks } from "../../discovery/keep.ts";
-import { listen } from "../../discovery/listen.ts";
-import { createResponder, type DiscoveryOutcome } from "../../discovery/responder.ts";
-import type { Service } from "../../discovery/services.ts";
-import { type Link, linksOf, type OpenSocket, openSocket } from "../../discovery/sockets.ts";
 import type { Clock } from "../clock.ts";
 import type { Config, Subnet } from "../config.ts";
 import type { Site } from "../enrol/authority.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { openDatagramSocket } from "../net/udp.ts";
+import { announce } from "./shared/dns-sd/announce.ts";
+import { type Kept, keepOnLinks } from "./shared/keep.ts";
+import { listen } from "./shared/listen.ts";
+import { createResponder, type DiscoveryOutcome } from "./shared/responder.ts";
+import type { Service } from "./shared/services.ts";
+import { type Link, linksOf, type OpenSocket, openSocket } from "./shared/sockets.ts";
 
 export interface DiscoveryMetrics {
   question(interfaceName: string, outcome: DiscoveryOutcome): void;

@@ -1,7 +1,11 @@
 import { fc, testProp } from "@fast-check/ava";
 import test from "ava";
 import { groupOnIpv6, isGroup, maxDiscoveryOctets } from "#protocol/discovery.ts";
-import { decodeAnswer, decodeQuestion, encodeMessage } from "../../discovery/message.ts";
+import {
+  decodeAnswer,
+  decodeQuestion,
+  encodeMessage,
+} from "../../server/discovery/shared/message.ts";
 import { bytesOf, nonce } from "./support.ts";
 
 // MarcoPolo's message names, with both spellings its clients use; unknown members are skipped.

@@ -1,6 +1,6 @@
 /** A segment in memory without any delay: sockets that hear what is sent to their group or address, and what was sent. */
 
-import { ipv4Link, type Link, type OpenSocket } from "../../discovery/sockets.ts";
+import { ipv4Link, type Link, type OpenSocket } from "../../server/discovery/shared/sockets.ts";
 
 type Listener = (
   bytes: Uint8Array,

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from "ava";
 import { type DiscoveryAnswer, signedText } from "#protocol/discovery.ts";
-import { createQuery, type Wanted } from "../../discovery/query.ts";
-import { createJudge, type Roots } from "../../discovery/trust.ts";
+import { createQuery, type Wanted } from "../../server/discovery/shared/query.ts";
+import { createJudge, type Roots } from "../../server/discovery/shared/trust.ts";
 import { answerBy, bytesOf, makeSite, nonce } from "./support.ts";
 
 const deployer = { service: "deployer" } as const;

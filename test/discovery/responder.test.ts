@@ -1,8 +1,8 @@
 import test, { type ExecutionContext } from "ava";
 import { milliseconds } from "#protocol/brand.ts";
 import { type DiscoveryAnswer, maxDiscoveryOctets } from "#protocol/discovery.ts";
-import { createResponder } from "../../discovery/responder.ts";
-import type { Service } from "../../discovery/services.ts";
+import { createResponder } from "../../server/discovery/shared/responder.ts";
+import type { Service } from "../../server/discovery/shared/services.ts";
 import { bytesOf, makeSite, nonce } from "./support.ts";
 
 const blue = "224.0.0.113";

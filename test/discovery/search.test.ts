@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import test from "ava";
-import { parseSearch, searchOptions } from "../../discovery/search.ts";
+import { parseSearch, searchOptions } from "../../server/discovery/shared/search.ts";
 
 function parse(...args: string[]) {
   const { values, positionals } = parseArgs({

@@ -2,7 +2,11 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
-import { readServices, type ServiceFiles, watchServices } from "../../discovery/services.ts";
+import {
+  readServices,
+  type ServiceFiles,
+  watchServices,
+} from "../../server/discovery/shared/services.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 function directoryOf(t: ExecutionContext, files: Readonly<Record<string, unknown>>): string {

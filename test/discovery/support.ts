@@ -10,8 +10,8 @@ import {
   type Params,
   signedText,
 } from "#protocol/discovery.ts";
-import type { Signer } from "../../discovery/responder.ts";
 import { type PinnedKey, pinKey } from "../../netinst/trust.ts";
+import type { Signer } from "../../server/discovery/shared/responder.ts";
 import { openSite, type Site } from "../../server/enrol/authority.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 

@@ -129,3 +129,17 @@ test("at 360 px nothing sticks out", async (t) => {
   t.is(await page.evaluate("document.documentElement.scrollWidth"), 360);
   t.deepEqual(await axe(page), []);
 });
+
+test("the question says what would be switched before it is asked", async (t) => {
+  const { page, server, complaints } = await open(t);
+  await signIn(page);
+  await page.getByRole("button", { name: "Learn…" }).click();
+  await page.getByText("Outlets: 1, slots: 1, nodes that lose their power: 0").waitFor();
+  t.deepEqual(await axe(page), []);
+  t.true(await page.getByRole("button", { name: "Switch off and learn" }).isDisabled());
+  await page.getByLabel("Type lab to go on").fill("lab");
+  await page.getByRole("button", { name: "Switch off and learn" }).click();
+  await page.getByRole("dialog").waitFor({ state: "hidden" });
+  t.true(server.calls.includes("learn lab"));
+  t.deepEqual(complaints, []);
+});

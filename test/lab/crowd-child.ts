@@ -8,9 +8,9 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { milliseconds, type NodeId } from "#protocol/brand.ts";
 import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
-import { answerDelay } from "../../discovery/listen.ts";
-import { createResponder } from "../../discovery/responder.ts";
 import { signerBy } from "../../netinst/polo.ts";
+import { answerDelay } from "../../server/discovery/shared/listen.ts";
+import { createResponder } from "../../server/discovery/shared/responder.ts";
 import { openSite } from "../../server/enrol/authority.ts";
 
 const [keys = "", name = "", first = "", count = ""] = process.argv.slice(2);

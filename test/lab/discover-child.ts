@@ -4,9 +4,9 @@
  */
 
 import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
-import { linksOf } from "../../discovery/sockets.ts";
 import { discover } from "../../netinst/discover.ts";
 import { pinKey } from "../../netinst/trust.ts";
+import { linksOf } from "../../server/discovery/shared/sockets.ts";
 
 const [key = "", name = "", address = "", alsoAsk] = process.argv.slice(2);
 const say = (line: string) => void process.stdout.write(`${line}\n`);

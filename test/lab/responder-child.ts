@@ -4,10 +4,10 @@
  */
 
 import type { Ipv4Address } from "#protocol/brand.ts";
-import { readServices } from "../../discovery/services.ts";
 import { systemClock } from "../../server/clock.ts";
 import { parseConfig } from "../../server/config.ts";
 import { startDiscovery } from "../../server/discovery/server.ts";
+import { readServices } from "../../server/discovery/shared/services.ts";
 import { openSite } from "../../server/enrol/authority.ts";
 import { silentLog } from "../../server/log.ts";
 import { openDatagramSocket } from "../../server/net/udp.ts";

@@ -4,7 +4,7 @@
  */
 
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import type { Image } from "#protocol/image.ts";
 import type { Job } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
@@ -28,14 +28,15 @@ const rules: readonly Rule[] = [
   },
 ];
 
-test("boards install themselves by rules, once, though the server is killed; somebody's data is left alone", async (t) => {
+/** A rack of one stack, without power, whose server has the image and the rules. */
+async function startRack(t: ExecutionContext, perSlotOutlets: boolean, wanted: readonly Rule[]) {
   t.timeout(10 * minuteMs);
   const cleanup = createCleanup((line) => t.log(line));
   t.teardown(() => cleanup.run());
   const say = (line: string) => t.log(line);
   const site = await startSite(
     {
-      ...{ stacks: 1, perStack: 4, perSlotOutlets: true, senses: true, seed: 1 },
+      ...{ stacks: 1, perStack: 4, perSlotOutlets, senses: true, seed: 1 },
       ...{ models: ["pi4"], faults: {}, slotTimeoutSeconds },
     },
     cleanup,
@@ -45,15 +46,23 @@ test("boards install themselves by rules, once, though the server is killed; som
   const image = makeSmallImage(site.directory, "small");
   const query = "name=small&architecture=arm64&bootloader=none&format=raw";
   await server.api.upload<Image>(`/api/v1/images?${query}`, image.path);
-  for (const rule of rules) await server.api.send("POST", "/api/v1/rules", { rule });
+  for (const rule of wanted) await server.api.send("POST", "/api/v1/rules", { rule });
   const board = (slot: string): RackBoard["board"] =>
     rack.boards.find(({ place }) => place?.slot === slot)?.board ?? fail(`slot ${slot}`);
+  const learned = async () => {
+    await learn(site, { slotTimeoutSeconds, quietSeconds: 3, kills: 0 }, say);
+    const world = watchWorld(server.api);
+    cleanup.add("event stream", () => world.close());
+    return world;
+  };
+  return { site, server, image, board, learned };
+}
+
+test("boards install themselves by rules, once, though the server is killed; somebody's data is left alone", async (t) => {
+  const { site, server, image, board, learned } = await startRack(t, true, rules);
   writeNtfs(board("2").disk);
   const foreign = readFileSync(board("2").disk);
-
-  await learn(site, { slotTimeoutSeconds, quietSeconds: 3, kills: 0 }, say);
-  const world = watchWorld(server.api);
-  cleanup.add("event stream", () => world.close());
+  const world = await learned();
   const node = (slot: string): Node | undefined => world.nodes.get(board(slot).mac);
   await world.until("the burn-in runs", 2 * minuteMs, () =>
     [...world.tasks.values()].find(({ stage }) => stage === "testing"),
@@ -86,6 +95,27 @@ test("boards install themselves by rules, once, though the server is killed; som
     jobs.map(({ kind, state, createdBy }) => `${kind} ${state} by ${createdBy}`).toSorted(),
     ["burn-in done by rule:tested", "install done by rule:tested", "install done by rule:usual"],
   );
+  await site.close();
+});
+
+test("boards whose slots were guessed by the order heard wait until somebody confirms them", async (t) => {
+  const all: Rule = { name: "all", match: {}, image: "small" };
+  const { site, server, learned } = await startRack(t, false, [all]);
+  const world = await learned();
+  const placed = () => [...world.nodes.values()].filter(({ slot }) => slot !== undefined);
+  await world.until("all wait", 3 * minuteMs, () => {
+    const waiting = placed().filter(({ rule }) => rule?.isWaiting);
+    return waiting.length === 4 ? true : undefined;
+  });
+  for (const { state, rule } of placed()) {
+    t.deepEqual([state, rule?.text], ["enrolled", "rule all waits: its slot is not confirmed"]);
+  }
+  t.deepEqual([...world.jobs.values()], []);
+  await server.api.send("POST", "/api/v1/learnings/current/confirm", { targets: ["a"] });
+  await world.until("all are installed", 5 * minuteMs, () => {
+    return placed().every(({ state }) => state === "installed") ? true : undefined;
+  });
+  t.is(world.jobs.size, 4);
   await site.close();
 });
 

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { parseSearch, search, searchOptions } from "../../discovery/search.ts";
+import { parseSearch, search, searchOptions } from "../../server/discovery/shared/search.ts";
 
 const [keys = "", ...args] = process.argv.slice(2);
 const { values, positionals } = parseArgs({ args, options: searchOptions, allowPositionals: true });

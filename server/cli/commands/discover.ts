@@ -1,6 +1,7 @@
 /** `marcoboot discover`: this process asks the networks of the machine it runs on. */
 
-import type { Answerer, Query } from "../../../discovery/query.ts";
+import { pinKey } from "../../../netinst/trust.ts";
+import type { Answerer, Query } from "../../discovery/shared/query.ts";
 import {
   offerText,
   parseSearch,
@@ -8,9 +9,8 @@ import {
   type Search,
   search,
   searchOptions,
-} from "../../../discovery/search.ts";
-import type { Roots } from "../../../discovery/trust.ts";
-import { pinKey } from "../../../netinst/trust.ts";
+} from "../../discovery/shared/search.ts";
+import type { Roots } from "../../discovery/shared/trust.ts";
 import { type Command, CommandError, exitCodes, type Run, UsageError } from "../command.ts";
 import type { Node, Page } from "../shapes.ts";
 

@@ -1,10 +1,14 @@
 import { setImmediate } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
-import { announce } from "../../../discovery/dns-sd/announce.ts";
-import { type DnsRecord, decodeDns, encodeDns } from "../../../discovery/dns-sd/message.ts";
-import { mdnsPort } from "../../../discovery/dns-sd/responder.ts";
-import type { Service } from "../../../discovery/services.ts";
+import { announce } from "../../../server/discovery/shared/dns-sd/announce.ts";
+import {
+  type DnsRecord,
+  decodeDns,
+  encodeDns,
+} from "../../../server/discovery/shared/dns-sd/message.ts";
+import { mdnsPort } from "../../../server/discovery/shared/dns-sd/responder.ts";
+import type { Service } from "../../../server/discovery/shared/services.ts";
 import { createSegment, linkAt, type Segment } from "../network.ts";
 
 const group = "224.0.0.251";

@@ -5,7 +5,7 @@ import {
   decodeDns,
   encodeDns,
   type Name,
-} from "../../../discovery/dns-sd/message.ts";
+} from "../../../server/discovery/shared/dns-sd/message.ts";
 
 function hex(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text.replaceAll(/[^0-9a-f]/g, ""), "hex"));

@@ -1,9 +1,13 @@
 import test from "ava";
 import { milliseconds } from "#protocol/brand.ts";
-import { decodeDns, type Message, type Question } from "../../../discovery/dns-sd/message.ts";
-import { recordsOf } from "../../../discovery/dns-sd/records.ts";
-import { createDnsResponder, mdnsPort } from "../../../discovery/dns-sd/responder.ts";
-import type { Service } from "../../../discovery/services.ts";
+import {
+  decodeDns,
+  type Message,
+  type Question,
+} from "../../../server/discovery/shared/dns-sd/message.ts";
+import { recordsOf } from "../../../server/discovery/shared/dns-sd/records.ts";
+import { createDnsResponder, mdnsPort } from "../../../server/discovery/shared/dns-sd/responder.ts";
+import type { Service } from "../../../server/discovery/shared/services.ts";
 
 const host = { name: "server", label: "server-1f3a", addresses: ["10.77.0.1", "fe80::1"] };
 const services: readonly Service[] = [
