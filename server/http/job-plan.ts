@@ -1,12 +1,13 @@
 /** What a job would do, node by node, and what would be lost: for `dryRun`. */
 
 import { Type } from "typebox";
-import { targetDisk } from "#protocol/disk.ts";
+import { targetDisk, whyGuarded } from "#protocol/disk.ts";
 import { type Job, jobKinds, type Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { whyHeld } from "../job/conductor.ts";
 import { type JobRequest, newJob } from "../job/new-job.ts";
 import { kindOf } from "../job/registry.ts";
+import { guardOf } from "../node/disk-guard.ts";
 import { oneOf } from "./schemas.ts";
 import type { Admin } from "./services.ts";
 
@@ -48,7 +49,7 @@ export function planOf(request: JobRequest, admin: Admin) {
 
 function planFor(node: Node, { batch }: Task, job: Job, admin: Admin) {
   const refused = kindOf(job.kind).refuse(node, job, admin.library);
-  const loses = job.kind === "install" ? lossOf(node, job.parameters.disk, admin) : undefined;
+  const loses = lossOf(node, job, admin);
   const [first] = admin.store.tasks.unfinishedOf(node.id);
   return {
     id: node.id,
@@ -78,7 +79,19 @@ function doesOf(job: Job, { library }: Admin): string {
   return `install ${image?.name ?? job.parameters.image}`;
 }
 
-function lossOf(node: Node, disk: string | undefined, { library }: Admin): string {
+function lossOf(node: Node, job: Job, admin: Admin): string | undefined {
+  if (job.kind === "install") return installLoss(node, job.parameters.disk, admin);
+  if (job.kind !== "burn-in" || !job.parameters.writeDisks) return undefined;
+  const guard = guardOf(admin.store, node, "known");
+  const written = (node.hardware?.disks ?? []).filter(
+    (disk) =>
+      !disk.removable && disk.contents?.kind === "known" && whyGuarded(disk, guard) === undefined,
+  );
+  const texts = written.map(({ name, contents }) => `${contents?.text} on ${name}`);
+  return texts.length > 0 ? texts.join("; ") : undefined;
+}
+
+function installLoss(node: Node, disk: string | undefined, { library }: Admin): string {
   const found = targetDisk(node.hardware?.disks ?? [], disk);
   const target = typeof found === "string" ? undefined : found;
   const installed = node.image && (library.get(node.image)?.name ?? node.image.slice(0, 12));

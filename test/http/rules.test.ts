@@ -110,6 +110,30 @@ test("an install of a protected node or onto a protected disk is refused with wh
   t.is(await refusal("sdb"), undefined);
 });
 
+test("a burn-in that writes says which earlier install is lost, and nothing of somebody's data", async (t) => {
+  const { server, send } = await start(t);
+  const node = makeNode("a", "1");
+  if (!node.hardware) return t.fail();
+  const contents = { kind: "known", text: "GPT with 1 partition: ext" } as const;
+  const disk = { name: "sda", sizeBytes: 480e9, removable: false };
+  const disks = [
+    { ...disk, serial: "D1", contents: { ...contents, id: "gpt:1" } },
+    { ...disk, name: "sdb", serial: "D2", contents: { ...contents, id: "gpt:2" } },
+    { ...disk, name: "sdc", contents: { kind: "blank", text: "nothing" } as const },
+  ];
+  const installedDisk = { name: "sda", serial: "D1", contentsId: "gpt:1" };
+  server.store.nodes.put({ ...node, installedDisk, hardware: { ...node.hardware, disks } });
+  const losses = async (parameters: object) => {
+    const body = { kind: "burn-in", selector: "lab-a-1", parameters, dryRun: true };
+    return (await send("POST", "/api/v1/jobs", body)).body;
+  };
+  t.like(await losses({ writeDisks: true }), {
+    nodes: [{ loses: "GPT with 1 partition: ext on sda", does: "test the hardware for 600 s" }],
+  });
+  const reading = (await losses({})) as { nodes: readonly object[] };
+  t.false("loses" in (reading.nodes[0] ?? {}));
+});
+
 test("a node is tagged and renamed in one call, and keeps what is not named", async (t) => {
   const { send } = await start(t);
   await send("PATCH", "/api/v1/nodes/lab-a-1", { tags: ["ssd", "db"] });

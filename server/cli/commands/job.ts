@@ -76,10 +76,11 @@ function showPlan({ output }: Run, found: Plan): void {
 /** What is lost is said before it is: only a plan that loses nothing needs no word. */
 async function confirmPlan(run: Run, kind: string, found: Plan): Promise<void> {
   const count = `${found.nodes.length} node${found.nodes.length === 1 ? "" : "s"}`;
-  if (kind !== "install") return confirm(run, `${kind} of ${count}.`, kind);
-  const lines = found.nodes.map(({ name, does, loses }) => `  ${name}: ${does}; lost: ${loses}`);
-  const word = found.nodes.length === 1 ? (found.nodes[0]?.name ?? kind) : `install ${count}`;
-  return confirm(run, `${lines.join("\n")}\n${count} will be installed anew.`, word);
+  const losing = found.nodes.filter(({ loses }) => loses !== undefined);
+  if (losing.length === 0) return confirm(run, `${kind} of ${count}.`, kind);
+  const lines = losing.map(({ name, does, loses }) => `  ${name}: ${does}; lost: ${loses}`);
+  const word = found.nodes.length === 1 ? (found.nodes[0]?.name ?? kind) : `${kind} ${count}`;
+  return confirm(run, `${lines.join("\n")}\n${kind} of ${count}.`, word);
 }
 
 async function create(run: Run): Promise<ExitCode> {
