@@ -3,11 +3,24 @@
 import type { AgentSession, Node } from "#protocol/node.ts";
 import { AttemptError, type TaskRun } from "./kind.ts";
 
+/** One restart in one attempt: a node that is back in its installed system needs another attempt. */
 export async function bringIntoNetinst(run: TaskRun): Promise<AgentSession> {
   const present = netinstOf(run.node);
   if (present) return present;
   const limit = await startNetinst(run);
-  const agent = await run.until(() => netinstOf(run.node), limit);
+  let isTold = residentOf(run.node) !== undefined;
+  const agent = await run.until(() => {
+    const resident = residentOf(run.node);
+    if (resident && run.isRestartOrdered()) {
+      if (resident.bootId !== run.task.bootIdBefore) {
+        throw new AttemptError("it started its installed system again instead of netinst", true);
+      }
+      // The order is not in the journal: a server that was started anew gives it again to that boot.
+      if (!isTold) run.orderRestart(resident.bootId);
+      isTold = true;
+    }
+    return netinstOf(run.node);
+  }, limit);
   run.withdraw();
   if (agent) return agent;
   throw new AttemptError(`netinst did not call within ${Math.round(limit / 1000)} s`, true);
@@ -15,11 +28,13 @@ export async function bringIntoNetinst(run: TaskRun): Promise<AgentSession> {
 
 /** @returns how long its first check-in may take. */
 async function startNetinst(run: TaskRun): Promise<TaskRun["timing"]["boot"]> {
-  const { node, timing } = run;
-  const resident = node.connection === "online" ? node.agent : undefined;
+  const { task, timing } = run;
+  const resident = residentOf(run.node);
   if (resident) {
+    const isBack = run.isRestartOrdered() && resident.bootId !== task.bootIdBefore;
+    if (isBack) return timing.boot;
     run.openWindow("reboot");
-    run.order({ action: "reboot", warnSeconds: 0 }, resident.bootId);
+    run.orderRestart(resident.bootId);
     run.say("asked the running system to restart into netinst");
     return timing.boot;
   }
@@ -36,7 +51,6 @@ async function startNetinst(run: TaskRun): Promise<TaskRun["timing"]["boot"]> {
  * Returns when the agent has reported `done`; at once when it had before.
  *
  * @param isAtWork - whether the task is still at one of the agent's stages
- * @param again - whether another attempt may follow one that broke off
  * @param again - whether another attempt may follow one that broke off
  * @throws AttemptError when the node restarted, fell silent, or took too long
  */
@@ -63,6 +77,10 @@ export async function agentsWork(
 
 function netinstOf(node: Node): AgentSession | undefined {
   return node.connection === "online" && node.agent?.role === "netinst" ? node.agent : undefined;
+}
+
+function residentOf(node: Node): AgentSession | undefined {
+  return node.connection === "online" && node.agent?.role === "resident" ? node.agent : undefined;
 }
 
 /** The boot that the order of the present stage went to. */

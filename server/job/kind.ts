@@ -109,6 +109,10 @@ export interface TaskRun {
    */
   orderInstall(job: JobOf<"install">, bootId: string): void;
   order(work: Exclude<Work, { readonly action: "install" }>, bootId: string): void;
+  /** Has the agent of this boot restart the node; counts as the attempt's power switch. */
+  orderRestart(bootId: string): void;
+  /** Whether this attempt has switched the node's power, or had its agent restart it. */
+  isRestartOrdered(): boolean;
   withdraw(): void;
   /** The node by SSH, for when no agent is there. @throws ForbiddenError, UnavailableError */
   shell(signal: AbortSignal): Promise<Shell>;

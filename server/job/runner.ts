@@ -12,6 +12,7 @@ import { type Milliseconds, milliseconds, type NodeId, type TaskId } from "#prot
 import { type Attempt, isFinished, type Task } from "#protocol/job.ts";
 import type { Node, PowerState, SlotRef } from "#protocol/node.ts";
 import type { Outlet } from "#protocol/rack.ts";
+import { manifestOf } from "../../images/manifest.ts";
 import type { Clock } from "../clock.ts";
 import { NotFoundError, PowerRefusedError, ProvisionError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -248,13 +249,14 @@ function createTaskRun(
     if (!image) throw new AttemptError(`image ${digest} is no longer in the library`, false);
     return image;
   };
-  const ticketFor = (digest: ImageDigest): ImageTicket => ({
-    image: {
-      ...signedManifest(existingImage(digest)),
-      url: `${context.bootUrlFor(currentNode())}/images/${digest}`,
-    },
-    ticket: tickets.ticketFor(journal.task(id), digest),
-  });
+  const ticketFor = (digest: ImageDigest): ImageTicket => {
+    const image = existingImage(digest);
+    const url = `${context.bootUrlFor(currentNode())}/images/${digest}`;
+    return {
+      image: { ...manifestOf(image), signature: image.signature, url },
+      ticket: tickets.ticketFor(journal.task(id), digest),
+    };
+  };
   const base = () => ({ nodeId: run.nodeId, taskId: id, epoch });
 
   return {
@@ -294,6 +296,12 @@ function createTaskRun(
       return context.images.pathOf(digest);
     },
     order: (work, bootId) => order({ ...base(), ...work }, bootId),
+    orderRestart(bootId) {
+      checkOpen();
+      journal.setPowerOrdered(id);
+      order({ ...base(), action: "reboot", warnSeconds: 0 }, bootId);
+    },
+    isRestartOrdered: () => journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined,
     guard: (wipe) => guardOf(context.store, currentNode(), wipe),
     shell(over) {
       checkOpen();
@@ -307,9 +315,10 @@ function createTaskRun(
     },
     async switchPowerOnce() {
       checkOpen();
-      const { slot } = currentNode();
+      const { slot, agent } = currentNode();
       if (!slot || journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined)
         return false;
+      if (agent) journal.setBootId(id, agent.bootId);
       journal.setPowerOrdered(id);
       try {
         const state = await power.query(slot);
@@ -392,34 +401,4 @@ function createTaskRun(
 
 function keyOf({ rack, stack, slot }: SlotRef): string {
   return `${rack}/${stack}/${slot}`;
-}
-
-/** Exactly the members that were signed, and the signature. */
-function signedManifest(image: InstallImage): InstallImage {
-  const {
-    version,
-    name,
-    architecture,
-    format,
-    compression,
-    digest,
-    sizeBytes,
-    storedBytes,
-    storedDigest,
-    bootloader,
-    signature,
-  } = image;
-  return {
-    version,
-    name,
-    architecture,
-    format,
-    compression,
-    digest,
-    sizeBytes,
-    storedBytes,
-    storedDigest,
-    bootloader,
-    signature,
-  };
 }

@@ -211,8 +211,8 @@ export interface Attempt {
   readonly outcome?: "done" | "failed" | "cancelled" | "superseded";
   readonly reason?: string;
   /**
-   * When this attempt switched the node's power. Written before the switch: a
-   * restarted server never switches twice for one attempt.
+   * When this attempt switched the node's power, or had its agent restart it into
+   * netinst. Written before: a restarted server never does it twice for one attempt.
    */
   readonly powerOrderedAt?: Instant;
 }

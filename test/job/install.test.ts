@@ -50,6 +50,38 @@ test("a running system is asked to restart into netinst, once", async (t) => {
   t.like(rig.order(), { action: "install" });
 });
 
+const again = "it started its installed system again instead of netinst";
+
+test("a system that starts again instead of netinst ends the attempt; the next one asks it again", async (t) => {
+  const rig = await createRig("on");
+  await rig.checkIn("resident", "disk-0");
+  await rig.create();
+  t.like(rig.order(), { action: "reboot", epoch: 1 });
+  await rig.checkIn("resident", "disk-1");
+  t.is(rig.attempts()[0]?.reason, again);
+  await rig.live(15, "resident", "disk-1");
+  t.like(rig.order(), { action: "reboot", epoch: 2 });
+  await rig.checkIn("netinst", netinst);
+  t.like(rig.order(), { action: "install", epoch: 2 });
+});
+
+test("a server started anew orders no second restart in one attempt", async (t) => {
+  const before = await createRig("on");
+  await before.checkIn("resident", "disk-0");
+  await before.create();
+  const rig = await before.restart();
+  await rig.checkIn("resident", "disk-0");
+  t.like(rig.order(), { action: "reboot", epoch: 1 }, "the boot that was asked is asked again");
+  const next = await rig.restart();
+  await next.checkIn("resident", "disk-1");
+  t.is(next.attempts()[0]?.reason, again);
+  t.is(next.order(), undefined);
+  t.deepEqual(
+    next.verbs.filter((verb) => !verb.startsWith("window")),
+    [],
+  );
+});
+
 const outlets = [
   ["a node that is off is switched on", "off", ["window power-on", "on a1"]],
   ["a node that is on but silent is power-cycled", "on", ["window power-on", "cycle a1"]],
