@@ -20,6 +20,7 @@ import { type RedisServer, startRedis } from "../../server/job/redis.ts";
 import { silentLog as log } from "../../server/log.ts";
 import { createNodes } from "../../server/node/nodes.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
+import { noPower } from "../support/no-power.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 const entry = (name: string): QueueEntry => ({ taskId: name as TaskId, epoch: 0 });
@@ -131,19 +132,7 @@ test("a task that runs while redis is killed and emptied runs once, and so does 
     clock,
     log,
     queue,
-    power: {
-      set: async () => undefined,
-      cycle: async () => undefined,
-      cut: async () => undefined,
-      slotsOn: (slot) => [slot],
-      query: async () => "unknown",
-      outletOf: () => undefined,
-    },
-    windows: { open: () => undefined },
-    images: { get: () => undefined, pathOf: () => "" },
-    bootUrlFor: () => "http://10.77.0.1:8080",
-    shellOf: async () => Promise.reject(new Error("no SSH here")),
-    authorizedKey: "ssh-ed25519 AAAA server",
+    ...noPower,
   });
   t.teardown(() => jobs.close());
   await jobs.start();

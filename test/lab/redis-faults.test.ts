@@ -22,6 +22,7 @@ import { silentLog as log } from "../../server/log.ts";
 import { createNodes, type Nodes } from "../../server/node/nodes.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import type { Store } from "../../server/store/store.ts";
+import { noPower } from "../support/no-power.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 const count = 48;
@@ -62,19 +63,7 @@ async function open(t: ExecutionContext): Promise<Bench> {
     clock: systemClock,
     log,
     queue,
-    power: {
-      set: async () => undefined,
-      cycle: async () => undefined,
-      cut: async () => undefined,
-      slotsOn: (slot) => [slot],
-      query: async () => "unknown",
-      outletOf: () => undefined,
-    },
-    windows: { open: () => undefined },
-    images: { get: () => undefined, pathOf: () => "" },
-    bootUrlFor: () => "http://10.77.0.1:8080",
-    shellOf: () => Promise.reject(new Error("no SSH here")),
-    authorizedKey: "",
+    ...noPower,
     timing: { sweep: milliseconds(300) },
   });
   t.teardown(() => jobs.close());
