@@ -1,4 +1,5 @@
 import test from "ava";
+import { parseMacAddress } from "#protocol/brand.ts";
 import type { Disk, Hardware, Node } from "#protocol/node.ts";
 import type { Rule } from "#protocol/rule.ts";
 import { UnavailableError } from "../../server/errors.ts";
@@ -145,6 +146,32 @@ test("a node waits as long as it must, says why once, and its next sign of life 
   await settle();
   t.is(self.installs(), 1);
   t.like(self.rig.node.rule, { text: "rule usual installs debian on vda" });
+});
+
+test("nothing is installed on a node that is only heard, in no slot, or held back", async (t) => {
+  const { rig, call, installs } = await ruleRig([rule]);
+  const { nodes } = rig;
+  const heard = { ipxe: false, architectures: [0], firmware: "bios-pxe" } as const;
+  nodes.heard({ ...heard, mac: parseMacAddress("52:54:00:00:00:0a") });
+  const stray = nodes.heard({ ...heard, mac: parseMacAddress("52:54:00:00:00:0b") });
+  nodes.enrolled(stray.id, { certificate: "stray", architecture: "amd64", hardware });
+  const usual = { version: "0.1.0", uptimeSeconds: 1, usedMemoryMiB: 1, hostname: "netinst" };
+  nodes.checkIn(stray.id, { ...usual, role: "netinst", bootId: "b", hardware }, address);
+  nodes.quarantine(rig.node.id, "two computers with one MAC address");
+  await call();
+  t.deepEqual(
+    nodes.list().map(({ state, rule: outcome }) => [state, outcome]),
+    [
+      ["enrolled", undefined],
+      ["discovered", undefined],
+      ["enrolled", undefined],
+    ],
+  );
+  t.is(installs(), 0);
+  nodes.place(stray.mac, { rack: "lab", stack: "a", slot: "2" }, "lab-a-2", address);
+  nodes.heartbeat(stray.id);
+  await settle();
+  t.is(installs(), 1);
 });
 
 test("a node that no rule matches waits for nothing", async (t) => {
