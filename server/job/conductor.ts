@@ -152,7 +152,7 @@ export function createConductor(context: ConductorContext): Conductor {
 
   const endOf = (job: Job, batch: number): EndedBatch => {
     const tasks = store.tasks.ofBatch(job.id, batch);
-    const isWatched = kindOf(job.kind).endsOffline !== true;
+    const isWatched = kindOf(job.kind).endsOnline === true;
     const done = isWatched ? tasks.filter(({ state }) => state === "done") : [];
     const silent = done.flatMap(({ nodeId }) => {
       const node = nodes.get(nodeId);

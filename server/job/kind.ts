@@ -32,8 +32,8 @@ export interface Kind<Name extends JobKindName> {
   readonly stageAfterDone: Stage;
   /** Stage a task moves to when its power order was handed to the agent. */
   readonly stageWhenFetched?: Stage;
-  /** A node that did it is not expected to call again. */
-  readonly endsOffline?: boolean;
+  /** A node that did it is online: one that is not, shortly after, has not stood it. */
+  readonly endsOnline?: boolean;
   /** @throws InvalidInputError naming the wrong member. */
   parse(parameters: unknown): ParametersOf<Name>;
   /** What a node's task keeps of what is known of the node when the job is made. */

@@ -195,6 +195,19 @@ test("a node that falls silent after its batch pauses the next", async (t) => {
   t.is(crew.shown(job), "a1 done, a2 waiting");
 });
 
+test("nodes that were shut down are not missed after their batch", async (t) => {
+  const crew = await createCrew({ a: 2 }, start);
+  const request = { kind: "shutdown", parameters: { warnSeconds: 0 } };
+  const job = crew.reboot({
+    ...request,
+    rollout: { ...rollout, batch: 1, settleSeconds: 0 },
+  } as never);
+  await crew.pass(1);
+  crew.jobs.assignmentFor(crew.task(job, "a1").nodeId);
+  await crew.pass(90, ["a1"]);
+  t.is(crew.shown(job), "a1 done, a2 running");
+});
+
 test("limits per stack and per outlet hold within a batch", async (t) => {
   const crew = await createCrew({ a: 4, b: 2 }, start);
   const job = crew.reboot({

@@ -39,6 +39,7 @@ export const install: Kind<"install"> = {
   stages: installStages,
   agentStages,
   stageAfterDone: "rebooting",
+  endsOnline: true,
 
   parse(value): InstallParameters {
     const { image, ...rest } = check(schema, value);

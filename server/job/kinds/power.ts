@@ -43,7 +43,6 @@ function cutting<Name extends "power-off" | "power-cycle">(kind: Name): Kind<Nam
     stages: ["requested"],
     agentStages: [],
     stageAfterDone: "requested",
-    endsOffline: true,
     parse: (value) => check(harsh, value),
 
     refuse(node, { parameters }) {

@@ -7,6 +7,7 @@ import { orderedStages, parsePowerParameters, refuseWithoutAgent } from "./power
 export const reboot: Kind<"reboot"> = {
   kind: "reboot",
   ...orderedStages("rebooting"),
+  endsOnline: true,
   parse: parsePowerParameters,
   refuse: refuseWithoutAgent,
 

@@ -26,7 +26,6 @@ const queryPeriod = milliseconds(5000);
 export const shutdown: Kind<"shutdown"> = {
   kind: "shutdown",
   ...orderedStages("powering-off"),
-  endsOffline: true,
   parse: (value) => check(schema, value),
   // Who only has to be cut off needs nobody to obey.
   refuse: (node, { parameters: { outlet } }) =>
