@@ -11,7 +11,7 @@ import { startFirmwareHost } from "./firmware-host.ts";
 import type { LabNetwork } from "./namespaces.ts";
 import { startPowerStrip } from "./power-strip.ts";
 import type { Random } from "./random.ts";
-import { type BoardMoment, compileAgent, SimulatedBoard } from "./simulated-board.ts";
+import { type BoardMoment, prepareBoards, SimulatedBoard } from "./simulated-board.ts";
 import { type OutletFault, outletFaults, SimulatedOutlet } from "./simulated-outlet.ts";
 
 export const boardFaults = ["late", "dead", "foreign"] as const;
@@ -72,7 +72,7 @@ export const mostPerStack = 16;
 export async function startSimulatedRack(options: RackOptions): Promise<SimulatedRack> {
   const { directory, random, cleanup, network } = options;
   mkdirSync(directory, { recursive: true });
-  compileAgent(directory);
+  prepareBoards(directory);
   const firmware = startFirmwareHost(cleanup);
   const places = [...stackLetters.slice(0, options.stacks)].flatMap((stack) =>
     Array.from({ length: options.perStack }, (_, index) => ({ stack, slot: String(index + 1) })),
