@@ -3,7 +3,7 @@
  * `N passed, N failed` as its last line.
  *
  *   quick   units, vectors, captures, properties (ava.config.js)
- *   peer    real clients and servers, several at a time (ava.peer.config.js)
+ *   peer    real clients and servers, whole simulated sites, several at a time (ava.peer.config.js)
  *   lab     namespaces, QEMU, a browser, one after the other (ava.lab.config.js)
  *
  * The last two need root and Linux namespaces.
@@ -27,7 +27,7 @@ interface Outcome {
 
 const levels = [
   { name: "quick", path: /^/, args: [] },
-  { name: "peer", path: /(^|\/)test\/peer\//, args: ["--config", "ava.peer.config.js"] },
+  { name: "peer", path: /(^|\/)test\/(peer|site)\//, args: ["--config", "ava.peer.config.js"] },
   {
     name: "lab",
     path: /(^|\/)test\/(lab|e2e)\//,

@@ -7,6 +7,7 @@
 
 import { milliseconds } from "#protocol/brand.ts";
 import { maxDiscoveryOctets, signedText } from "#protocol/discovery.ts";
+import { pinKey } from "../../netinst/trust.ts";
 import { decodeDns, encodeDns } from "../../server/discovery/shared/dns-sd/message.ts";
 import { recordsOf } from "../../server/discovery/shared/dns-sd/records.ts";
 import { createDnsResponder, mdnsPort } from "../../server/discovery/shared/dns-sd/responder.ts";
@@ -14,7 +15,6 @@ import { encodeMessage } from "../../server/discovery/shared/message.ts";
 import { createQuery } from "../../server/discovery/shared/query.ts";
 import { createResponder } from "../../server/discovery/shared/responder.ts";
 import { createJudge } from "../../server/discovery/shared/trust.ts";
-import { pinKey } from "../../netinst/trust.ts";
 import { makeKey } from "../netinst/support.ts";
 import { createRandom, type Random } from "../support/random.ts";
 

@@ -14,7 +14,7 @@ import { createCleanup } from "../../scripts/lab/cleanup.ts";
 import { startLabServer } from "../../scripts/lab/lab-server.ts";
 import { createNetwork, removeStaleNamespaces } from "../../scripts/lab/namespaces.ts";
 import { startQemuRack } from "../../scripts/lab/qemu-rack.ts";
-import { apcOutlets, startBmc, startSnmpDevice } from "./hardware/hardware.ts";
+import { apcOutlets, startBmc, startSnmpDevice } from "../support/hardware/hardware.ts";
 
 const mac = "52:54:00:77:0c:01";
 const bmc = { address: "10.0.0.5", user: "ada", password: "canary-bmc" };

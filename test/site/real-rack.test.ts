@@ -24,7 +24,7 @@ import {
   makeGpioRelays,
   poePorts,
   startSnmpDevice,
-} from "./hardware/hardware.ts";
+} from "../support/hardware/hardware.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const isWhole = process.env["MARCOBOOT_WHOLE_RACK"] === "1";

@@ -5,7 +5,7 @@
  *   strip-table.ts <socket> <table as JSON>
  */
 
-import { servePassPersist } from "../../support/pass-persist.ts";
+import { servePassPersist } from "../pass-persist.ts";
 import { askStrip } from "./strip-client.ts";
 
 export interface OutletTable {

@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 import { type Cleanup, endProcess } from "../../../scripts/lab/cleanup.ts";
 import { inNamespace, run } from "../../../scripts/lab/command.ts";
 import type { LabNetwork } from "../../../scripts/lab/namespaces.ts";
-import { type IpmiSim, writeIpmiSim } from "../../support/ipmi-sim.ts";
+import { type IpmiSim, writeIpmiSim } from "../ipmi-sim.ts";
 import type { OutletTable } from "./strip-table.ts";
 
 export interface HardwareOptions {
