@@ -7,10 +7,12 @@
  *   |     \_______\________\_________\__ br0 ---uplink===eth0 10.77.0.1|
  *   +-------------------------------------------+   +------------------+
  *
- * The prefix holds the process id, so runs do not meet; deleting the namespaces
+ * The prefix holds the ids of process and thread, so runs do not meet; deleting the namespaces
  * removes every interface in them. Neither namespace has a default route.
  */
 
+import { existsSync } from "node:fs";
+import { threadId } from "node:worker_threads";
 import type { Cleanup } from "./cleanup.ts";
 import { endProcess, isAlive } from "./cleanup.ts";
 import { run } from "./command.ts";
@@ -34,10 +36,14 @@ const namespacePrefix = "mb";
 export function removeStaleNamespaces(): void {
   for (const line of run("ip", ["netns", "list"]).split("\n")) {
     const [name = ""] = line.split(" ");
-    const pid = /^mb(?<pid>\d+)(?:n\d+)?-/.exec(name)?.groups?.["pid"];
+    const pid = /^mb(?<pid>\d+)(?:t\d+)?(?:n\d+)?-/.exec(name)?.groups?.["pid"];
     if (pid === undefined || isAlive(Number(pid))) continue;
-    for (const left of processesIn(name)) endProcess(left);
-    run("ip", ["netns", "delete", name]);
+    try {
+      for (const left of processesIn(name)) endProcess(left);
+      run("ip", ["netns", "delete", name]);
+    } catch (error) {
+      if (existsSync(`/run/netns/${name}`)) throw error; // else another run was quicker
+    }
   }
 }
 
@@ -54,7 +60,7 @@ let count = 0;
  */
 export function createNetwork(serverAddress: string, cleanup: Cleanup): LabNetwork {
   count += 1;
-  const prefix = `${namespacePrefix}${process.pid}n${count}`;
+  const prefix = `${namespacePrefix}${process.pid}t${threadId}n${count}`;
   const switchNamespace = `${prefix}-sw`;
   const serverNamespace = `${prefix}-srv`;
   const made: string[] = [];
