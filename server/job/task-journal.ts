@@ -159,7 +159,11 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
   };
 
   const changeNode = (task: Task, change: NodeChange | undefined): void => {
-    if (change && nodes.get(task.nodeId)) nodes.update(task.nodeId, change);
+    const node = nodes.get(task.nodeId);
+    if (!change || !node) return;
+    const { reason: _, ...rest } = change;
+    // Why it is held back is for whoever holds it to say.
+    nodes.update(task.nodeId, node.quarantined ? rest : change);
   };
 
   /** What the kind says the node is after a task that ended without its result. */

@@ -65,3 +65,14 @@ test("an outlet that also feeds a node that runs and is not in the job is left a
   t.deepEqual(crew.cuts, []);
   t.is(crew.nodes.get(first.id)?.connection, "online");
 });
+
+test("a node that is held back meanwhile keeps the reason for it when its task ends", async (t) => {
+  const rig = await createRig("on");
+  await rig.checkIn("netinst", "net-1");
+  await rig.create();
+  rig.nodes.quarantine(rig.node.id, "two machines run with its identity");
+  rig.jobs.cancel(rig.task().jobId, "ada");
+  await rig.silent(5);
+  t.is(rig.task().state, "cancelled");
+  t.like(rig.node, { quarantined: true, reason: "two machines run with its identity" });
+});
