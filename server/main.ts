@@ -161,12 +161,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
       log,
     });
+    const sshKey = await openSshKey(join(config.stateDirectory, "keys", "ssh.key"));
     const redis = config.redisUrl
       ? { url: config.redisUrl, close: async () => undefined }
       : await startRedis({ directory: join(config.stateDirectory, "redis"), log, clock });
     closers.push(() => redis.close());
     const queue = await openQueue({ redisUrl: redis.url, log, clock });
-    const sshKey = await openSshKey(join(config.stateDirectory, "keys", "ssh.key"));
     const jobs = createJobs({
       store,
       nodes,

@@ -98,5 +98,7 @@ echo "$1 $ip"
       break;
     }
   }
-  t.deepEqual(await ours.end(), { offer: 1, ack: 2 });
+  const { offer = 0, ack = 0, ...other } = await ours.end();
+  t.true(offer >= 1 && ack >= 2, "udhcpc asks again after a second");
+  t.deepEqual(other, {});
 });

@@ -1,6 +1,6 @@
 /** Our SSH client against OpenSSH's server. */
 
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import test from "ava";
@@ -8,6 +8,7 @@ import fc from "fast-check";
 import type { Ipv4Address } from "#protocol/brand.ts";
 import { openSshKey } from "../../server/ssh/key.ts";
 import { connectShell, quoted } from "../../server/ssh/shell.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { startSshServer, whyNot } from "./support.ts";
 
 if (whyNot !== undefined) console.warn(`skipped: ${whyNot}`);
@@ -109,12 +110,33 @@ peer("a connection that breaks in the middle is an error, not silence", async (t
 });
 
 test("the server's key is made once and stays", async (t) => {
-  const { temporaryDirectory } = await import("../support/temporary.ts");
   const path = join(temporaryDirectory(t), "keys", "ssh.key");
   const first = await openSshKey(path);
   t.regex(first.publicLine, /^ssh-ed25519 AAAA\S+ marcoboot$/);
   t.deepEqual(await openSshKey(path), first);
   t.is(statSync(path).mode & 0o777, 0o600);
+});
+
+test("of a thousand keys every one can be read again, by OpenSSH's rules for its length", async (t) => {
+  const directory = temporaryDirectory(t);
+  for (let count = 0; count < 1000; count++) {
+    const path = join(directory, `${count}.key`);
+    const { publicLine } = await openSshKey(path);
+    // ssh-ed25519, and a point of 32 octets (RFC 8709 §4), each with its length in front.
+    t.is(Buffer.from(publicLine.split(" ")[1] ?? "", "base64").length, 4 + 11 + 4 + 32);
+  }
+});
+
+test("a file that holds no key is told, not replaced", async (t) => {
+  const path = join(temporaryDirectory(t), "ssh.key");
+  writeFileSync(
+    path,
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+  );
+  await t.throwsAsync(openSshKey(path), {
+    message: `${path} is no SSH key: put it back, or remove it for a new one`,
+  });
+  t.regex(readFileSync(path, "utf8"), /AAAA/);
 });
 
 test("a quoted argument has no quote left open", (t) => {
