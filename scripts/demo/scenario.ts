@@ -108,6 +108,7 @@ export async function learnRack({ rack, world, say }: Scenario): Promise<void> {
       );
     }
   }
+  rack.strip.forgetExits();
   const addresses = new Set(rack.nodes.map((node) => world.nodes.get(node.guest.mac)?.address));
   if (addresses.size !== rack.nodes.length || addresses.has(undefined)) {
     throw new DemoFailure("two nodes have one address");

@@ -21,8 +21,10 @@ export interface QemuRack {
   /** Path of the power socket. */
   readonly socket: string;
   state(outlet: string): "on" | "off";
-  /** How the outlet's QEMU processes ended so far, oldest first. */
+  /** How the outlet's QEMU processes ended since the last {@link forgetExits}, oldest first. */
   exits(outlet: string): readonly MachineExit[];
+  /** Learning cuts the power of every node, and means it. */
+  forgetExits(): void;
   /** Last lines of the serial console. */
   tail(outlet: string, lines: number): readonly string[];
   /** True once a line of the console since the last power-on or reset matched. */
@@ -55,6 +57,9 @@ export async function startQemuRack(options: QemuRackOptions): Promise<QemuRack>
     socket,
     state: (outlet) => nodeAt(outlet).state,
     exits: (outlet) => nodeAt(outlet).exits,
+    forgetExits() {
+      for (const node of outlets.values()) node.exits.length = 0;
+    },
     tail: (outlet, lines) => nodeAt(outlet).serial.tail(lines),
     hasSaid: (outlet, pattern) => nodeAt(outlet).hasSaid(pattern),
     async close() {

@@ -9,6 +9,7 @@ useBrowser();
 
 test("the set-up code makes the first admin, who then sees the rack", async (t) => {
   const { page, server, complaints } = await open(t, { users: false });
+  await page.getByLabel("Set-up code").waitFor();
   t.deepEqual(await axe(page), []);
   await page.getByLabel("Set-up code").fill(server.setupCode ?? "");
   await page.getByLabel("Your name").fill("anna");
