@@ -2,5 +2,5 @@
 export default {
   files: ["test/**/*.test.ts", "!test/lab/**", "!test/peer/**", "!test/site/**", "!test/e2e/**"],
   extensions: ["ts"],
-  timeout: "30s",
+  timeout: "2m",
 };
