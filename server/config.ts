@@ -305,7 +305,15 @@ const configSchema = Type.Object(
       default: {},
     }),
     /** How nodes on which no agent calls are reached; each that is installed gets the server's key. */
-    ssh: Type.Object({ port: port(22), user: text(32) }, { ...strict, default: { user: "root" } }),
+    ssh: Type.Object(
+      {
+        port: port(22),
+        user: Type.String({ minLength: 1, maxLength: 32, default: "root" }),
+        /** False: what is installed does not get the server's key, and is reached by its agent alone. */
+        installKey: Type.Boolean({ default: true }),
+      },
+      { ...strict, default: {} },
+    ),
     /** Ways to tell people of what needs them; none: the page and the API alone. */
     notifications: Type.Object(
       {

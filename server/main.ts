@@ -179,7 +179,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       images: library,
       bootUrlFor: (node) => bootUrlFor(served, node.address),
       shellOf: createShells(config.ssh, sshKey),
-      authorizedKey: sshKey.publicLine,
+      authorizedKeys: config.ssh.installKey ? [sshKey.publicLine] : [],
     });
     closers.push(() => jobs.close());
     const rules = createRules({

@@ -73,7 +73,7 @@ async function marcoboot(redisUrl: string): Promise<void> {
     images: { get: () => undefined, pathOf: () => "" },
     bootUrlFor: () => "http://10.64.0.1:8080",
     shellOf: () => Promise.reject(new Error("no SSH here")),
-    authorizedKey: "",
+    authorizedKeys: [],
   });
   await jobs.start();
   await clock.sleep(milliseconds(500)); // the queue is emptied first

@@ -99,8 +99,8 @@ export interface JobsContext {
   readonly bootUrlFor: (node: Node) => string;
   /** @throws ForbiddenError, UnavailableError */
   readonly shellOf: (node: Node, signal: AbortSignal) => Promise<Shell>;
-  /** The server's own SSH key, for the `authorized_keys` of what is installed. */
-  readonly authorizedKey: string;
+  /** Lines that every installed system gets in root's `authorized_keys`: the server's own key. */
+  readonly authorizedKeys: readonly string[];
   /** Default: {@link usualTiming}. */
   readonly timing?: Partial<Timing>;
 }

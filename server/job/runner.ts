@@ -55,7 +55,7 @@ export interface RunnerContext {
   readonly timing: Timing;
   readonly bootUrlFor: (node: Node) => string;
   readonly shellOf: (node: Node, signal: AbortSignal) => Promise<Shell>;
-  readonly authorizedKey: string;
+  readonly authorizedKeys: readonly string[];
   /** Called when a node's next task may begin. */
   readonly onTurn: (task: Task) => void;
 }
@@ -283,7 +283,7 @@ function createTaskRun(
           action: "install",
           ...ticketFor(image),
           hostname: node.name,
-          authorizedKeys: [...authorizedKeys, context.authorizedKey],
+          authorizedKeys: [...authorizedKeys, ...context.authorizedKeys],
           guard: guardOf(context.store, node, wipe),
           ...(disk !== undefined && { disk }),
         },

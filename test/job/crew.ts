@@ -113,7 +113,7 @@ async function startCrew(kept: Kept): Promise<Crew> {
     },
     bootUrlFor: () => "http://10.77.0.1:8080",
     shellOf: async () => Promise.reject(new Error("no SSH here")),
-    authorizedKey: "ssh-ed25519 AAAA server",
+    authorizedKeys: ["ssh-ed25519 AAAA server"],
   });
   const schedules = createSchedules({
     store,

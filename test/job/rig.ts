@@ -168,7 +168,7 @@ async function startRig(kept: Kept): Promise<Rig> {
     },
     bootUrlFor: () => "http://10.77.0.1:8080",
     shellOf: async () => rig.shell ?? Promise.reject(new Error("no SSH here")),
-    authorizedKey: "ssh-ed25519 AAAA server",
+    authorizedKeys: ["ssh-ed25519 AAAA server"],
   });
   const rig: Rig = {
     store,

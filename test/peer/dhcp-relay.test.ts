@@ -89,7 +89,7 @@ echo "$1 $ip"
 `,
     { mode: 0o755 },
   );
-  const running = client.start("udhcpc", "-f", "-i", "lan0", "-t", "5", "-T", "1", "-s", script);
+  const running = client.start("udhcpc", "-f", "-i", "lan0", "-t", "5", "-T", "10", "-s", script);
   if (!running.stdout) throw new RangeError("no standard output");
   for await (const line of createInterface({ input: running.stdout })) {
     if (line === "bound 10.88.0.100") running.kill("SIGUSR1"); // renew now, not at T1
@@ -98,7 +98,5 @@ echo "$1 $ip"
       break;
     }
   }
-  const { offer = 0, ack = 0, ...other } = await ours.end();
-  t.true(offer >= 1 && ack >= 2, "udhcpc asks again after a second");
-  t.deepEqual(other, {});
+  t.deepEqual(await ours.end(), { offer: 1, ack: 2 });
 });

@@ -4,7 +4,7 @@ import type { JobsContext } from "../../server/job/jobs.ts";
 
 export const noPower: Pick<
   JobsContext,
-  "power" | "windows" | "images" | "bootUrlFor" | "shellOf" | "authorizedKey"
+  "power" | "windows" | "images" | "bootUrlFor" | "shellOf" | "authorizedKeys"
 > = {
   power: {
     set: async () => undefined,
@@ -18,5 +18,5 @@ export const noPower: Pick<
   images: { get: () => undefined, pathOf: () => "" },
   bootUrlFor: () => "http://10.77.0.1:8080",
   shellOf: () => Promise.reject(new Error("no SSH here")),
-  authorizedKey: "",
+  authorizedKeys: [],
 };
