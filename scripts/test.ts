@@ -2,11 +2,12 @@
  * `npm test`: sets up what is missing, then runs all levels and prints
  * `N passed, N failed` as its last line.
  *
- *   quick   units, vectors, captures, properties (ava.config.js)
- *   peer    real clients and servers, whole simulated sites, several at a time (ava.peer.config.js)
- *   lab     namespaces, QEMU, a browser, one after the other (ava.lab.config.js)
+ *   quick      units, vectors, captures, properties (ava.config.js)
+ *   peer       real clients and servers, whole simulated sites, several at a time (ava.peer.config.js)
+ *   firmware   real firmware, kernels and images in QEMU, two at a time (ava.firmware.config.js)
+ *   lab        namespaces, a browser, one after the other (ava.lab.config.js)
  *
- * The last two need root and Linux namespaces.
+ * All but the first need root and Linux namespaces.
  *
  *   npm test [-- --quick] [-- <files…>]
  */
@@ -29,6 +30,11 @@ const levels = [
   { name: "quick", path: /^/, args: [] },
   { name: "peer", path: /(^|\/)test\/(peer|site)\//, args: ["--config", "ava.peer.config.js"] },
   {
+    name: "firmware",
+    path: /(^|\/)test\/firmware\//,
+    args: ["--config", "ava.firmware.config.js"],
+  },
+  {
     name: "lab",
     path: /(^|\/)test\/(lab|e2e)\//,
     args: ["--config", "ava.lab.config.js", "--serial", "--concurrency", "1"],
@@ -41,7 +47,7 @@ function levelOf(file: string): Level["name"] {
   return (levels.findLast(({ path }) => path.test(file)) ?? levels[0]).name;
 }
 
-/** Why peers and laboratory cannot run here, in words; `undefined` when it can. */
+/** Why namespaces and machines cannot run here, in words; `undefined` when it can. */
 function labObstacle(): string | undefined {
   if (process.getuid?.() !== 0)
     return "not root: run as root for namespaces, ports below 1024 and QEMU taps";

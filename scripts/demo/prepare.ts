@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Architecture } from "#protocol/firmware.ts";
 import type { ImageFormat } from "#protocol/image.ts";
 import { buildImage } from "../../images/recipes/debian-minbase/build.ts";
+import { withLock } from "../../netinst/initramfs/lock.ts";
 import { ensureWebBuilt } from "../build-web.ts";
 import { type Accelerator, probeKvm } from "../lab/kvm.ts";
 import { type GuestFirmware, guestArchitecture } from "../lab/qemu.ts";
@@ -24,7 +25,24 @@ export async function prepare(
 ): Promise<Prepared> {
   const architectures = [...new Set(firmwares.map(guestArchitecture))];
   await setup({ purpose: "demo", architectures, log: say });
-  await ensureWebBuilt();
+  const images = await withLock(join(cache, "images.lock"), say, async () => {
+    await ensureWebBuilt();
+    return buildImages(firmwares, say, format);
+  });
+  const netinstDirectory = join(cache, "netinst");
+  const hasX86 = architectures.includes("amd64");
+  const accelerator = hasX86 ? await probeKvm(join(netinstDirectory, "amd64", "kernel")) : "tcg";
+  say(
+    accelerator === "kvm" ? "KVM runs guests here" : "no usable KVM: x86 guests are emulated too",
+  );
+  return { netinstDirectory, loadersDirectory: join(cache, "loaders"), images, accelerator };
+}
+
+async function buildImages(
+  firmwares: readonly GuestFirmware[],
+  say: (line: string) => void,
+  format: ImageFormat,
+): Promise<ReadonlyMap<string, ImageFile>> {
   const images = new Map<string, ImageFile>();
   for (const firmware of firmwares) {
     const name = imageNameFor(firmware);
@@ -35,11 +53,5 @@ export async function prepare(
     const path = format === "raw" ? built.raw : built.tar;
     images.set(name, { path, format, architecture, bootloader });
   }
-  const netinstDirectory = join(cache, "netinst");
-  const hasX86 = architectures.includes("amd64");
-  const accelerator = hasX86 ? await probeKvm(join(netinstDirectory, "amd64", "kernel")) : "tcg";
-  say(
-    accelerator === "kvm" ? "KVM runs guests here" : "no usable KVM: x86 guests are emulated too",
-  );
-  return { netinstDirectory, loadersDirectory: join(cache, "loaders"), images, accelerator };
+  return images;
 }

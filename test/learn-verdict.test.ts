@@ -3,7 +3,7 @@
 import test from "ava";
 import { parseMacAddress } from "#protocol/brand.ts";
 import type { Flag } from "#protocol/learning.ts";
-import { type Findings, type JudgedBoard, judge } from "../../scripts/lab/learn-verdict.ts";
+import { type Findings, type JudgedBoard, judge } from "../scripts/lab/learn-verdict.ts";
 
 const one = parseMacAddress("dc:a6:32:5e:00:00");
 const other = parseMacAddress("dc:a6:32:5e:00:01");
