@@ -1,4 +1,4 @@
-/** What kinds that the agent in netinst works for have in common: bringing the node there, and waiting for its work. */
+/** What kinds that the agent in netinst works for have in common: bringing the node there, waiting for its work, and bringing it back. */
 
 import type { AgentSession, Node } from "#protocol/node.ts";
 import { AttemptError, type TaskRun } from "./kind.ts";
@@ -73,6 +73,39 @@ export async function agentsWork(
   }, work);
   if (done) return;
   throw new AttemptError(`not finished after ${work / 60_000} minutes: ${run.task.stage}`, again);
+}
+
+/**
+ * From netinst into the system on the disk; returns when its agent has called under the node's name.
+ *
+ * @throws AttemptError when it does not
+ */
+export async function bootInstalled(run: TaskRun): Promise<void> {
+  const before = bootIdBefore(run);
+  if (run.node.agent?.bootId === before) {
+    run.order({ action: "reboot", warnSeconds: 0 }, before);
+  }
+  const { firstBoot: limit } = run.timing;
+  const proven = await run.until(() => {
+    const { node, task } = run;
+    const agent = node.connection === "online" ? node.agent : undefined;
+    if (task.stage === "rebooting" && agent?.bootId !== before) run.setStage("first-boot");
+    if (agent === undefined || agent.bootId === before) return undefined;
+    if (agent.role === "netinst") {
+      throw new AttemptError("it started netinst again instead of the installed system", true);
+    }
+    return agent.hostname === node.name || undefined;
+  }, limit);
+  run.withdraw();
+  if (proven) return;
+  throw new AttemptError(whyNotProven(run.node, before, limit), true);
+}
+
+function whyNotProven({ agent, name }: Node, before: string, limitMs: number): string {
+  const named = agent !== undefined && agent.bootId !== before && agent.hostname !== name;
+  return named
+    ? `the installed system calls itself ${agent.hostname}, not ${name}`
+    : `the installed system did not call within ${Math.round(limitMs / 1000)} s`;
 }
 
 function netinstOf(node: Node): AgentSession | undefined {

@@ -14,8 +14,8 @@ import { type InstallParameters, installStages, type Stage, type Task } from "#p
 import type { Node } from "#protocol/node.ts";
 import { wipes } from "#protocol/rule.ts";
 import type { NodeChange } from "../../node/nodes.ts";
-import { agentsWork, bootIdBefore, bringIntoNetinst } from "../agent-work.ts";
-import { AttemptError, type Kind, type TaskRun } from "../kind.ts";
+import { agentsWork, bootIdBefore, bootInstalled, bringIntoNetinst } from "../agent-work.ts";
+import type { Kind } from "../kind.ts";
 import { check } from "../parameters.ts";
 
 const schema = Type.Object(
@@ -80,7 +80,7 @@ export const install: Kind<"install"> = {
       run.orderInstall(job, bootIdBefore(run));
     }
     await agentsWork(run, () => isAgentsWork(run.task.stage));
-    await firstBoot(run);
+    await bootInstalled(run);
     return { state: "installed", image: job.parameters.image, reason: undefined };
   },
 
@@ -112,34 +112,6 @@ function serialOfTarget({ hardware }: Node, wanted: string | undefined): string 
   const target = targetDisk(disks, wanted);
   const serial = typeof target === "string" ? undefined : target.serial;
   return disks.filter((disk) => disk.serial === serial).length === 1 ? serial : undefined;
-}
-
-async function firstBoot(run: TaskRun): Promise<void> {
-  const before = bootIdBefore(run);
-  if (run.node.agent?.bootId === before) {
-    run.order({ action: "reboot", warnSeconds: 0 }, before);
-  }
-  const { firstBoot: limit } = run.timing;
-  const proven = await run.until(() => {
-    const { node, task } = run;
-    const agent = node.connection === "online" ? node.agent : undefined;
-    if (task.stage === "rebooting" && agent?.bootId !== before) run.setStage("first-boot");
-    if (agent === undefined || agent.bootId === before) return undefined;
-    if (agent.role === "netinst") {
-      throw new AttemptError("it started netinst again instead of the installed system", true);
-    }
-    return agent.hostname === node.name || undefined;
-  }, limit);
-  run.withdraw();
-  if (proven) return;
-  throw new AttemptError(whyNotProven(run.node, before, limit), true);
-}
-
-function whyNotProven({ agent, name }: Node, before: string, limitMs: number): string {
-  const named = agent !== undefined && agent.bootId !== before && agent.hostname !== name;
-  return named
-    ? `the installed system calls itself ${agent.hostname}, not ${name}`
-    : `the installed system did not call within ${Math.round(limitMs / 1000)} s`;
 }
 
 function isAgentsWork(stage: Stage | undefined): boolean {
