@@ -51,7 +51,7 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
     connection.close();
     throw error;
   }
-  let depth = 0;
+  const nesting = createNesting(connection);
   const undoListeners: (() => void)[] = [];
   const waiting: (() => void)[] = [];
   return {
@@ -61,49 +61,93 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
         get: (...values) => statement.get(...values),
         all: (...values) => statement.all(...values),
         run: (...values) => {
-          try {
-            const result = statement.run(...values);
-            return { changes: Number(result.changes), lastId: Number(result.lastInsertRowid) };
-          } catch (error) {
-            throw translate(error);
-          }
+          nesting.beforeWrite();
+          const { changes, lastInsertRowid } = translated(() => statement.run(...values));
+          return { changes: Number(changes), lastId: Number(lastInsertRowid) };
         },
       };
     },
     transaction(work) {
-      const [begin, commit, undo] =
-        depth === 0
-          ? ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
-          : [
-              `SAVEPOINT s${depth}`,
-              `RELEASE s${depth}`,
-              `ROLLBACK TO s${depth}; RELEASE s${depth}`,
-            ];
-      execute(connection, begin);
-      depth += 1;
+      nesting.begin();
       const before = waiting.length;
       let value: ReturnType<typeof work>;
       try {
         value = work();
-        execute(connection, commit);
+        nesting.end();
       } catch (error) {
         waiting.length = before;
-        // A full disk may have ended the transaction already: then there is nothing left to undo.
-        if (connection.isTransaction) connection.exec(undo);
-        for (const listener of undoListeners) listener();
+        if (nesting.undo()) for (const listener of undoListeners) listener();
         throw error;
-      } finally {
-        depth -= 1;
       }
-      if (depth === 0) for (const work of waiting.splice(0)) work();
+      if (nesting.depth() === 0) for (const work of waiting.splice(0)) work();
       return value;
     },
     afterCommit(work) {
-      if (depth === 0) work();
+      if (nesting.depth() === 0) work();
       else waiting.push(work);
     },
     onUndo: (listener) => void undoListeners.push(listener),
     close: () => connection.close(),
+  };
+}
+
+interface Nesting {
+  depth(): number;
+  begin(): void;
+  /** Called before each statement that writes. */
+  beforeWrite(): void;
+  /** Ends the innermost change; the outermost one is on disk then. */
+  end(): void;
+  /** Ends the innermost change and takes it back. False when it had written nothing. */
+  undo(): boolean;
+}
+
+/**
+ * Changes within changes. A savepoint is made at the first write of a change, so that one that
+ * only looks costs nothing, and one that begins where the outer one began shares its savepoint.
+ */
+function createNesting(connection: DatabaseSync): Nesting {
+  const begin = connection.prepare("BEGIN IMMEDIATE");
+  const commit = connection.prepare("COMMIT");
+  const savepoint = connection.prepare("SAVEPOINT change");
+  const release = connection.prepare("RELEASE change");
+  const goBack = connection.prepare("ROLLBACK TO change");
+  /** From the outermost in: whether it has written, and whether the savepoint is its own. */
+  const open: { hasWritten: boolean; isMarked: boolean }[] = [];
+
+  return {
+    depth: () => open.length,
+    begin() {
+      if (open.length === 0) translated(() => begin.run());
+      open.push({ hasWritten: false, isMarked: false });
+    },
+    beforeWrite() {
+      if (open.length === 0) return;
+      if (!connection.isTransaction) throw new UnavailableError("the journal took the change back");
+      if (open.at(-1)?.hasWritten) return;
+      const first = open.findIndex(({ hasWritten }) => !hasWritten);
+      const marked = open[Math.max(first, 1)]; // the outermost one is undone as a whole
+      if (marked) {
+        translated(() => savepoint.run());
+        marked.isMarked = true;
+      }
+      for (const change of open.slice(first)) change.hasWritten = true;
+    },
+    end() {
+      if (open.length === 1) translated(() => commit.run());
+      else if (open.at(-1)?.isMarked) translated(() => release.run());
+      open.pop();
+    },
+    undo() {
+      const change = open.pop();
+      // A full disk may have ended the transaction already: then there is nothing left to undo.
+      if (connection.isTransaction) {
+        if (open.length === 0) connection.exec("ROLLBACK");
+        else if (change?.hasWritten) goBack.run();
+        if (change?.isMarked) release.run();
+      }
+      return change?.hasWritten === true;
+    },
   };
 }
 
@@ -163,9 +207,9 @@ function migrate(connection: DatabaseSync, path: string, steps: readonly Migrati
   }
 }
 
-function execute(connection: DatabaseSync, sql: string): void {
+function translated<T>(work: () => T): T {
   try {
-    connection.exec(sql);
+    return work();
   } catch (error) {
     throw translate(error);
   }
