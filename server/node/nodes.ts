@@ -17,7 +17,6 @@ import {
   milliseconds,
   type NodeId,
 } from "#protocol/brand.ts";
-import { canonicalJson } from "#protocol/discovery.ts";
 import type { Architecture } from "#protocol/firmware.ts";
 import type { AgentSession, Hardware, Node, Protection, SlotRef } from "#protocol/node.ts";
 import type { BootClient } from "../boot/client.ts";
@@ -28,6 +27,7 @@ import type { Log } from "../log.ts";
 import type { Store } from "../store/store.ts";
 import { factsOf, isStranger, isSwapped, nameOfMac, whyAnother } from "./identity.ts";
 import { createMachines } from "./machines.ts";
+import { isSame } from "./same.ts";
 
 /** Three missed check-ins of 15 s. */
 export const offlineAfter = milliseconds(45_000);
@@ -154,7 +154,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       ...(hardware && { hardware: machines.marked(hardware) }),
     });
     if (after.name !== before.name) checkName(after, store);
-    if (sameText(before, after)) return before;
+    if (isSame(before, after)) return before;
     return save({ ...after, updatedAt: clock.now() }, before);
   };
 
@@ -170,8 +170,8 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     store.transaction(() => {
       const ready: Node = { ...node, state: "ready" };
       const after = withChange(ready, admission(ready));
-      const isSame = sameText(withoutLastSeen(before), withoutLastSeen(after));
-      return isSame ? after : save({ ...after, updatedAt: clock.now() }, before);
+      const isKnown = isSame(withoutLastSeen(before), withoutLastSeen(after));
+      return isKnown ? after : save({ ...after, updatedAt: clock.now() }, before);
     });
 
   const create = (mac: MacAddress, name: string, facts: NodeChange): Node => {
@@ -246,7 +246,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     place(mac, slot, name, address) {
       const occupant = store.nodes
         .list()
-        .find((one) => one.mac !== mac && one.slot && sameText(one.slot, slot));
+        .find((one) => one.mac !== mac && one.slot && isSame(one.slot, slot));
       if (occupant) {
         throw new ConflictError(
           `slot ${slot.rack}/${slot.stack}/${slot.slot} already holds ${occupant.name} (${occupant.mac})`,
@@ -295,7 +295,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
         seen.set(id, { at: now, written: now, lastSeen: agent.lastSeen });
         return admit(node, after);
       }
-      const onlyLastSeen = sameText(withoutLastSeen(node), withoutLastSeen(after));
+      const onlyLastSeen = isSame(withoutLastSeen(node), withoutLastSeen(after));
       if (onlyLastSeen && now - written < lastSeenWritten) {
         seen.set(id, { at: now, written, lastSeen: agent.lastSeen });
         return after;
@@ -416,7 +416,7 @@ function checkName(node: Node, store: Store): void {
 
 function sessionOf(
   node: Node,
-  { role, version, bootId, hostname }: CheckIn,
+  { role, version, bootId, hostname, system }: CheckIn,
   address: Ipv4Address,
   clock: Clock,
 ): AgentSession {
@@ -424,7 +424,10 @@ function sessionOf(
   const same =
     node.connection === "online" && node.agent?.bootId === bootId && node.agent.role === role;
   const since = same && node.agent ? node.agent.since : now;
-  return { role, version, bootId, hostname, address, since, lastSeen: now };
+  return {
+    ...{ role, version, bootId, hostname, address, since, lastSeen: now },
+    ...(system && { system }),
+  };
 }
 
 function withoutLastSeen(node: Node): unknown {
@@ -432,13 +435,9 @@ function withoutLastSeen(node: Node): unknown {
 }
 
 function withChange(node: Node, change: NodeChange): Node {
-  const merged = { ...node, ...change };
-  return Object.fromEntries(
-    Object.entries(merged).filter(([, value]) => value !== undefined),
-  ) as unknown as Node;
-}
-
-/** Equal as JSON, whatever the order of members. */
-function sameText(a: unknown, b: unknown): boolean {
-  return canonicalJson(a) === canonicalJson(b);
+  const merged: Partial<Node> = { ...node, ...change } as Node;
+  for (const name of Object.keys(change) as (keyof NodeChange)[]) {
+    if (change[name] === undefined) delete merged[name];
+  }
+  return merged as Node;
 }
