@@ -17,7 +17,7 @@ const window = 65_535;
 const retryMs = 1000;
 const attempts = 8;
 /** Silent seconds before the server counts as gone: iPXE waits for what TCP repeats, after many losses for long. */
-const patience = 120;
+const patience = 30;
 const maximumHead = 16_384;
 const closingMs = 200;
 const nothing = new Uint8Array(0);

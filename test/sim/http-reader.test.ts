@@ -147,6 +147,6 @@ for (const [title, first, answer, reason] of endings) {
 test("a server that falls silent is given up", (t) => {
   const { say, board, wait } = exchange();
   say(syn | ack);
-  wait(130_000);
+  wait(40_000);
   t.regex(JSON.stringify(board.ending), /no answer/);
 });
