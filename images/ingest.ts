@@ -6,7 +6,7 @@
  */
 
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, link, open } from "node:fs/promises";
 import type { Compression, ImageFormat } from "#protocol/image.ts";
 import {
   ImageDigestError,
@@ -22,6 +22,8 @@ export interface IngestRequest {
   readonly path: string;
   /** Where the copy goes; must not exist. */
   readonly target: string;
+  /** The file is ours and on the same file system: it is linked, not copied. */
+  readonly isOurs?: true;
   /** Absent: found out from the first bytes. */
   readonly format?: ImageFormat;
   /** sha-256 in hex that the file, as it is or unpacked, must have. */
@@ -58,7 +60,8 @@ export async function ingest(
     const status = await source.stat();
     if (!status.isFile()) throw new ImageInvalidError(`${request.path} is not a file`);
     if (status.size === 0) throw new ImageInvalidError(`${request.path} is empty`);
-    await using copy = await open(request.target, "wx", 0o600);
+    if (request.isOurs) await link(request.path, request.target);
+    await using copy = await open(request.target, request.isOurs ? "r" : "wx", 0o600);
     const ingested = await stream(source, copy, status.size, request, onProgress);
     checkDigest(ingested, request.expectedDigest);
     await copy.chmod(0o444);
@@ -80,6 +83,7 @@ async function stream(
   await source.read(head, 0, magicBytes, 0);
   // A file arrives as it was pushed, packed or not.
   const compression = request.format === "file" ? "none" : detectCompression(head);
+  const keep = request.isOurs ? undefined : (chunk: Buffer) => copy.writeFile(chunk);
   const stored = createHash("sha256");
   let storedBytes = 0;
   let percent = -1;
@@ -92,7 +96,7 @@ async function stream(
     });
     for await (const chunk of chunks as AsyncIterable<Buffer>) {
       stored.update(chunk);
-      await copy.writeFile(chunk); // at the handle's position, the whole chunk
+      await keep?.(chunk); // at the handle's position, the whole chunk
       storedBytes += chunk.length;
       const now = Math.min(100, Math.floor((storedBytes / size) * 100));
       if (now > percent) onProgress(now);

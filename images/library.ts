@@ -12,13 +12,14 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
-import { mkdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ImageDigest, parseImageDigest } from "#protocol/brand.ts";
 import { canonicalJson } from "#protocol/discovery.ts";
 import type { Architecture } from "#protocol/firmware.ts";
-import type { Image, ImageFormat, ImageManifest } from "#protocol/image.ts";
+import type { Image, ImageFormat, ImageManifest, ImageOrigin } from "#protocol/image.ts";
+import { type SlotSizes, treeRootBytes } from "#protocol/root-slots.ts";
 import type { Clock } from "../server/clock.ts";
 import {
   ConflictError,
@@ -35,11 +36,14 @@ import { syncDirectory, writeDurably } from "../server/store/durable-file.ts";
 import type { Store } from "../server/store/store.ts";
 import type { Ingested, IngestRequest } from "./ingest.ts";
 import { manifestOf, signedManifestText } from "./manifest.ts";
+import { refuseWithoutRoom } from "./room.ts";
 import type { WorkerMessage } from "./worker.ts";
 
 export interface AddRequest {
   /** A file on this server; it is copied and stays. */
   readonly path: string;
+  /** It is one of ours beside the library: linked instead of copied, and never written again. */
+  readonly isOurs?: true;
   /** 1-63 of `a-z 0-9 . _ -`. Several images may share one: the newest is meant. */
   readonly name: string;
   readonly architecture: Architecture;
@@ -47,8 +51,15 @@ export interface AddRequest {
   readonly format?: ImageFormat;
   /** Default `grub`. */
   readonly bootloader?: ImageManifest["bootloader"];
+  /** Of a root file system: two root slots and a data partition, where a disk has room for them. */
+  readonly slots?: SlotSizes;
+  /** Absolute paths that an update carries over. */
+  readonly keep?: readonly string[];
   /** sha-256 in hex of the file as it is, or unpacked. */
   readonly expectedDigest?: string;
+  readonly origin?: ImageOrigin;
+  /** Asked last of all, in the moment it would be published; throws when it is not wanted any more. */
+  readonly checkWanted?: () => void;
 }
 
 export interface Library {
@@ -85,8 +96,6 @@ const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const digestPattern = /^[0-9a-f]{64}$/;
 const incoming = ".incoming-";
 const removed = ".removed-";
-/** Left free for the journal, leases and logs. */
-const reserveBytes = 256 * 1024 * 1024;
 
 export function createLibrary(context: LibraryContext): Library {
   const { directory, store, site, clock, log } = context;
@@ -103,7 +112,7 @@ export function createLibrary(context: LibraryContext): Library {
     onProgress: (percent: number) => void,
   ): Promise<Image> {
     if (closing.signal.aborted) throw new UnavailableError("the server is closing");
-    await checkSpace(request.path, directory);
+    if (!request.isOurs) await refuseWithoutRoom(directory, await sizeOf(request.path));
     const temporary = join(directory, `${incoming}${randomBytes(8).toString("hex")}`);
     await mkdir(temporary, { mode: 0o755 });
     try {
@@ -111,23 +120,29 @@ export function createLibrary(context: LibraryContext): Library {
         {
           path: request.path,
           target: join(temporary, "image"),
+          ...(request.isOurs && { isOurs: true }),
           ...(request.format && { format: request.format }),
           ...(request.expectedDigest && { expectedDigest: request.expectedDigest }),
         },
         onProgress,
         workers,
       );
-      return await publish(temporary, manifest(request, ingested));
+      return await publish(temporary, manifest(request, ingested), request);
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
   }
 
-  async function publish(temporary: string, signed: ImageManifest): Promise<Image> {
+  async function publish(
+    temporary: string,
+    signed: ImageManifest,
+    { origin, checkWanted }: AddRequest,
+  ): Promise<Image> {
     const existing = store.images.get(signed.digest);
     if (existing) return sameOrConflict(existing, signed);
     const image: Image = {
       ...signed,
+      ...(origin && { origin }),
       createdAt: clock.now(),
       signature: site.sign(signedManifestText(signed)),
     };
@@ -135,6 +150,12 @@ export function createLibrary(context: LibraryContext): Library {
     await discard(directory, signed.digest); // of an add that was cut off before its row
     await rename(temporary, join(directory, signed.digest));
     await syncDirectory(directory);
+    try {
+      checkWanted?.();
+    } catch (error) {
+      await discard(directory, signed.digest);
+      throw error;
+    }
     store.images.put(image);
     log.info({ digest: image.digest, name: image.name, bytes: image.storedBytes }, "image added");
     return image;
@@ -192,7 +213,29 @@ function manifest(request: AddRequest, ingested: Ingested): ImageManifest {
     storedBytes: ingested.storedBytes,
     storedDigest: ingested.storedDigest,
     bootloader: request.bootloader ?? (ingested.format === "file" ? "none" : "grub"),
+    ...slotsOf(request, ingested),
   };
+}
+
+/** @throws InvalidInputError where they mean nothing, or hold no system */
+function slotsOf(
+  { slots, keep }: AddRequest,
+  { format, sizeBytes }: Ingested,
+): Pick<ImageManifest, "slots" | "keep"> {
+  if ((slots || keep) && format !== "rootfs-tar") {
+    throw new InvalidInputError(
+      `root slots and kept paths are for root file systems, this image is ${format}`,
+      [{ pointer: slots ? "/rootMiB" : "/keep", detail: "leave it out, or push a tar archive" }],
+    );
+  }
+  const leastMiB = Math.ceil(treeRootBytes({ sizeBytes }) / 1024 ** 2);
+  if (slots && slots.rootMiB < leastMiB) {
+    throw new InvalidInputError(
+      `a root slot of ${slots.rootMiB} MiB does not hold this image: it needs ${leastMiB}`,
+      [{ pointer: "/rootMiB", detail: `${leastMiB} or more; twice that leaves room to grow` }],
+    );
+  }
+  return { ...(slots && { slots }), ...(keep && { keep }) };
 }
 
 /** The same plain bytes may come again, also packed otherwise; they may not mean something else. */
@@ -212,16 +255,11 @@ function userOf(digest: ImageDigest, store: LibraryContext["store"]): string | u
     .find(({ parameters }) => "image" in parameters && parameters.image === digest)?.id;
 }
 
-async function checkSpace(path: string, directory: string): Promise<void> {
-  const size = await stat(path).then(
+/** 0 when it cannot be read: the worker says what is wrong with it. */
+async function sizeOf(path: string): Promise<number> {
+  return await stat(path).then(
     (status) => status.size,
-    () => 0, // the worker says what is wrong with the file
-  );
-  const { bavail, bsize } = await statfs(directory);
-  const free = bavail * bsize;
-  if (size + reserveBytes <= free) return;
-  throw new UnavailableError(
-    `${size} octets do not fit: ${directory} has ${free} free, ${reserveBytes} of them are kept`,
+    () => 0,
   );
 }
 

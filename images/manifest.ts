@@ -17,6 +17,8 @@ export function manifestOf(image: ImageManifest): ImageManifest {
     storedBytes: image.storedBytes,
     storedDigest: image.storedDigest,
     bootloader: image.bootloader,
+    ...(image.slots && { slots: image.slots }),
+    ...(image.keep && { keep: image.keep }),
   };
 }
 

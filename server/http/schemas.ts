@@ -214,6 +214,7 @@ export const imageSchema = Type.Object({
   sizeBytes: Type.Integer(),
   storedBytes: Type.Integer(),
   bootloader: oneOf(["grub", "raspberry-pi", "none"]),
+  origin: Type.Optional(Type.Object({ nodeId: text, name: text, jobId: text })),
   createdAt: time,
 });
 

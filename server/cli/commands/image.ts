@@ -72,7 +72,7 @@ export const imageCommands: readonly Command[] = [
     async run({ client, output }) {
       const { items } = (await client.get("/api/v1/images")) as Page<Image>;
       output.table(
-        ["name", "architecture", "format", "disk", "stored", "digest"],
+        ["name", "architecture", "format", "disk", "stored", "digest", "from"],
         items.map((image) => [
           image.name,
           image.architecture,
@@ -80,6 +80,7 @@ export const imageCommands: readonly Command[] = [
           megabytes(image.sizeBytes),
           megabytes(image.storedBytes),
           image.digest.slice(0, 12),
+          image.origin?.name,
         ]),
         items,
       );

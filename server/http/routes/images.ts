@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir, rm, statfs } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -11,9 +11,10 @@ import type { Context } from "koa";
 import { Type } from "typebox";
 import { type ImageDigest, parseImageDigest } from "#protocol/brand.ts";
 import { type Image, imageFormats } from "#protocol/image.ts";
+import { refuseWithoutRoom } from "../../../images/room.ts";
 import { createAudit, refusalOf } from "../../audit/audit.ts";
 import type { Config } from "../../config.ts";
-import { InvalidInputError, NotFoundError, UnavailableError } from "../../errors.ts";
+import { InvalidInputError, NotFoundError } from "../../errors.ts";
 import { chunksOf } from "../body.ts";
 import { problemOf } from "../problem.ts";
 import { type Route, route } from "../route.ts";
@@ -23,6 +24,16 @@ import type { Admin } from "../services.ts";
 const digestParams = Type.Object({ digest: Type.String({ pattern: "^[0-9a-f]{64}$" }) });
 const progressType = "application/x-ndjson";
 
+const absolutePath = Type.String({ pattern: absolutePathPattern, maxLength: 4095 });
+
+/** @throws InvalidInputError */
+function checkPath(path: string): string {
+  if (new RegExp(absolutePathPattern, "u").test(path)) return path;
+  throw new InvalidInputError(`${JSON.stringify(path)} cannot be kept`, [
+    { pointer: "/keep", detail: "absolute paths, without .. and without a slash at the end" },
+  ]);
+}
+
 const addQuery = Type.Object(
   {
     name: Type.String({ pattern: "^[a-z0-9][a-z0-9._-]{0,62}$" }),
@@ -30,6 +41,12 @@ const addQuery = Type.Object(
     format: Type.Optional(oneOf(imageFormats)),
     bootloader: Type.Optional(oneOf(["grub", "raspberry-pi", "none"])),
     digest: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
+    /** Of a root file system: two root slots of so many MiB, and a data partition. */
+    rootMiB: Type.Optional(Type.Integer({ minimum: 1, maximum: 1 << 24 })),
+    /** Where the data partition is mounted. */
+    data: Type.Optional(absolutePath),
+    /** What an update carries over; commas between. */
+    keep: Type.Optional(Type.String({ maxLength: 4096 })),
   },
   { additionalProperties: false },
 );
@@ -38,22 +55,9 @@ type AddQuery = Omit<Parameters<Admin["library"]["add"]>[0], "path" | "expectedD
   readonly digest?: string;
 };
 
-/** Left free for the journal, whose writes may not fail for an upload's sake. */
-const keptFree = 256 * 1024 * 1024;
-
 /** Where uploads lie until the library has taken them; emptied at each start. */
 export function uploadsDirectory(config: Pick<Config, "stateDirectory">): string {
   return join(config.stateDirectory, "uploads");
-}
-
-/** @throws UnavailableError with the figures, before a byte of the body is read */
-async function refuseWithoutRoom(directory: string, octets: number): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
-  // Twice: the upload, and the library's own copy of it.
-  if (2 * octets + keptFree <= bavail * bsize) return;
-  throw new UnavailableError(
-    `no room for ${octets} octets twice: ${directory} has ${bavail * bsize} free, ${keptFree} of them are kept`,
-  );
 }
 
 /** Streams the body to a file of its own, has the library take it in, and removes the file. */
@@ -65,7 +69,8 @@ async function takeIn(
 ): Promise<Image> {
   const directory = uploadsDirectory(admin.config);
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  await refuseWithoutRoom(directory, Number(request.headers["content-length"] ?? 0));
+  // Twice: the upload, and the library's own copy of it.
+  await refuseWithoutRoom(directory, 2 * Number(request.headers["content-length"] ?? 0));
   const path = join(directory, randomUUID());
   try {
     const file = createWriteStream(path, { mode: 0o600 });
@@ -149,13 +154,21 @@ export const imageRoutes: readonly Route[] = [
     target: ({ query }) => query.name,
     handler: ({ query, koa, who }, admin) => {
       const audit = createAudit(admin);
-      const { format, bootloader, digest, name, architecture } = query;
+      const { format, bootloader, digest, name, architecture, rootMiB, data } = query;
+      const keep = query.keep?.split(",").map((one) => checkPath(one.trim()));
+      if (data !== undefined && rootMiB === undefined) {
+        throw new InvalidInputError(`data partition ${data} without root slots`, [
+          { pointer: "/rootMiB", detail: "give the size of a root slot in MiB" },
+        ]);
+      }
       const described: AddQuery = {
         name,
         architecture,
         ...(format && { format }),
         ...(bootloader && { bootloader }),
         ...(digest !== undefined && { digest }),
+        ...(rootMiB !== undefined && { slots: { rootMiB, data: data ?? "/srv" } }),
+        ...(keep && { keep }),
       };
       const work = async (onProgress: (percent: number) => void) => {
         const image = await takeIn(koa.req, described, admin, onProgress);
