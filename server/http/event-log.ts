@@ -57,8 +57,8 @@ export function createEventLog(context: {
     const batch = waiting;
     waiting = [];
     const at = clock.now();
-    const stored = store.transaction(() => batch.map((event) => store.events.append(at, event)));
-    for (const event of stored) for (const listener of [...listeners]) listener(event);
+    for (const event of store.events.append(at, batch))
+      for (const listener of [...listeners]) listener(event);
   };
   const flushAfter = async (duration: Milliseconds): Promise<void> => {
     await clock.sleep(duration, closing.signal);

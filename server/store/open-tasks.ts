@@ -4,7 +4,7 @@
  * is read at first, and again when a change was undone.
  */
 
-import type { NodeId, TaskId } from "#protocol/brand.ts";
+import type { JobId, NodeId, TaskId } from "#protocol/brand.ts";
 import { isFinished, type Task } from "#protocol/job.ts";
 
 export interface OpenTasks {
@@ -13,6 +13,8 @@ export interface OpenTasks {
   atWork(): readonly Task[];
   nodesAtWork(): number;
   atWorkOn(node: NodeId): readonly Task[];
+  /** Whether a task of the job has not ended. */
+  isOpen(job: JobId): boolean;
   /** It was just written. */
   put(task: Task): void;
   /** What is remembered may be wrong. */
@@ -21,25 +23,10 @@ export interface OpenTasks {
 
 /** @param read - all tasks that have not ended, oldest first */
 export function createOpenTasks(read: () => readonly Task[]): OpenTasks {
-  // Maps keep the order in which tasks came: their age.
-  let known: { byId: Map<TaskId, Task>; byNode: Map<NodeId, Map<TaskId, Task>> } | undefined;
-
-  const remember = (task: Task, { byId, byNode }: NonNullable<typeof known>): void => {
-    const { id, nodeId } = task;
-    const ofNode = byNode.get(nodeId) ?? new Map<TaskId, Task>();
-    if (isFinished(task.state)) {
-      byId.delete(id);
-      ofNode.delete(id);
-    } else {
-      byId.set(id, task);
-      ofNode.set(id, task);
-    }
-    if (ofNode.size === 0) byNode.delete(nodeId);
-    else byNode.set(nodeId, ofNode);
-  };
-  const inMemory = (): NonNullable<typeof known> => {
+  let known: Known | undefined;
+  const inMemory = (): Known => {
     if (known) return known;
-    const made = { byId: new Map<TaskId, Task>(), byNode: new Map<NodeId, Map<TaskId, Task>>() };
+    const made: Known = { byId: new Map(), byNode: new Map(), openOf: new Map() };
     for (const task of read()) remember(task, made);
     known = made;
     return made;
@@ -54,11 +41,39 @@ export function createOpenTasks(read: () => readonly Task[]): OpenTasks {
         .filter((tasks) => tasks.values().some(isAtWork))
         .reduce((count) => count + 1, 0),
     atWorkOn: (node) => atWorkOf(inMemory().byNode.get(node)?.values() ?? []),
+    isOpen: (job) => (inMemory().openOf.get(job) ?? 0) > 0,
     put: (task) => remember(task, inMemory()),
     forget() {
       known = undefined;
     },
   };
+}
+
+interface Known {
+  // Maps keep the order in which tasks came: their age.
+  readonly byId: Map<TaskId, Task>;
+  readonly byNode: Map<NodeId, Map<TaskId, Task>>;
+  /** How many tasks of a job there are. */
+  readonly openOf: Map<JobId, number>;
+}
+
+function remember(task: Task, { byId, byNode, openOf }: Known): void {
+  const { id, nodeId, jobId } = task;
+  const wasOpen = byId.has(id);
+  const isOpen = !isFinished(task.state);
+  const ofNode = byNode.get(nodeId) ?? new Map<TaskId, Task>();
+  if (isOpen) {
+    byId.set(id, task);
+    ofNode.set(id, task);
+  } else {
+    byId.delete(id);
+    ofNode.delete(id);
+  }
+  if (ofNode.size === 0) byNode.delete(nodeId);
+  else byNode.set(nodeId, ofNode);
+  const count = (openOf.get(jobId) ?? 0) + Number(isOpen) - Number(wasOpen);
+  if (count === 0) openOf.delete(jobId);
+  else openOf.set(jobId, count);
 }
 
 function isAtWork({ state }: Task): boolean {

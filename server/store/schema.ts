@@ -152,4 +152,9 @@ export const migrations: readonly Migration[] = [
       CREATE INDEX notices_by_due ON notices (channel, next_at) WHERE next_at IS NOT NULL;
     `,
   },
+  {
+    version: 10,
+    name: "without an index that memory has replaced",
+    sql: "DROP INDEX tasks_unfinished;",
+  },
 ];

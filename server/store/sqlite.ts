@@ -123,6 +123,8 @@ function nodesOf(database: Database): Store["nodes"] {
     `INSERT INTO nodes (id, mac, name, body) VALUES (?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, name = excluded.name, body = excluded.body`,
   );
+  /** Leaves the indices alone. */
+  const putBody = database.prepare("UPDATE nodes SET body = ? WHERE id = ?");
   const remove = database.prepare("DELETE FROM nodes WHERE id = ?");
   const readTable = () => {
     const all = readAll<Node>(list.all());
@@ -169,7 +171,9 @@ function nodesOf(database: Database): Store["nodes"] {
     },
     put(node) {
       const text = JSON.stringify(node);
-      put.run(node.id, node.mac, node.name, seal(text));
+      const before = inMemory().byId.get(node.id);
+      if (before?.mac === node.mac && before.name === node.name) putBody.run(seal(text), node.id);
+      else put.run(node.id, node.mac, node.name, seal(text));
       remember(JSON.parse(text) as Node); // what a restart would read
     },
     delete(id) {
@@ -305,12 +309,20 @@ function jobsOf(database: Database): Store["jobs"] {
     `INSERT INTO jobs (id, unfinished, body) VALUES (?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET unfinished = excluded.unfinished, body = excluded.body`,
   );
+  /** Those that have not ended, as far as this process wrote them: each step of their tasks asks for them. */
+  const open = new Map<Job["id"], Job>();
+  database.onUndo(() => open.clear());
   return {
-    get: (id) => read<Job>(get.get(id)),
+    get: (id) => open.get(id) ?? read<Job>(get.get(id)),
     list: ({ limit, before }) =>
       readAll<Job>(before === undefined ? newest.all(limit) : older.all(before, limit)),
     unfinished: () => readAll<Job>(unfinished.all()),
-    put: (job) => void put.run(job.id, Number(!isFinished(job.state)), seal(JSON.stringify(job))),
+    put(job) {
+      const isOpen = !isFinished(job.state);
+      put.run(job.id, Number(isOpen), seal(JSON.stringify(job)));
+      if (isOpen) open.set(job.id, job);
+      else open.delete(job.id);
+    },
   };
 }
 
@@ -325,10 +337,6 @@ function tasksOf(database: Database): Store["tasks"] {
   const counts = database.prepare(
     "SELECT batch, state, count(*) AS count FROM tasks WHERE job = ? GROUP BY batch, state",
   );
-  const hasUnfinished = database.prepare(
-    `SELECT 1 FROM tasks INDEXED BY tasks_unfinished_by_job
-     WHERE job = ? AND state IN ('waiting', 'queued', 'running') LIMIT 1`,
-  );
   const ofBatch = database.prepare(
     "SELECT body FROM tasks WHERE job = ? AND batch = ? ORDER BY age",
   );
@@ -342,6 +350,8 @@ function tasksOf(database: Database): Store["tasks"] {
     `INSERT INTO tasks (id, job, node, batch, state, body) VALUES (?, ?, ?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body`,
   );
+  /** Leaves the indices alone. */
+  const putBody = database.prepare("UPDATE tasks SET body = ? WHERE id = ?");
   const addLine = database.prepare("INSERT INTO task_log (task, at, line) VALUES (?, ?, ?)");
   const prune = database.prepare(
     `DELETE FROM task_log WHERE task = ?1 AND id <=
@@ -356,13 +366,15 @@ function tasksOf(database: Database): Store["tasks"] {
     unfinishedOf: (node) => open.atWorkOn(node),
     ofNode: (node, limit) => readAll<Task>(ofNode.all(node, limit)),
     counts: (job) => counts.all(job).map((row) => ({ ...row }) as unknown as TaskCount),
-    hasUnfinished: (job) => hasUnfinished.get(job) !== undefined,
+    hasUnfinished: (job) => open.isOpen(job),
     ofBatch: (job, batch) => readAll<Task>(ofBatch.all(job, batch)),
     inState: (job, batch, state) =>
       inState.all(job, batch, state).map((row) => ({ ...row }) as unknown as TaskRef),
     put(task) {
       const { id, jobId, nodeId, batch, state } = task;
-      put.run(id, jobId, nodeId, batch ?? 0, state, seal(JSON.stringify(task)));
+      const body = seal(JSON.stringify(task));
+      if (open.get(id)?.state === state) putBody.run(body, id);
+      else put.run(id, jobId, nodeId, batch ?? 0, state, body);
       open.put(task);
     },
     appendLog: (id, at, lines) =>
@@ -451,12 +463,15 @@ function eventsOf(database: Database): Store["events"] {
     event: JSON.parse(bodyOf(row)) as DomainEvent,
   });
   return {
-    append: (at, event) =>
+    append: (at, events) =>
       database.transaction(() => {
-        const subject = subjectOf(event) ?? null;
-        const { lastId } = append.run(Math.trunc(at), seal(JSON.stringify(event)), subject);
-        prune.run(lastId - eventLimit);
-        return { id: lastId, at, event };
+        const stored = events.map((event) => {
+          const subject = subjectOf(event) ?? null;
+          const { lastId } = append.run(Math.trunc(at), seal(JSON.stringify(event)), subject);
+          return { id: lastId, at, event };
+        });
+        prune.run((stored.at(-1)?.id ?? 0) - eventLimit);
+        return stored;
       }),
     since: (id, limit) => since.all(id, limit).map(fromRow),
     about: (subjects, after, limit) =>

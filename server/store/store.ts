@@ -219,7 +219,7 @@ export interface Store {
   };
   readonly events: {
     /** Keeps the newest 100,000. */
-    append(at: Instant, event: DomainEvent): StoredEvent;
+    append(at: Instant, events: readonly DomainEvent[]): readonly StoredEvent[];
     since(id: number, limit: number): readonly StoredEvent[];
     /** The newest `limit` events at or after `after` with one of these subjects (`subjectOf`), oldest first. */
     about(subjects: readonly string[], after: Instant, limit: number): readonly StoredEvent[];

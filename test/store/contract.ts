@@ -372,7 +372,7 @@ export function storeContract(name: string, open: () => Store): void {
 
   check("events are numbered without gaps and told from any one on", (t, store) => {
     t.is(store.events.lastId(), 0);
-    for (const text of ["a", "b", "c"]) store.events.append(at(1), { topic: "alarm", text });
+    for (const text of ["a", "b", "c"]) store.events.append(at(1), [{ topic: "alarm", text }]);
     t.is(store.events.lastId(), 3);
     t.deepEqual(ids(store.events.since(1, 1) as never), [2 as never]);
     t.deepEqual(store.events.since(3, 9), []);
@@ -405,12 +405,12 @@ export function storeContract(name: string, open: () => Store): void {
 
   check("the events about a node are the newest with its subjects, oldest first", (t, store) => {
     const lease = { topic: "lease", address, state: "bound" } as const;
-    store.events.append(at(1), { ...lease, mac });
-    store.events.append(at(2), { topic: "alarm", text: "no subject" });
-    store.events.append(at(3), { ...lease, mac: otherMac });
+    store.events.append(at(1), [{ ...lease, mac }]);
+    store.events.append(at(2), [{ topic: "alarm", text: "no subject" }]);
+    store.events.append(at(3), [{ ...lease, mac: otherMac }]);
     const slot = { rack: "r", stack: "a", slot: "1" };
-    store.events.append(at(4), { topic: "power", slot, state: "on", ok: true });
-    store.events.append(at(5), { ...lease, mac });
+    store.events.append(at(4), [{ topic: "power", slot, state: "on", ok: true }]);
+    store.events.append(at(5), [{ ...lease, mac }]);
     const of = (after: number, limit: number) =>
       store.events.about([mac, "r/a/1"], at(after), limit).map(({ id }) => id);
     t.deepEqual(of(0, 9), [1, 4, 5]);

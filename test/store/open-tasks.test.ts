@@ -35,6 +35,19 @@ test("a task that has ended is no longer kept; one that waits is, and does no wo
   t.is(open.nodesAtWork(), 1);
 });
 
+test("a job is open until the last of its tasks has ended, however often each was written", (t) => {
+  const open = createOpenTasks(() => []);
+  const job = exampleTask("task_1").jobId;
+  t.false(open.isOpen(job));
+  for (const state of ["queued", "running", "done", "done"] as const) {
+    open.put(exampleTask("task_1", state));
+    open.put(exampleTask("task_2", state === "done" ? "running" : state));
+    t.true(open.isOpen(job));
+  }
+  open.put(exampleTask("task_2", "failed"));
+  t.false(open.isOpen(job));
+});
+
 test("what a transaction undid is forgotten, of tasks and attempts", (t) => {
   const store = openSqliteStore(":memory:");
   const { id } = exampleTask("task_1");

@@ -26,7 +26,7 @@ test("a journal opened again has everything, and nobody else may read it", (t) =
   const path = join(temporaryDirectory(t), "journal.db");
   const before = openSqliteStore(path);
   before.nodes.put(exampleNode());
-  before.events.append(1 as Instant, { topic: "alarm", text: "x" });
+  before.events.append(1 as Instant, [{ topic: "alarm", text: "x" }]);
   before.close();
   const store = openSqliteStore(path);
   t.deepEqual(store.nodes.list(), [exampleNode()]);
@@ -82,7 +82,7 @@ test("only the newest 100,000 events are kept", (t) => {
   });
   database.close();
   const store = openSqliteStore(join(directory, "events.db"));
-  store.events.append(1 as Instant, { topic: "alarm", text: "x" });
+  store.events.append(1 as Instant, [{ topic: "alarm", text: "x" }]);
   t.deepEqual(
     store.events.since(0, 9).map(({ id }) => id),
     [100_000, 100_001],

@@ -8,7 +8,7 @@ const store = openSqliteStore(process.argv[2] ?? "");
 for (let count = 1; ; count++) {
   store.transaction(() => {
     store.settings.put("count", String(count));
-    store.events.append(count as Instant, { topic: "alarm", text: String(count) });
+    store.events.append(count as Instant, [{ topic: "alarm", text: String(count) }]);
   });
   // Acknowledged: whoever reads this may rely on it.
   writeSync(1, `${count}\n`);
