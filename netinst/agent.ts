@@ -46,6 +46,7 @@ import {
 } from "./errors.ts";
 import { takeInventory, usedMemoryMiB } from "./hardware.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
+import { listenToSwitches, type SwitchListener, tellSwitchPorts } from "./lldp-listener.ts";
 import { createLoadMeter, reportLoad } from "./load.ts";
 import { keepAuthority } from "./polo.ts";
 import { type Reporter, startReporter } from "./report.ts";
@@ -64,6 +65,8 @@ export interface AgentContext {
   readonly console: Console;
   readonly power: Power;
   readonly install: (context: InstallContext, signal: AbortSignal) => Promise<Installed>;
+  /** Hears what switches say of their ports (LLDP), and tells it. Default: not. */
+  readonly listenToSwitches?: boolean;
   /** First delay of discovery and of retries; tests make it short. Default 1000. */
   readonly paceMs?: number;
 }
@@ -105,6 +108,9 @@ export async function runAgent(context: AgentContext, signal: AbortSignal): Prom
     acting: undefined,
     telling: undefined,
   };
+  const switches = context.listenToSwitches
+    ? await listenToSwitches(settings.interface, console)
+    : undefined;
   const watch = settings.role === "netinst" ? watchSilence(context, memory, signal) : undefined;
   console.info(
     `${settings.role} agent ${agentVersion} on ${settings.interface} (${settings.mac}), trusting key ${key.id}`,
@@ -112,7 +118,7 @@ export async function runAgent(context: AgentContext, signal: AbortSignal): Prom
   for (let failures = 0; !signal.aborted; ) {
     const before = memory.heardAt;
     try {
-      await serve(context, key, memory, signal);
+      await serve(context, key, { memory, switches }, signal);
     } catch (error) {
       if (signal.aborted) break;
       console.warn(`connection to the server: ${reasonOf(error)}`);
@@ -121,13 +127,14 @@ export async function runAgent(context: AgentContext, signal: AbortSignal): Prom
     await sleep(backOff(failures, context.paceMs ?? 1000, 30_000), signal);
   }
   await watch;
+  switches?.close();
 }
 
 /** One stay with one server; returns or throws when it is lost. */
 async function serve(
   context: AgentContext,
   key: PinnedKey,
-  memory: Memory,
+  { memory, switches }: { readonly memory: Memory; readonly switches: SwitchListener | undefined },
   signal: AbortSignal,
 ): Promise<void> {
   const { settings, console } = context;
@@ -146,6 +153,7 @@ async function serve(
     if (isOwnClock && !settings.simulate) await correctClock(answer.now, console);
     const duty = { ...context, key, memory, server, identity, connection, nodeId: answer.nodeId };
     if (await renewIfDue(duty, answer, here)) return;
+    if (switches) void tellSwitchPorts(switches, { connection, console }, here);
     using heartbeat = answer.heartbeat && heartbeatOf(duty, answer.heartbeat, here);
     await beOfService({ ...duty, heartbeat }, answer.checkInSeconds * 1000, here, signal);
   } finally {

@@ -46,7 +46,10 @@ try {
     const polo = startPolo(settings, console);
     process.on("SIGHUP", () => polo.reload());
   }
-  await runAgent({ settings, console, power: powerOf(settings), install }, stopping.signal);
+  await runAgent(
+    { settings, console, power: powerOf(settings), install, listenToSwitches: true },
+    stopping.signal,
+  );
   process.exit(0);
 } catch (error) {
   console.warn(`the agent stops: ${reasonOf(error)}`);

@@ -56,6 +56,8 @@ import {
   type ReportBody,
   renewSchema,
   reportSchema,
+  type SwitchPortsBody,
+  switchPortsSchema,
 } from "./schemas.ts";
 
 /** Seconds between two check-ins of an agent; three missed ones make a node offline. */
@@ -236,6 +238,15 @@ export function agentRouter(
     const { id } = nodeOf(ctx);
     watching.tell(id, (await jsonOf(ctx, loadSchema, maxStrangerOctets)) as LoadBody);
     ctx.body = { isWatched: watching.isWatched(id) } satisfies LoadAnswer;
+  });
+
+  router.post("/switch-ports", async (ctx) => {
+    const { id, agent, switchPorts: before } = nodeOf(ctx);
+    const body = (await jsonOf(ctx, switchPortsSchema, maxStrangerOctets)) as SwitchPortsBody;
+    const bootId = agent?.bootId ?? "";
+    const at = before?.bootId === bootId ? before.at : clock.now();
+    nodes.update(id, { switchPorts: { heard: cleaned(body.heard), at, bootId } });
+    ctx.status = 204;
   });
 
   router.post("/report", async (ctx) => {

@@ -7,6 +7,7 @@
 
 import { type Static, Type } from "typebox";
 import { stages } from "#protocol/job.ts";
+import { mostSwitchPorts } from "#protocol/switch-port.ts";
 
 const strict = { additionalProperties: false } as const;
 const text = (maxLength: number) => Type.String({ maxLength });
@@ -194,11 +195,32 @@ export const loadSchema = Type.Object(
   strict,
 );
 
+export const switchPortsSchema = Type.Object(
+  {
+    heard: Type.Array(
+      Type.Object(
+        {
+          protocol: literals(["lldp", "cdp"]),
+          // an id has 255 octets, and twice as many digits where it is no text
+          chassis: text(512),
+          port: text(512),
+          description: Type.Optional(text(256)),
+          system: Type.Optional(text(256)),
+        },
+        strict,
+      ),
+      { minItems: 1, maxItems: mostSwitchPorts },
+    ),
+  },
+  strict,
+);
+
 export type LoadBody = Static<typeof loadSchema>;
 export type EnrolBody = Static<typeof enrolSchema>;
 export type RenewBody = Static<typeof renewSchema>;
 export type CheckInBody = Static<typeof checkInSchema>;
 export type ReportBody = Static<typeof reportSchema>;
+export type SwitchPortsBody = Static<typeof switchPortsSchema>;
 export type AssignmentQuery = Static<typeof assignmentQuerySchema>;
 
 /** A line of a log or a reason is cut after so many characters, not refused: the rest still counts. */

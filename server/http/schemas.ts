@@ -111,6 +111,21 @@ export const nodeSchema = Type.Object({
     }),
   ),
   hardware: Type.Optional(hardwareSchema),
+  switchPorts: Type.Optional(
+    Type.Object({
+      heard: listOf(
+        Type.Object({
+          protocol: oneOf(["lldp", "cdp"]),
+          chassis: text,
+          port: text,
+          description: Type.Optional(text),
+          system: Type.Optional(text),
+        }),
+      ),
+      at: time,
+      bootId: text,
+    }),
+  ),
   tags: Type.Optional(listOf(text)),
   protection: Type.Optional(protectionSchema),
   rule: Type.Optional(

@@ -6,6 +6,7 @@
  *   GET  /agent/v1/assignment?wait=25&known=<task>:<epoch>:<action>  -> SignedAssignment | 204
  *   POST /agent/v1/renew        RenewRequest      -> EnrolAnswer
  *   POST /agent/v1/load         NodeLoad          -> LoadAnswer         (each second, while somebody looks)
+ *   POST /agent/v1/switch-ports SwitchPortsHeard  -> 204                (when it hears of another)
  *   POST /agent/v1/report       Report            -> ReportAnswer | 409 attempt-superseded
  *   GET  <assignment.image.url> with `Authorization: Bearer <ticket>`, Range allowed (plain boot listener)
  *
@@ -19,6 +20,7 @@ import type { HeartbeatOffer } from "./heartbeat.ts";
 import type { ImageManifest } from "./image.ts";
 import type { Stage } from "./job.ts";
 import type { AgentRole, BurnIn, Hardware, InstalledDisk } from "./node.ts";
+import type { SwitchPort } from "./switch-port.ts";
 
 export const agentVersion = "0.1.0";
 
@@ -84,6 +86,11 @@ export interface CheckInAnswer {
   readonly now: Instant;
   /** Its certificate ends soon, or has no end yet: it shall ask for another. */
   readonly renew?: true;
+}
+
+/** Ports of switches, as they say by LLDP or CDP, that the agent's interface may hang on. */
+export interface SwitchPortsHeard {
+  readonly heard: readonly SwitchPort[];
 }
 
 interface AssignmentBase {

@@ -1,6 +1,7 @@
 /** A machine in words: one row for each part, for the command line and the page. */
 
 import type { BurnIn, Disk, Hardware, MemoryModule, NetworkInterface, Protection } from "./node.ts";
+import { type SwitchPorts, switchPortText } from "./switch-port.ts";
 
 export interface PartText {
   /** `processor`, `disk`; empty for one that belongs to the part before. */
@@ -68,6 +69,11 @@ export function burnInTexts({ results }: BurnIn): readonly PartText[] {
     text: `${part}: ${passed ? "good" : "FAULT"}, ${text}`,
     isFault: !passed,
   }));
+}
+
+/** Nothing before the node has heard of a switch. */
+export function switchPortTexts(ports: SwitchPorts | undefined): readonly PartText[] {
+  return (ports?.heard ?? []).map((port) => ({ name: "switch port", text: switchPortText(port) }));
 }
 
 export function protectionText({ reason, by }: Protection): string {

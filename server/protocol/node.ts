@@ -2,6 +2,7 @@
 
 import type { ImageDigest, Instant, Ipv4Address, JobId, MacAddress, NodeId } from "./brand.ts";
 import type { Architecture, FirmwareName } from "./firmware.ts";
+import type { SwitchPorts } from "./switch-port.ts";
 
 export const nodeStates = [
   "discovered", // its MAC address was heard, nothing proven
@@ -199,6 +200,8 @@ export interface Node {
   readonly address?: Ipv4Address;
   readonly agent?: AgentSession;
   readonly hardware?: Hardware;
+  /** What it hears of the switch it hangs on: its own word. */
+  readonly switchPorts?: SwitchPorts;
   /** Image on its disk, once installed. */
   readonly image?: ImageDigest;
   /** Fingerprints of the installed system's SSH host keys, `SHA256:…`, recorded at install. */

@@ -48,6 +48,10 @@ const report = (node: NodeId) => ({
   percent: 50,
 });
 
+const switchPortsBody = {
+  heard: [{ protocol: "lldp", chassis: "02:00:00:00:00:01", port: "gi1/0/7", system: "sw1" }],
+};
+
 /** Statuses: 200 and 204 are let in. */
 const table: Readonly<Record<string, Row>> = {
   // Without a right to: it has tests of its own.
@@ -61,6 +65,7 @@ const table: Readonly<Record<string, Row>> = {
   "GET /assignment": { stranger: 401, own: 200, held: 204, path: "/assignment?wait=0" },
   "POST /report": { stranger: 401, own: 200, held: 200, body: report },
   "POST /load": { stranger: 401, own: 200, held: 200, body: () => loadBody },
+  "POST /switch-ports": { stranger: 401, own: 204, held: 204, body: () => switchPortsBody },
   "POST /renew": {
     stranger: 401,
     own: 200,

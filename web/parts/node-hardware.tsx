@@ -6,6 +6,7 @@ import {
   hardwareTexts,
   type PartText,
   protectionText,
+  switchPortTexts,
 } from "#protocol/hardware-text.ts";
 import type { Node, Protection } from "#protocol/node.ts";
 import { call } from "../api.ts";
@@ -30,6 +31,7 @@ export function NodeHardware({ node, context }: Props) {
           ...(tags ? [{ name: "tags", text: tags.join(", ") }] : []),
           ...(rule ? [{ name: "rule", text: rule.text }] : []),
           ...(hardware ? hardwareTexts(hardware) : []),
+          ...switchPortTexts(node.switchPorts),
         ]}
       />
       {burnIn && (

@@ -1,6 +1,11 @@
 /** A node in words, for `node show`. */
 
-import { burnInTexts, hardwareTexts, protectionText } from "#protocol/hardware-text.ts";
+import {
+  burnInTexts,
+  hardwareTexts,
+  protectionText,
+  switchPortTexts,
+} from "#protocol/hardware-text.ts";
 import type { EnrolmentAsk } from "#protocol/node.ts";
 import { type Node, timeText } from "../shapes.ts";
 
@@ -46,6 +51,7 @@ export function describe(node: Node): string {
   const parts = [
     ...(burnIn ? burnInTexts(burnIn) : []),
     ...(hardware ? hardwareTexts(hardware) : []),
+    ...switchPortTexts(node.switchPorts),
   ];
   return [...rows, ...parts.map(({ name, text }) => [name, text] as const)]
     .map(([name, value]) => `${name.padEnd(13)} ${value ?? "-"}`)
