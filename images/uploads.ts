@@ -30,7 +30,7 @@ export interface Upload {
 }
 
 export interface Uploads {
-  /** @throws ConflictError when what comes before `at` is not here, UnavailableError without room */
+  /** What earlier attempts sent goes. @throws ConflictError when what comes before `at` is not here, UnavailableError without room */
   write(key: UploadKey, at: number, bytes: Uint8Array): Promise<void>;
   /** On stable storage when it returns; again: nothing happens. @throws ConflictError unless `octets` are here */
   finish(key: UploadKey, octets: number, digest: string): Promise<void>;
@@ -50,17 +50,23 @@ export function createUploads(directory: string, isWanted: (task: TaskId) => boo
     if (!isWanted(taskOf(name))) rmSync(join(directory, name), { force: true });
   }
   const stem = ({ taskId, epoch }: UploadKey) => `${taskId}.${epoch}.`;
+  const isOf = (key: UploadKey, name: string) => name.startsWith(stem(key));
+  const remove = async (isToGo: (name: string) => boolean): Promise<void> => {
+    const names = (await readdir(directory)).filter(isToGo);
+    await Promise.all(names.map((name) => rm(join(directory, name), { force: true })));
+  };
   const partOf = (key: UploadKey) => join(directory, `${stem(key)}part`);
 
   const finished: Uploads["finished"] = async (key) => {
     const names = await readdir(directory);
-    const name = names.find((one) => one.startsWith(stem(key)) && !one.endsWith(".part"));
+    const name = names.find((one) => isOf(key, one) && !one.endsWith(".part"));
     if (name === undefined) return undefined;
     return { path: join(directory, name), digest: name.slice(stem(key).length) };
   };
 
   return {
     async write(key, at, bytes) {
+      if (at === 0) await remove((name) => taskOf(name) === key.taskId && !isOf(key, name));
       await refuseWithoutRoom(directory, bytes.length);
       await using file = await openOrMake(partOf(key));
       const { size } = await file.stat();
@@ -83,11 +89,7 @@ export function createUploads(directory: string, isWanted: (task: TaskId) => boo
 
     finished,
 
-    async discard(taskId) {
-      const names = await readdir(directory);
-      const own = names.filter((name) => taskOf(name) === taskId);
-      await Promise.all(own.map((name) => rm(join(directory, name), { force: true })));
-    },
+    discard: (taskId) => remove((name) => taskOf(name) === taskId),
   };
 }
 

@@ -12,7 +12,10 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Ipv4Address, milliseconds } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
+import { isFinished } from "#protocol/job.ts";
+import { createCaptures } from "../images/captures.ts";
 import { createLibrary, type Library } from "../images/library.ts";
+import { createUploads } from "../images/uploads.ts";
 import { startAgentListener } from "./agent/listener.ts";
 import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
@@ -28,10 +31,11 @@ import { openSwitches } from "./enrol/learning/evidence/switches.ts";
 import { createLearning } from "./enrol/learning/learning.ts";
 import { createWindows } from "./enrol/token.ts";
 import { ConfigurationError, ForbiddenError, NotFoundError } from "./errors.ts";
-import { createEventBus, type EventOf } from "./events.ts";
+import { createEventBus, type EventOf, postponed } from "./events.ts";
 import { startAdmin } from "./http/admin.ts";
 import { type BootImages, startBootListener } from "./http/boot-listener.ts";
 import { createJobs, type Jobs } from "./job/jobs.ts";
+import { createProbe } from "./job/probe.ts";
 import { openQueue } from "./job/queue.ts";
 import { startRedis } from "./job/redis.ts";
 import { createSchedules } from "./job/schedules.ts";
@@ -108,7 +112,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
       store.leases.list().map(recordOf),
     );
     closers.push(() => leaseFile.close());
-    const leases = createLeases({ store, file: leaseFile, clock, events });
+    const packetEvents = postponed(events);
+    const leases = createLeases({ store, file: leaseFile, clock, events: packetEvents });
     const neighbours = await createNeighbours();
     closers.push(() => neighbours.close());
     const keeper = createNeighbourKeeper({ subnets: config.subnets, neighbours, log });
@@ -151,6 +156,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events,
     });
     closers.push(() => library.close());
+    const uploads = createUploads(join(config.stateDirectory, "images", ".captured"), (id) => {
+      const task = store.tasks.get(id);
+      return task !== undefined && !isFinished(task.state);
+    });
+    const captures = createCaptures({ uploads, library, events, log });
+    closers.push(() => captures.close());
     const boot = createBoot({
       config,
       store,
@@ -177,9 +188,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
       power,
       windows,
       images: library,
-      bootUrlFor: (node) => bootUrlFor(served, node.address),
+      captures,
+      bootUrlFor: ({ address }) => reachableFrom(served, address).bootUrl,
       shellOf: createShells(config.ssh, sshKey),
       authorizedKeys: config.ssh.installKey ? [sshKey.publicLine] : [],
+      commands: config.commands,
+      probe: createProbe(clock, (address) => reachableFrom(served, address).address),
     });
     closers.push(() => jobs.close());
     const rules = createRules({
@@ -234,6 +248,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         site,
         nodes,
         jobs,
+        uploads,
         watching,
         windows,
         store,
@@ -285,7 +300,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       admission: learning,
       boot,
       neighbours,
-      events,
+      events: packetEvents,
       clock,
       log,
       metrics: metrics.dhcp,
@@ -375,12 +390,11 @@ function serveSubnet(config: Config, subnet: Subnet): Served {
   };
 }
 
-/** The boot listener a node can reach: the one on its own subnet. */
-function bootUrlFor(served: readonly Served[], address: Ipv4Address | undefined): string {
+/** Where a node reaches the server, and the server it: on its own subnet. */
+function reachableFrom(served: readonly Served[], address: Ipv4Address | undefined): Served {
   const own = served.find(({ subnet }) => address !== undefined && contains(subnet, address));
   const [first] = served;
-  const { bootUrl } = own ?? first ?? fail();
-  return bootUrl;
+  return own ?? first ?? fail();
 }
 
 function fail(): never {

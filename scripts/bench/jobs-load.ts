@@ -71,9 +71,12 @@ async function marcoboot(redisUrl: string): Promise<void> {
     },
     windows: { open: () => undefined },
     images: { get: () => undefined, pathOf: () => "" },
+    captures: { takeIn: async () => undefined },
     bootUrlFor: () => "http://10.64.0.1:8080",
     shellOf: () => Promise.reject(new Error("no SSH here")),
     authorizedKeys: [],
+    commands: {},
+    probe: async () => undefined,
   });
   await jobs.start();
   await clock.sleep(milliseconds(500)); // the queue is emptied first

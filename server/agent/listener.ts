@@ -22,6 +22,7 @@ import { type Ipv4Address, type MacAddress, milliseconds, type TaskId } from "#p
 import type { LoadAnswer } from "#protocol/load.ts";
 import type { Node } from "#protocol/node.ts";
 import { createTokenBuckets } from "#protocol/token-bucket.ts";
+import type { Uploads } from "../../images/uploads.ts";
 import { createAudit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
@@ -29,7 +30,7 @@ import type { Site } from "../enrol/authority.ts";
 import type { Windows } from "../enrol/token.ts";
 import { ForbiddenError, TooManyRequestsError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
-import { readJson } from "../http/body.ts";
+import { readJson, readOctets } from "../http/body.ts";
 import { checkInput } from "../http/check.ts";
 import { problems } from "../http/problem.ts";
 import type { Jobs } from "../job/jobs.ts";
@@ -45,7 +46,11 @@ import { type HeartbeatMetrics, type Heartbeats, startHeartbeats } from "./heart
 import {
   type AssignmentQuery,
   assignmentQuerySchema,
+  type CaptureEndBody,
+  type CaptureQuery,
   type CheckInBody,
+  captureEndSchema,
+  captureQuerySchema,
   checkInSchema,
   cleaned,
   type EnrolBody,
@@ -94,7 +99,11 @@ export interface AgentListenerContext {
     | "silence"
     | "heartbeat"
   >;
-  readonly jobs: Pick<Jobs, "report" | "waitForAssignment" | "assignmentNameFor" | "onAssignment">;
+  readonly jobs: Pick<
+    Jobs,
+    "report" | "checkAttempt" | "waitForAssignment" | "assignmentNameFor" | "onAssignment"
+  >;
+  readonly uploads: Pick<Uploads, "write" | "finish">;
   readonly watching: Watching;
   readonly windows: Pick<Windows, "check" | "burn" | "isTokenOf">;
   readonly store: Pick<Store, "transaction" | "tasks" | "reservations" | "audit">;
@@ -176,6 +185,11 @@ export function agentRouter(
   const { nodes, jobs, store, site, clock, watching } = context;
   const enrol = createEnrolment(context);
   const nodeOf = (ctx: Context) => credentials.nodeOf(ctx.req.socket as TLSSocket);
+  const mayWorkOf = (ctx: Context) => {
+    const node = nodeOf(ctx);
+    if (node.quarantined) throw new ForbiddenError(`node ${node.name} is held back`);
+    return node;
+  };
   const holdDoubles = doublesWatch(context);
   // A node enrols once per boot; a retry comes after seconds.
   const enrolments = createTokenBuckets({ burst: 10, perSecond: 0.5, sources: 1024 });
@@ -246,6 +260,26 @@ export function agentRouter(
     const bootId = agent?.bootId ?? "";
     const at = before?.bootId === bootId ? before.at : clock.now();
     nodes.update(id, { switchPorts: { heard: cleaned(body.heard), at, bootId } });
+    ctx.status = 204;
+  });
+
+  router.post("/capture", async (ctx) => {
+    const { id } = mayWorkOf(ctx);
+    const query = checkInput(captureQuerySchema, { ...ctx.query }, "query", true);
+    const { task, epoch, boot, at } = query as CaptureQuery;
+    const key = { taskId: task as TaskId, epoch };
+    const bytes = await readOctets(ctx.req, clock, maxNodeOctets);
+    jobs.checkAttempt(id, { ...key, bootId: boot });
+    await context.uploads.write(key, at, bytes);
+    ctx.status = 204;
+  });
+
+  router.post("/capture/end", async (ctx) => {
+    const { id } = mayWorkOf(ctx);
+    const body = (await jsonOf(ctx, captureEndSchema, maxStrangerOctets)) as CaptureEndBody;
+    const { octets, digest, ...attempt } = { ...body, taskId: body.taskId as TaskId };
+    jobs.checkAttempt(id, attempt);
+    await context.uploads.finish(attempt, octets, digest);
     ctx.status = 204;
   });
 

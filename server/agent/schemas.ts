@@ -6,7 +6,9 @@
  */
 
 import { type Static, Type } from "typebox";
+import type { ImageDigest, TaskId } from "#protocol/brand.ts";
 import { stages } from "#protocol/job.ts";
+import { rootSlots } from "#protocol/root-slots.ts";
 import { mostSwitchPorts } from "#protocol/switch-port.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -126,6 +128,16 @@ export const checkInSchema = Type.Object(
     uptimeSeconds: Type.Number({ minimum: 0 }),
     hardware: Type.Optional(hardwareSchema),
     usedMemoryMiB: Type.Number({ minimum: 0 }),
+    system: Type.Optional(
+      Type.Object(
+        {
+          image: Type.Unsafe<ImageDigest>(hexDigits(64)),
+          madeBy: Type.Unsafe<TaskId>(taskId),
+          slot: Type.Optional(literals(rootSlots)),
+        },
+        strict,
+      ),
+    ),
   },
   strict,
 );
@@ -149,6 +161,17 @@ export const reportSchema = Type.Object(
           name: text(32),
           serial: Type.Optional(text(128)),
           contentsId: Type.Optional(text(64)),
+          slots: Type.Optional(
+            Type.Object(
+              {
+                active: literals(rootSlots),
+                rootBytes: Type.Integer({ minimum: 0 }),
+                data: text(4095),
+                bootloader: literals(["grub", "raspberry-pi"]),
+              },
+              strict,
+            ),
+          ),
         },
         strict,
       ),
@@ -176,6 +199,19 @@ export const assignmentQuerySchema = Type.Object(
     wait: Type.Integer({ minimum: 0, maximum: 30, default: 0 }),
     /** `<task>:<epoch>:<action>` of the assignment the agent is at. */
     known: Type.Optional(Type.String({ maxLength: 128, pattern: "^[A-Za-z0-9_:-]+$" })),
+  },
+  strict,
+);
+
+const octetCount = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+export const captureQuerySchema = Type.Object(
+  { task: taskId, epoch: Type.Integer({ minimum: 1 }), boot: bootId, at: octetCount },
+  strict,
+);
+export const captureEndSchema = Type.Object(
+  {
+    ...{ taskId, epoch: Type.Integer({ minimum: 1 }), bootId },
+    ...{ octets: octetCount, digest: hexDigits(64) },
   },
   strict,
 );
@@ -221,6 +257,8 @@ export type RenewBody = Static<typeof renewSchema>;
 export type CheckInBody = Static<typeof checkInSchema>;
 export type ReportBody = Static<typeof reportSchema>;
 export type SwitchPortsBody = Static<typeof switchPortsSchema>;
+export type CaptureQuery = Static<typeof captureQuerySchema>;
+export type CaptureEndBody = Static<typeof captureEndSchema>;
 export type AssignmentQuery = Static<typeof assignmentQuerySchema>;
 
 /** A line of a log or a reason is cut after so many characters, not refused: the rest still counts. */

@@ -11,5 +11,9 @@ export function checkRole(
   principal: Principal | undefined,
 ): void {
   if (principal?.role === "admin" || !needsAdmin(kind, parameters)) return;
-  throw new ForbiddenError("any program is for admins: name a command of the configuration");
+  throw new ForbiddenError(
+    kind === "run"
+      ? "any program is for admins: name a command of the configuration"
+      : `${kind} is for admins`,
+  );
 }

@@ -32,12 +32,12 @@ export async function* chunksOf(
   }
 }
 
-/** @throws InvalidInputError when it is longer than `limit` octets (1 MiB) or not UTF-8. */
-export async function readText(
+/** @throws InvalidInputError when it is longer than `limit` octets. */
+export async function readOctets(
   request: IncomingMessage,
   clock: Clock,
-  limit = maxTextOctets,
-): Promise<string> {
+  limit: number,
+): Promise<Buffer> {
   const parts: Buffer[] = [];
   let length = 0;
   for await (const part of chunksOf(request, clock)) {
@@ -47,8 +47,18 @@ export async function readText(
     }
     parts.push(part);
   }
+  return Buffer.concat(parts);
+}
+
+/** @throws InvalidInputError when it is longer than `limit` octets (1 MiB) or not UTF-8. */
+export async function readText(
+  request: IncomingMessage,
+  clock: Clock,
+  limit = maxTextOctets,
+): Promise<string> {
+  const octets = await readOctets(request, clock, limit);
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(parts));
+    return new TextDecoder("utf-8", { fatal: true }).decode(octets);
   } catch (cause) {
     throw new InvalidInputError("body is not UTF-8", [], { cause });
   }

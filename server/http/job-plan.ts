@@ -2,9 +2,13 @@
 
 import { Type } from "typebox";
 import { targetDisk, whyGuarded } from "#protocol/disk.ts";
+import type { Image } from "#protocol/image.ts";
 import { type Job, jobKinds, type Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
+import { hasRoomForSlots } from "#protocol/root-slots.ts";
 import { whyHeld } from "../job/conductor.ts";
+import type { JobOf } from "../job/kind.ts";
+import { keptPaths, slotToWrite } from "../job/kinds/update.ts";
 import { type JobRequest, newJob } from "../job/new-job.ts";
 import { kindOf } from "../job/registry.ts";
 import { guardOf } from "../node/disk-guard.ts";
@@ -33,8 +37,9 @@ export const planSchema = Type.Object({
 
 /** @throws InvalidInputError, NotFoundError where the job itself would */
 export function planOf(request: JobRequest, admin: Admin) {
-  const { store, nodes, clock, library } = admin;
-  const { job, tasks } = newJob(request, { store, nodes, clock, images: library });
+  const { store, nodes, clock, library, config } = admin;
+  const { commands } = config;
+  const { job, tasks } = newJob(request, { store, nodes, clock, images: library, commands });
   const waitsFor = whyHeld(job, store.windows.list(), clock.now(), store);
   return {
     dryRun: true as const,
@@ -54,7 +59,7 @@ function planFor(node: Node, { batch }: Task, job: Job, admin: Admin) {
   return {
     id: node.id,
     name: node.name,
-    does: doesOf(job, admin),
+    does: doesOf(node, job, admin),
     ...(loses !== undefined && { loses }),
     ...(refused !== undefined && { refused }),
     ...(first && { after: `its ${first.kind} of ${first.jobId}` }),
@@ -62,7 +67,7 @@ function planFor(node: Node, { batch }: Task, job: Job, admin: Admin) {
   };
 }
 
-function doesOf(job: Job, { library }: Admin): string {
+function doesOf(node: Node, job: Job, { library }: Admin): string {
   if (job.kind === "inventory") return "look at the hardware";
   if (job.kind === "burn-in") return `test the hardware for ${job.parameters.seconds} s`;
   if (job.kind === "power-on") return "switch its outlet on";
@@ -72,15 +77,51 @@ function doesOf(job: Job, { library }: Admin): string {
     const { image, path } = job.parameters;
     return `write ${library.get(image)?.name ?? image} to ${path}`;
   }
+  if (job.kind === "capture") {
+    const { name, format, disk } = job.parameters;
+    const from = format === "raw" ? (disk ?? "its disk") : `the files of ${disk ?? "its disk"}`;
+    return `stop it, read ${from} and make image ${name} of that, start it again`;
+  }
   if (job.kind === "run") return `run ${job.parameters.argv.join(" ")}`;
   if (job.kind === "identify") return `show which it is for ${job.parameters.seconds} s`;
+  if (job.kind === "update") return updateText(node, job, library.get(job.parameters.image));
   if (job.kind !== "install") return `${job.kind} after ${job.parameters.warnSeconds} s of warning`;
   const image = library.get(job.parameters.image);
-  return `install ${image?.name ?? job.parameters.image}`;
+  return `install ${image?.name ?? job.parameters.image}${image ? layoutText(node, job.parameters.disk, image) : ""}`;
+}
+
+/** How an image with root slots is laid out on the node's disk. */
+function layoutText({ hardware }: Node, wanted: string | undefined, image: Image): string {
+  const disk = targetDisk(hardware?.disks ?? [], wanted);
+  if (!image.slots || typeof disk === "string") return "";
+  if (!hasRoomForSlots(image, disk.sizeBytes)) {
+    return ` with one root: ${disk.name} is too small for two, updates will not be possible`;
+  }
+  return ` in two root slots of ${image.slots.rootMiB} MiB, the rest is ${image.slots.data}`;
+}
+
+function updateText(node: Node, job: JobOf<"update">, image: Image | undefined): string {
+  const slot = slotToWrite(node);
+  const where = slot === undefined ? "" : ` into root slot ${slot}`;
+  const tried = "try it once, go back if it does not call";
+  return `write ${image?.name ?? job.parameters.image}${where}, keep ${keptText(node, job, image)}, ${tried}`;
+}
+
+function keptText(node: Node, job: JobOf<"update">, image: Image | undefined): string {
+  const data = node.installedDisk?.slots?.data;
+  const paths = [...keptPaths(image, job.parameters), ...(data === undefined ? [] : [data])];
+  return [...paths, "what makes it this node"].join(", ");
+}
+
+function updateLoss(node: Node, job: JobOf<"update">, { library }: Admin): string {
+  const running = node.image && library.get(node.image)?.name;
+  const kept = keptText(node, job, library.get(job.parameters.image));
+  return `all else of ${running ?? "its system"} but ${kept}; it stays in its slot until the update after this`;
 }
 
 function lossOf(node: Node, job: Job, admin: Admin): string | undefined {
   if (job.kind === "install") return installLoss(node, job.parameters.disk, admin);
+  if (job.kind === "update") return updateLoss(node, job, admin);
   if (job.kind !== "burn-in" || !job.parameters.writeDisks) return undefined;
   const guard = guardOf(admin.store, node, "known");
   const written = (node.hardware?.disks ?? []).filter(

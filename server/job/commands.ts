@@ -39,9 +39,9 @@ export function commandParameters(
   return { timeoutSeconds: found.timeoutSeconds, ...rest, argv, command };
 }
 
-/** Whether only an admin may ask for it: any program, rather than one that the configuration names. */
+/** Whether only an admin may ask for it: any program, rather than one that the configuration names, and an image. */
 export function needsAdmin(kind: string, parameters: Readonly<Record<string, unknown>>): boolean {
-  return kind === "run" && parameters["command"] === undefined;
+  return kind === "capture" || (kind === "run" && parameters["command"] === undefined);
 }
 
 export const placeholder = /^\{([a-z][a-zA-Z0-9]{0,30})\}$/;

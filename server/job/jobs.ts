@@ -25,10 +25,13 @@ import type { Nodes } from "../node/nodes.ts";
 import type { Shell } from "../ssh/shell.ts";
 import type { Store } from "../store/store.ts";
 import { assignmentKey, createAssignments, type Order } from "./assignments.ts";
+import type { Commands } from "./commands.ts";
 import { createConductor, isPlanned } from "./conductor.ts";
 import { createGather } from "./gather.ts";
-import type { Images, Timing } from "./kind.ts";
+import { createHealth } from "./health.ts";
+import type { Captures, Images, Timing } from "./kind.ts";
 import { type JobRequest, newJob } from "./new-job.ts";
+import type { Probe } from "./probe.ts";
 import type { Queue } from "./queue.ts";
 import { kindOf } from "./registry.ts";
 import { createRunner, type JobPower, type JobWindows } from "./runner.ts";
@@ -62,6 +65,8 @@ export interface Jobs {
    * @throws NotFoundError, ForbiddenError (another node's task), AttemptSupersededError
    */
   report(node: NodeId, report: Report): ReportAnswer;
+  /** Whether the agent may do something for this attempt now. @throws what {@link report} throws */
+  checkAttempt(node: NodeId, attempt: AttemptRef): void;
   assignmentFor(node: NodeId): Assignment | undefined;
   /** `<task>:<epoch>:<action>` of what this boot of the node is to do; asking takes nothing. */
   assignmentNameFor(node: NodeId): string | undefined;
@@ -85,6 +90,9 @@ export interface Jobs {
   close(): Promise<void>;
 }
 
+/** What an agent names of the attempt it works for. */
+export type AttemptRef = Pick<Report, "taskId" | "epoch" | "bootId">;
+
 export interface JobsContext {
   readonly store: Store;
   readonly nodes: Nodes;
@@ -95,10 +103,14 @@ export interface JobsContext {
   readonly power: JobPower;
   readonly windows: JobWindows;
   readonly images: Images;
+  readonly captures: Captures;
   /** `http://10.77.0.1:8080`, as the node reaches it. */
   readonly bootUrlFor: (node: Node) => string;
   /** @throws ForbiddenError, UnavailableError */
   readonly shellOf: (node: Node, signal: AbortSignal) => Promise<Shell>;
+  /** Commands of the configuration: what may be asked of nodes after their batch. */
+  readonly commands: Commands;
+  readonly probe: Probe;
   /** Lines that every installed system gets in root's `authorized_keys`: the server's own key. */
   readonly authorizedKeys: readonly string[];
   /** Default: {@link usualTiming}. */
@@ -144,9 +156,15 @@ export function createJobs(context: JobsContext): Jobs {
     onTurn: (task) => enqueue([task]),
   });
 
+  const health = createHealth({
+    ...context,
+    journal,
+    create: (request, alongside) => create(request, alongside),
+  });
   const conductor = createConductor({
     ...context,
     journal,
+    health,
     onTurn: enqueue,
   });
 
@@ -184,16 +202,26 @@ export function createJobs(context: JobsContext): Jobs {
     }
   };
 
-  const reportable = (nodeId: NodeId, report: Report): Task => {
-    const task = store.tasks.get(report.taskId);
-    if (!task) throw new NotFoundError(`no task ${report.taskId}`);
+  const ofPresentEpoch = (nodeId: NodeId, { taskId, epoch }: AttemptRef): Task => {
+    const task = store.tasks.get(taskId);
+    if (!task) throw new NotFoundError(`no task ${taskId}`);
     if (task.nodeId !== nodeId) throw new ForbiddenError(`task ${task.id} is another node's`);
-    if (report.epoch !== task.epoch || task.epoch === 0) {
+    if (epoch !== task.epoch || task.epoch === 0) {
       throw new AttemptSupersededError(
-        `task ${task.id} is at attempt ${task.epoch}, the report is of attempt ${report.epoch}`,
+        `task ${task.id} is at attempt ${task.epoch}, the report is of attempt ${epoch}`,
       );
     }
     return task;
+  };
+  const checkOpen = (task: Task, bootId: string): void => {
+    if (!journal.openAttempt(task)) {
+      throw new AttemptSupersededError(`attempt ${task.epoch} of task ${task.id} has ended`);
+    }
+    if (task.bootIdBefore !== undefined && bootId !== task.bootIdBefore) {
+      throw new AttemptSupersededError(
+        `attempt ${task.epoch} of task ${task.id} belongs to an earlier boot of the node`,
+      );
+    }
   };
 
   /** Handing out an order is the moment it may take effect. */
@@ -228,7 +256,11 @@ export function createJobs(context: JobsContext): Jobs {
     const failures = counts
       .filter(({ state }) => state === "failed")
       .reduce((sum, { count }) => sum + count, 0);
-    return { failures, batch: Math.min(...waiting.map(({ batch }) => batch)) - 1 };
+    const batch =
+      waiting.length > 0
+        ? Math.min(...waiting.map(({ batch }) => batch)) - 1
+        : Math.max(...counts.map(({ batch }) => batch));
+    return { failures, batch };
   };
 
   const create: Jobs["create"] = (request, alongside) => {
@@ -251,23 +283,28 @@ export function createJobs(context: JobsContext): Jobs {
     if (next && !runner.isRunning(task)) enqueue([next]);
   };
 
+  const cancel: Jobs["cancel"] = (id, by) => {
+    const job = existing(id);
+    if (job.state === "cancelled") return job;
+    const open = unended(job);
+    journal.together(() => {
+      journal.changeJob(id, { cancelledBy: by, paused: undefined, waitsFor: undefined });
+      for (const task of open) journal.cancel(task.id, `cancelled by ${by}`);
+      audit(by, "job cancel", id);
+    });
+    open.forEach(afterCancel);
+    for (const asking of job.health?.jobs ?? []) {
+      if (!isFinished(existing(asking).state)) cancel(asking, by);
+    }
+    return existing(id);
+  };
+
   const unsubscribe: (() => void)[] = [];
 
   return {
     create,
 
-    cancel(id, by) {
-      const job = existing(id);
-      if (job.state === "cancelled") return job;
-      const open = unended(job);
-      journal.together(() => {
-        journal.changeJob(id, { cancelledBy: by, paused: undefined, waitsFor: undefined });
-        for (const task of open) journal.cancel(task.id, `cancelled by ${by}`);
-        audit(by, "job cancel", id);
-      });
-      open.forEach(afterCancel);
-      return existing(id);
-    },
+    cancel,
 
     cancelTask(id, by) {
       const task = store.tasks.get(id);
@@ -326,18 +363,11 @@ export function createJobs(context: JobsContext): Jobs {
     },
 
     report(nodeId, report) {
-      const task = reportable(nodeId, report);
+      const task = ofPresentEpoch(nodeId, report);
       if (task.state === "cancelled") return { cancelled: true };
       // The answer to the last report may have been lost: saying it again is right.
       if (task.state === "done" && report.status === "done") return { cancelled: false };
-      if (!journal.openAttempt(task)) {
-        throw new AttemptSupersededError(`attempt ${task.epoch} of task ${task.id} has ended`);
-      }
-      if (task.bootIdBefore !== undefined && report.bootId !== task.bootIdBefore) {
-        throw new AttemptSupersededError(
-          `attempt ${task.epoch} of task ${task.id} belongs to an earlier boot of the node`,
-        );
-      }
+      checkOpen(task, report.bootId);
       journal.together(() => {
         journal.progress(task.id, report);
         if (report.status !== "failed") return;
@@ -347,6 +377,11 @@ export function createJobs(context: JobsContext): Jobs {
       runner.heard(nodeId);
       runner.wake(nodeId);
       return { cancelled: false };
+    },
+
+    checkAttempt(nodeId, attempt) {
+      checkOpen(ofPresentEpoch(nodeId, attempt), attempt.bootId);
+      runner.heard(nodeId);
     },
 
     assignmentFor(node) {
@@ -392,6 +427,7 @@ export function createJobs(context: JobsContext): Jobs {
 
     async close() {
       for (const end of unsubscribe.splice(0)) end();
+      health.close();
       await runner.close();
       await queue.close();
     },

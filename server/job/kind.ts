@@ -10,9 +10,11 @@
 import type { ImageTicket, InstallAssignment, Report, Work } from "#protocol/agent.ts";
 import type { ImageDigest, Milliseconds } from "#protocol/brand.ts";
 import type { DiskGuard } from "#protocol/disk.ts";
+import type { Image } from "#protocol/image.ts";
 import type { Job, JobKindName, JobParameters, Stage, Task } from "#protocol/job.ts";
 import type { BurnIn, Node } from "#protocol/node.ts";
 import type { Wipe } from "#protocol/rule.ts";
+import type { UploadKey } from "../../images/uploads.ts";
 import type { NodeChange } from "../node/nodes.ts";
 import type { Shell } from "../ssh/shell.ts";
 
@@ -29,9 +31,11 @@ export interface Kind<Name extends JobKindName> {
   /** Stages the agent may report; a report never moves a task backwards. */
   readonly agentStages: readonly Stage[];
   /** Where an agent's `done` leads: the node still has to prove it. */
-  readonly stageAfterDone: Stage;
+  readonly stageAfterDone: Stage | ((present: Stage) => Stage);
   /** Stage a task moves to when its power order was handed to the agent. */
   readonly stageWhenFetched?: Stage;
+  /** A job of this kind for more nodes is refused. */
+  readonly mostNodes?: number;
   /** A node that did it is online: one that is not, shortly after, has not stood it. */
   readonly endsOnline?: boolean;
   /** @throws InvalidInputError naming the wrong member. */
@@ -70,6 +74,16 @@ export interface Images {
   /** Where its bytes are, as stored. */
   pathOf(digest: ImageDigest): string;
 }
+export type CaptureDescription = Pick<Image, "name" | "architecture" | "format" | "bootloader">;
+/** What agents have sent of their disks, and the library that takes it. */
+export interface Captures {
+  /** @param checkWanted - throws when the image is not to be published any more */
+  takeIn(
+    key: UploadKey,
+    described: CaptureDescription & Pick<Image, "origin">,
+    checkWanted: () => void,
+  ): Promise<Image | undefined>;
+}
 export type InstallImage = Omit<InstallAssignment["image"], "url">;
 
 /** How long is waited for what. */
@@ -98,6 +112,8 @@ export interface TaskRun {
   readonly task: Task;
   readonly node: Node;
   readonly timing: Timing;
+  /** Lines that every system we write gets in root's `authorized_keys`. */
+  readonly authorizedKeys: readonly string[];
   readonly signal: AbortSignal;
   setStage(stage: Stage): void;
   /** A line of the task's log, for people. */
@@ -120,6 +136,14 @@ export interface TaskRun {
   ticketFor(image: ImageDigest): ImageTicket;
   /** The image as it is stored. @throws AttemptError when it is gone */
   fileOf(image: ImageDigest): string;
+  /** Whether no other attempt follows this one. */
+  isLastAttempt(): boolean;
+  /**
+   * Takes what the agent sent in this attempt into the library.
+   *
+   * @throws AttemptError when nothing whole was sent; ImageInvalidError, ConflictError, UnavailableError
+   */
+  takeCapture(described: CaptureDescription): Promise<Image>;
   /** What the agent must leave alone on this node's disks. */
   guard(wipe: Wipe): DiskGuard;
   /** Lets the node enrol again: it will boot netinst with a new identity. */

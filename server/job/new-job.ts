@@ -7,7 +7,9 @@ import type { Clock } from "../clock.ts";
 import { InvalidInputError, NotFoundError } from "../errors.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
+import type { Commands } from "./commands.ts";
 import { isPlanned } from "./conductor.ts";
+import { checkHealth } from "./health.ts";
 import type { Images } from "./kind.ts";
 import { check } from "./parameters.ts";
 import { isJobKind, kindOf } from "./registry.ts";
@@ -25,6 +27,7 @@ export type JobRequest = JobParameters &
     readonly rollout?: RolloutRequest;
     readonly schedule?: string;
     readonly retryOf?: JobId;
+    readonly healthOf?: JobId;
   };
 
 interface NewJobContext {
@@ -32,6 +35,7 @@ interface NewJobContext {
   readonly nodes: Pick<Nodes, "get">;
   readonly clock: Clock;
   readonly images: Pick<Images, "get">;
+  readonly commands: Commands;
 }
 
 /** @throws InvalidInputError, NotFoundError */
@@ -39,7 +43,7 @@ export function newJob(
   request: JobRequest,
   context: NewJobContext,
 ): { readonly job: Job; readonly tasks: readonly Task[] } {
-  const { nodes, clock, images } = context;
+  const { nodes, clock, images, commands } = context;
   const { kind, parameters: given, nodes: wanted, rollout: asked, ...rest } = request;
   if (!isJobKind(kind)) throw new InvalidInputError(`no job kind ${JSON.stringify(kind)}`);
   const parameters = kindOf(kind).parse(given);
@@ -48,10 +52,17 @@ export function newJob(
   }
   const nodeIds = [...new Set(wanted)];
   if (nodeIds.length === 0) throw new InvalidInputError(`${request.selector} names no node`);
+  const most = kindOf(kind).mostNodes ?? Number.POSITIVE_INFINITY;
+  if (nodeIds.length > most) {
+    throw new InvalidInputError(
+      `${request.selector} names ${nodeIds.length} nodes, one job of kind ${kind} takes ${most}`,
+    );
+  }
   const missing = nodeIds.find((id) => !nodes.get(id));
   if (missing !== undefined) throw new NotFoundError(`no node ${missing}`);
   checkWhen(request, context);
   const rollout = asked && check(rolloutSchema, asked, "rollout");
+  if (rollout?.health) checkHealth(rollout.health, kind, commands);
   const planned = {
     ...rest,
     kind,

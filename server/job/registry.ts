@@ -3,6 +3,7 @@
 import type { JobKindName } from "#protocol/job.ts";
 import type { Kind } from "./kind.ts";
 import { burnIn } from "./kinds/burn-in.ts";
+import { capture } from "./kinds/capture.ts";
 import { copy } from "./kinds/copy.ts";
 import { identify } from "./kinds/identify.ts";
 import { install } from "./kinds/install.ts";
@@ -11,9 +12,11 @@ import { powerCycle, powerOff, powerOn } from "./kinds/power.ts";
 import { reboot } from "./kinds/reboot.ts";
 import { run } from "./kinds/run.ts";
 import { shutdown } from "./kinds/shutdown.ts";
+import { update } from "./kinds/update.ts";
 
 const kinds = {
   install,
+  update,
   reboot,
   shutdown,
   identify,
@@ -21,6 +24,7 @@ const kinds = {
   "burn-in": burnIn,
   run,
   copy,
+  capture,
   "power-on": powerOn,
   "power-off": powerOff,
   "power-cycle": powerCycle,

@@ -22,9 +22,16 @@ import type { Shell } from "../ssh/shell.ts";
 import type { Store } from "../store/store.ts";
 import type { Assignments } from "./assignments.ts";
 import type { Gather } from "./gather.ts";
-import { AttemptError, type Images, type InstallImage, type TaskRun, type Timing } from "./kind.ts";
+import {
+  AttemptError,
+  type Captures,
+  type Images,
+  type InstallImage,
+  type TaskRun,
+  type Timing,
+} from "./kind.ts";
 import { kindOf } from "./registry.ts";
-import type { TaskJournal } from "./task-journal.ts";
+import { maxAttempts, type TaskJournal } from "./task-journal.ts";
 import type { Tickets } from "./tickets.ts";
 
 /** What of power switching a job needs. */
@@ -48,6 +55,7 @@ export interface RunnerContext {
   readonly power: JobPower;
   readonly windows: JobWindows;
   readonly images: Images;
+  readonly captures: Captures;
   readonly journal: TaskJournal;
   readonly gather: Gather;
   readonly assignments: Assignments;
@@ -267,6 +275,7 @@ function createTaskRun(
       return currentNode();
     },
     timing,
+    authorizedKeys: context.authorizedKeys,
     signal,
     setStage(stage) {
       checkOpen();
@@ -302,6 +311,15 @@ function createTaskRun(
       order({ ...base(), action: "reboot", warnSeconds: 0 }, bootId);
     },
     isRestartOrdered: () => journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined,
+    isLastAttempt: () => epoch >= maxAttempts,
+    async takeCapture(described) {
+      const { nodeId, jobId } = journal.task(id);
+      const origin = { nodeId, name: currentNode().name, jobId };
+      const key = { taskId: id, epoch };
+      const image = await context.captures.takeIn(key, { ...described, origin }, checkOpen);
+      if (image) return image;
+      throw new AttemptError("what the agent sent is not here any more", true);
+    },
     guard: (wipe) => guardOf(context.store, currentNode(), wipe),
     shell(over) {
       checkOpen();

@@ -7,6 +7,8 @@
  *   POST /agent/v1/renew        RenewRequest      -> EnrolAnswer
  *   POST /agent/v1/load         NodeLoad          -> LoadAnswer         (each second, while somebody looks)
  *   POST /agent/v1/switch-ports SwitchPortsHeard  -> 204                (when it hears of another)
+ *   POST /agent/v1/capture?task=&epoch=&boot=&at=  octets, 1 MiB at most -> 204 | 409   (a capture)
+ *   POST /agent/v1/capture/end  CaptureEnd        -> 204 | 409
  *   POST /agent/v1/report       Report            -> ReportAnswer | 409 attempt-superseded
  *   GET  <assignment.image.url> with `Authorization: Bearer <ticket>`, Range allowed (plain boot listener)
  *
@@ -18,8 +20,8 @@ import type { DiskGuard } from "./disk.ts";
 import type { Architecture } from "./firmware.ts";
 import type { HeartbeatOffer } from "./heartbeat.ts";
 import type { ImageManifest } from "./image.ts";
-import type { Stage } from "./job.ts";
-import type { AgentRole, BurnIn, Hardware, InstalledDisk } from "./node.ts";
+import type { CaptureParameters, Stage } from "./job.ts";
+import type { AgentRole, BurnIn, Hardware, InstalledDisk, InstalledSystem } from "./node.ts";
 import type { SwitchPort } from "./switch-port.ts";
 
 export const agentVersion = "0.1.0";
@@ -73,6 +75,8 @@ export interface CheckIn {
   readonly hardware?: Hardware;
   /** MiB of MemTotal minus MemAvailable: what boot and agent need. */
   readonly usedMemoryMiB: number;
+  /** Of a resident agent whose system was installed or updated from here. */
+  readonly system?: InstalledSystem;
 }
 export interface CheckInAnswer {
   readonly nodeId: NodeId;
@@ -112,6 +116,25 @@ export interface InstallAssignment extends AssignmentBase, ImageTicket {
   readonly hostname: string;
   readonly authorizedKeys: readonly string[];
 }
+/**
+ * Writes the image into the root slot that does not run, with what is kept of the one that does,
+ * and has it tried once at the next boot.
+ */
+export interface UpdateAssignment extends AssignmentBase, ImageTicket {
+  readonly action: "update";
+  readonly disk?: string;
+  readonly guard: DiskGuard;
+  readonly hostname: string;
+  readonly authorizedKeys: readonly string[];
+  /** Absolute paths. */
+  readonly keep: readonly string[];
+  /** The new system goes back to the old one by itself when nobody has confirmed it by then. */
+  readonly trialSeconds: number;
+}
+/** To the new system: it is the one that boots from now on. */
+export interface ConfirmAssignment extends AssignmentBase {
+  readonly action: "confirm";
+}
 /** `reboot` ends netinst's work too: the server then answers the next boot with "local disk". */
 export interface PowerAssignment extends AssignmentBase {
   readonly action: "reboot" | "shutdown";
@@ -150,14 +173,38 @@ export interface CopyAssignment extends AssignmentBase, ImageTicket {
   /** Permission bits. */
   readonly mode: number;
 }
+/** Sends what is on a disk, which is only read. */
+export interface CaptureAssignment extends AssignmentBase {
+  readonly action: "capture";
+  readonly format: CaptureParameters["format"];
+  /** As in {@link CaptureParameters}; a node has forgotten which one was installed. */
+  readonly disk?: string;
+  readonly leaveOut: readonly string[];
+  /** Of the image that is made: a Raspberry Pi's boot files are on a partition of their own. */
+  readonly bootloader: ImageManifest["bootloader"];
+  /** No other attempt follows: when this one fails, the node goes back to its own system. */
+  readonly isLast: boolean;
+}
+/** Everything was sent. */
+export interface CaptureEnd {
+  readonly taskId: TaskId;
+  readonly epoch: number;
+  readonly bootId: string;
+  readonly octets: number;
+  /** sha-256 of all octets sent, hex. */
+  readonly digest: string;
+}
 export type Assignment =
   | InstallAssignment
+  | UpdateAssignment
+  | ConfirmAssignment
   | PowerAssignment
   | IdentifyAssignment
   | InventoryAssignment
   | BurnInAssignment
   | RunAssignment
-  | CopyAssignment;
+  | CopyAssignment
+  | CaptureAssignment;
 
 type WorkOf<One> = One extends AssignmentBase ? Omit<One, keyof AssignmentBase> : never;
 /** An assignment without whom it is for. */

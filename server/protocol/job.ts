@@ -5,6 +5,7 @@ import type { Wipe } from "./rule.ts";
 
 export const jobKinds = [
   "install",
+  "update",
   "reboot",
   "shutdown",
   "identify",
@@ -12,6 +13,7 @@ export const jobKinds = [
   "burn-in",
   "run",
   "copy",
+  "capture",
   "power-on",
   "power-off",
   "power-cycle",
@@ -51,6 +53,8 @@ export const stages = [
   ...installStages,
   ...(["requested", "powering-off", "showing", "shown"] as const),
   ...(["reading-hardware", "recorded", "testing", "tested"] as const),
+  ...(["confirming", "confirmed", "falling-back"] as const),
+  ...(["sending", "storing"] as const),
   ...(["executing", "executing-by-ssh", "executed", "copying", "copied"] as const),
 ] as const;
 export type Stage = (typeof stages)[number];
@@ -63,6 +67,11 @@ export interface InstallParameters {
   readonly authorizedKeys: readonly string[];
   /** `known`: the agent refuses a disk that holds what was not installed from here. Default `any`. */
   readonly wipe?: Wipe;
+}
+export interface UpdateParameters {
+  readonly image: ImageDigest;
+  /** Absolute paths to carry over, besides those that the image names. */
+  readonly keep: readonly string[];
 }
 export interface RebootParameters {
   /** Warning to logged-in users before it happens, 0-3600. */
@@ -100,6 +109,18 @@ export interface CopyParameters {
   readonly mode: string;
 }
 
+export const captureFormats = ["rootfs-tar", "raw"] as const;
+export interface CaptureParameters {
+  /** What the image is called. */
+  readonly name: string;
+  /** The files of the root file system, or the disk octet by octet. */
+  readonly format: (typeof captureFormats)[number];
+  /** By kernel name or serial; default: the one that was installed, else the only fixed disk. */
+  readonly disk?: string;
+  /** Absolute paths besides those that make a node itself; `*` stands for any part of a name. */
+  readonly leaveOut: readonly string[];
+}
+
 export interface PowerCutParameters {
   /** Also where an agent calls: what runs there loses its power in mid-work. */
   readonly force: boolean;
@@ -107,6 +128,7 @@ export interface PowerCutParameters {
 
 export type JobParameters =
   | { readonly kind: "install"; readonly parameters: InstallParameters }
+  | { readonly kind: "update"; readonly parameters: UpdateParameters }
   | { readonly kind: "reboot"; readonly parameters: RebootParameters }
   | { readonly kind: "shutdown"; readonly parameters: ShutdownParameters }
   | { readonly kind: "identify"; readonly parameters: IdentifyParameters }
@@ -114,6 +136,7 @@ export type JobParameters =
   | { readonly kind: "burn-in"; readonly parameters: BurnInParameters }
   | { readonly kind: "run"; readonly parameters: RunParameters }
   | { readonly kind: "copy"; readonly parameters: CopyParameters }
+  | { readonly kind: "capture"; readonly parameters: CaptureParameters }
   | { readonly kind: "power-on"; readonly parameters: Readonly<Record<never, never>> }
   | { readonly kind: "power-off"; readonly parameters: PowerCutParameters }
   | { readonly kind: "power-cycle"; readonly parameters: PowerCutParameters };
@@ -133,8 +156,14 @@ export interface Rollout {
   readonly perOutlet?: number;
   /** Tasks that may fail; one more pauses the rest. */
   readonly failures: Share;
-  /** How long the nodes of a batch must stay online after it, before the next one begins. */
+  /** How long the nodes of a batch are given after it, before they are asked how they are. */
   readonly settleSeconds: number;
+  /**
+   * What must hold of a node then, or its task has failed after all: `online`, `port:22`,
+   * `http:8080/ready`, commands of the configuration. Asked after the last batch too. Default:
+   * online, before the next batch begins, where the kind leaves a node online.
+   */
+  readonly health?: readonly string[];
 }
 
 /** When a job's tasks may begin. One that has begun goes on to its end. */
@@ -164,6 +193,18 @@ export type Job = JobParameters &
     readonly paused?: { readonly at: Instant; readonly by: string; readonly reason: string };
     /** What somebody has seen and gone on from: failures so far, and batches up to this one. */
     readonly forgiven?: { readonly failures: number; readonly batch: number };
+    /** What was found of the batch whose nodes were asked last; no `endedAt`: they are being asked. */
+    readonly health?: {
+      readonly batch: number;
+      /** Commands that were run for it, in the roll-out's order. */
+      readonly jobs: readonly JobId[];
+      readonly endedAt?: Instant;
+      readonly healthy?: number;
+      /** Nodes of the batch. */
+      readonly of?: number;
+    };
+    /** The job whose nodes it asks how they are. */
+    readonly healthOf?: JobId;
     /** Why nothing more begins now, in plain words. */
     readonly waitsFor?: string;
     readonly cancelledBy?: string;

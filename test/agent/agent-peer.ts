@@ -14,10 +14,12 @@ import {
 import type { DomainEvent } from "#protocol/events.ts";
 import type { NodeLoad } from "#protocol/load.ts";
 import type { Node } from "#protocol/node.ts";
+import { createUploads } from "../../images/uploads.ts";
 import { type AgentListenerContext, startAgentListener } from "../../server/agent/listener.ts";
 import { systemClock } from "../../server/clock.ts";
 import { openSite, type Site } from "../../server/enrol/authority.ts";
 import { createWindows } from "../../server/enrol/token.ts";
+import { AttemptSupersededError } from "../../server/errors.ts";
 import { createEventBus } from "../../server/events.ts";
 import { silentLog } from "../../server/log.ts";
 import { createNodes } from "../../server/node/nodes.ts";
@@ -84,10 +86,14 @@ export async function startServer(t: ExecutionContext) {
   const polls: { readonly known: string | undefined; readonly signal: AbortSignal }[] = [];
   const orders = new Orders();
   const watching = createWatching(clock);
+  const uploads = createUploads(join(temporaryDirectory(t), "captured"), () => true);
   const jobs: AgentListenerContext["jobs"] = {
     report: (_node, report) => {
       reports.push(report);
       return { cancelled: cancelled.has(report.taskId) };
+    },
+    checkAttempt: (_node, attempt) => {
+      if (cancelled.has(attempt.taskId)) throw new AttemptSupersededError("it has ended");
     },
     waitForAssignment: async (node, known, _waitMs, signal) => {
       polls.push({ known, signal });
@@ -102,6 +108,7 @@ export async function startServer(t: ExecutionContext) {
     site,
     nodes,
     jobs,
+    uploads,
     watching,
     windows,
     store,
@@ -144,6 +151,7 @@ export async function startServer(t: ExecutionContext) {
       orders,
       watching,
       jobs,
+      uploads,
     },
     ...{ call, enrolled, knownNode },
   };

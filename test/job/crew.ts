@@ -1,5 +1,6 @@
 /** A rack of nodes that are online, with jobs on a journal in memory: each does what the test says. */
 
+import type { Report } from "#protocol/agent.ts";
 import type { NodeId } from "#protocol/brand.ts";
 import { parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
 import type { Job, Task } from "#protocol/job.ts";
@@ -23,6 +24,10 @@ export interface Crew {
   readonly alarms: readonly string[];
   /** Outlets that were cut. */
   readonly cuts: readonly string[];
+  /** Ports that were asked: `a1:22`. */
+  readonly probes: readonly string[];
+  /** Nodes on which no port is open. */
+  readonly shut: Set<string>;
   /** A reboot of all nodes, unless said otherwise. */
   reboot(request?: Partial<JobRequest>): Job;
   /** Its state by node: `a1 running, a2 waiting`. */
@@ -33,6 +38,8 @@ export interface Crew {
   boots(name: string): number;
   /** The node does what it was ordered. */
   obey(...names: readonly string[]): Promise<void>;
+  /** The node says that it did, without a restart. */
+  succeed(...names: readonly string[]): Promise<void>;
   /** The node says that it cannot. */
   fail(...names: readonly string[]): Promise<void>;
   /** Moves time; every node but these checks in. */
@@ -45,7 +52,18 @@ interface Kept {
   readonly store: Store;
   readonly clock: ManualClock;
   readonly boots: Map<string, number>;
+  readonly shut: Set<string>;
 }
+
+/** Of the configuration. */
+const commands = {
+  ready: { argv: ["check-ready"], values: {}, timeoutSeconds: 60 },
+  "apt-install": {
+    argv: ["apt-get", "install", "{package}"],
+    values: { package: "[a-z]+" },
+    timeoutSeconds: 60,
+  },
+};
 
 /** @param stacks - how many nodes each stack has */
 export async function createCrew(
@@ -53,7 +71,8 @@ export async function createCrew(
   start?: string,
 ): Promise<Crew> {
   const clock = manualClock(start === undefined ? undefined : Date.parse(start));
-  const kept = { store: openSqliteStore(":memory:"), clock, boots: new Map<string, number>() };
+  const store = openSqliteStore(":memory:");
+  const kept: Kept = { store, clock, boots: new Map(), shut: new Set() };
   const nodes = createNodes({ ...kept, events: createEventBus(silentLog), log: silentLog });
   let count = 0;
   for (const [stack, size] of Object.entries(stacks)) {
@@ -80,6 +99,7 @@ async function startCrew(kept: Kept): Promise<Crew> {
   const events = createEventBus(silentLog);
   const alarms: string[] = [];
   const cuts: string[] = [];
+  const probes: string[] = [];
   events.on("alarm", ({ text }) => void alarms.push(text));
   const nodes = createNodes({ store, events, clock, log: silentLog });
   const jobs = createJobs({
@@ -111,9 +131,15 @@ async function startCrew(kept: Kept): Promise<Crew> {
       get: (wanted) => (wanted === digest ? image : undefined),
       pathOf: (wanted) => `/images/${wanted}`,
     },
+    captures: { takeIn: async () => undefined },
     bootUrlFor: () => "http://10.77.0.1:8080",
     shellOf: async () => Promise.reject(new Error("no SSH here")),
     authorizedKeys: ["ssh-ed25519 AAAA server"],
+    commands,
+    probe: async ({ name }, { port }) => {
+      probes.push(`${name}:${port}`);
+      return kept.shut.has(name) ? `port:${port} of ${name}: connection refused` : undefined;
+    },
   });
   const schedules = createSchedules({
     store,
@@ -122,7 +148,7 @@ async function startCrew(kept: Kept): Promise<Crew> {
     events,
     clock,
     log: silentLog,
-    commands: {},
+    commands,
     images: { list: () => [image] },
   });
   const idOf = (name: string): NodeId => {
@@ -139,6 +165,25 @@ async function startCrew(kept: Kept): Promise<Crew> {
       parseIpv4Address("10.77.0.1"),
     );
   };
+  const answer = async (
+    names: readonly string[],
+    said: Pick<Report, "status" | "reason">,
+  ): Promise<void> => {
+    await settle();
+    for (const name of names) {
+      const order = jobs.assignmentFor(idOf(name));
+      if (!order) throw new Error(`${name} has no order`);
+      jobs.report(idOf(name), {
+        taskId: order.taskId,
+        epoch: order.epoch,
+        bootId: `boot-${boots.get(name)}`,
+        stage: "requested",
+        percent: 0,
+        ...said,
+      });
+      await settle();
+    }
+  };
   for (const name of boots.keys()) call(name);
   await jobs.start();
   schedules.start();
@@ -152,6 +197,8 @@ async function startCrew(kept: Kept): Promise<Crew> {
     schedules,
     alarms,
     cuts,
+    probes,
+    shut: kept.shut,
     reboot: (request = {}) =>
       jobs.create({
         kind: "reboot",
@@ -179,23 +226,8 @@ async function startCrew(kept: Kept): Promise<Crew> {
         await settle();
       }
     },
-    async fail(...names) {
-      await settle();
-      for (const name of names) {
-        const order = jobs.assignmentFor(idOf(name));
-        if (!order) throw new Error(`${name} has no order`);
-        jobs.report(idOf(name), {
-          taskId: order.taskId,
-          epoch: order.epoch,
-          bootId: `boot-${boots.get(name)}`,
-          status: "failed",
-          stage: "requested",
-          percent: 0,
-          reason: "no reboot for me",
-        });
-        await settle();
-      }
-    },
+    succeed: (...names) => answer(names, { status: "done" }),
+    fail: (...names) => answer(names, { status: "failed", reason: "no reboot for me" }),
     async pass(seconds, silent = []) {
       for (let passed = 0; passed < seconds; passed += 15) {
         await clock.advance(Math.min(15, seconds - passed) * 1000);

@@ -11,6 +11,7 @@ import {
 import type { Image } from "#protocol/image.ts";
 import type { Attempt, Job, Task } from "#protocol/job.ts";
 import type { AgentRole, Node, PowerState } from "#protocol/node.ts";
+import type { UploadKey } from "../../images/uploads.ts";
 import { createEventBus } from "../../server/events.ts";
 import { createJobs, type JobRequest, type Jobs } from "../../server/job/jobs.ts";
 import type { Queue, QueueEntry } from "../../server/job/queue.ts";
@@ -91,6 +92,8 @@ export interface Rig {
   /** The one image of the library, and where it is stored. */
   image: Image;
   imagePath: string;
+  /** What the library makes of a capture; undefined: nothing whole has come. */
+  captured: (key: UploadKey) => Promise<Partial<Image> | undefined>;
   /** What SSH leads to. */
   shell: Shell | undefined;
   /** The outlet answers a question only when this resolves. */
@@ -166,9 +169,19 @@ async function startRig(kept: Kept): Promise<Rig> {
       get: (wanted) => (wanted === digest ? rig.image : undefined),
       pathOf: () => rig.imagePath,
     },
+    captures: {
+      async takeIn(key, described, checkWanted) {
+        const captured = await rig.captured(key);
+        if (!captured) return undefined;
+        checkWanted();
+        return { ...image, ...described, ...captured };
+      },
+    },
     bootUrlFor: () => "http://10.77.0.1:8080",
     shellOf: async () => rig.shell ?? Promise.reject(new Error("no SSH here")),
     authorizedKeys: ["ssh-ed25519 AAAA server"],
+    commands: {},
+    probe: async () => undefined,
   });
   const rig: Rig = {
     store,
@@ -178,6 +191,7 @@ async function startRig(kept: Kept): Promise<Rig> {
     queue,
     verbs,
     shell: undefined,
+    captured: async () => undefined,
     image,
     imagePath: "/images/debian",
     get outlet() {

@@ -4,7 +4,15 @@ import type { JobsContext } from "../../server/job/jobs.ts";
 
 export const noPower: Pick<
   JobsContext,
-  "power" | "windows" | "images" | "bootUrlFor" | "shellOf" | "authorizedKeys"
+  | "power"
+  | "windows"
+  | "images"
+  | "captures"
+  | "bootUrlFor"
+  | "shellOf"
+  | "authorizedKeys"
+  | "commands"
+  | "probe"
 > = {
   power: {
     set: async () => undefined,
@@ -16,7 +24,10 @@ export const noPower: Pick<
   },
   windows: { open: () => undefined },
   images: { get: () => undefined, pathOf: () => "" },
+  captures: { takeIn: async () => undefined },
   bootUrlFor: () => "http://10.77.0.1:8080",
   shellOf: () => Promise.reject(new Error("no SSH here")),
   authorizedKeys: [],
+  commands: {},
+  probe: async () => undefined,
 };

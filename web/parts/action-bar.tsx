@@ -95,6 +95,7 @@ export function ActionBar({ context, toast }: BarProps) {
 
 const verbs: Readonly<Record<JobKindName, string>> = {
   install: "Install",
+  update: "Update",
   reboot: "Reboot",
   shutdown: "Shut down",
   identify: "Identify",
@@ -102,6 +103,7 @@ const verbs: Readonly<Record<JobKindName, string>> = {
   "burn-in": "Test",
   run: "Run a program on",
   copy: "Copy a file to",
+  capture: "Make an image of",
   "power-on": "Switch on",
   "power-off": "Switch off",
   "power-cycle": "Switch off and on",

@@ -35,6 +35,9 @@ const shares: Readonly<Record<Stage, readonly [number, number]>> = {
   committing: [80, 82],
   rebooting: [82, 88],
   "first-boot": [88, 100],
+  confirming: [90, 100],
+  confirmed: [100, 100],
+  "falling-back": [88, 100],
   requested: [0, 30],
   "powering-off": [30, 100],
   showing: [0, 100],
@@ -48,6 +51,8 @@ const shares: Readonly<Record<Stage, readonly [number, number]>> = {
   executed: [100, 100],
   copying: [0, 100],
   copied: [100, 100],
+  sending: [24, 76],
+  storing: [76, 82],
 };
 
 export function faceOf({ node, task }: Tile): Face {
@@ -88,7 +93,7 @@ export function stageText({ stage, percent, kind }: Task): string {
 /** 0-100 over all stages. */
 export function overall({ stage, percent, kind }: Task): number {
   if (!stage || !stages.includes(stage)) return 0;
-  if (kind !== "install" && stage === "rebooting") return 60;
+  if (kind !== "install" && kind !== "update" && stage === "rebooting") return 60;
   const [from, to] = shares[stage];
   return Math.round(from + ((to - from) * Math.min(100, Math.max(0, percent))) / 100);
 }

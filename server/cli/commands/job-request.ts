@@ -17,16 +17,32 @@ export const kindOptions: Options = {
   image: {
     type: "string",
     value: "IMAGE",
-    about: "install, copy: name or digest; a file to copy was pushed with --format file",
+    about: "install, update, copy: name or digest; a file to copy was pushed with --format file",
+  },
+  keep: {
+    type: "string",
+    value: "PATHS",
+    about: "update: carried over besides what the image names; commas between",
   },
   path: { type: "string", value: "PATH", about: "copy: where the file goes, absolute" },
   mode: { type: "string", value: "BITS", about: "copy: permissions; default 0644" },
+  name: { type: "string", value: "NAME", about: "capture: what the image is called" },
+  kind: {
+    type: "string",
+    value: "KIND",
+    about: "capture: tar (default): the files of its system; raw: its disk as it is",
+  },
+  "leave-out": {
+    type: "string",
+    value: "PATHS",
+    about: "capture: absolute paths not to take; * for a part of a name; commas between",
+  },
   command: { type: "string", value: "NAME", about: "run: a command of the configuration" },
   values: { type: "string", value: "VALUES", about: "run: its name=value; commas between" },
   disk: {
     type: "string",
     value: "DISK",
-    about: "install: kernel name or serial; default: the only fixed disk",
+    about: "install, capture: kernel name or serial; default: the only fixed disk",
   },
   "authorized-keys": { type: "string", value: "FILE", about: "install: public keys for root" },
   seconds: { type: "string", value: "SECONDS", about: "burn-in: how long; default 600" },
@@ -136,11 +152,28 @@ export function parametersOf(kind: string, run: Run): Record<string, unknown> {
       values: namedValues(textOf(values, "values")),
     };
   }
+  if (kind === "capture") {
+    const leaveOut = textOf(values, "leave-out");
+    const format = textOf(values, "kind");
+    return {
+      name: required(textOf(values, "name"), "--name"),
+      ...(format !== undefined && { format: format === "tar" ? "rootfs-tar" : format }),
+      ...textMembers(run, { disk: "disk" }),
+      ...(leaveOut !== undefined && { leaveOut: leaveOut.split(",").map((one) => one.trim()) }),
+    };
+  }
   if (kind === "copy") {
     return {
       image: required(textOf(values, "image"), "--image"),
       path: required(textOf(values, "path"), "--path"),
       ...textMembers(run, { mode: "mode" }),
+    };
+  }
+  if (kind === "update") {
+    const keep = textOf(values, "keep");
+    return {
+      image: required(textOf(values, "image"), "--image"),
+      ...(keep !== undefined && { keep: keep.split(",").map((path) => path.trim()) }),
     };
   }
   if (kind !== "install")

@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "typebox";
 import type { JobId } from "#protocol/brand.ts";
-import { type Job, type JobKindName, jobKinds, type When } from "#protocol/job.ts";
+import { captureFormats, type Job, type JobKindName, jobKinds, type When } from "#protocol/job.ts";
 import { wipes } from "#protocol/rule.ts";
 import { NotFoundError } from "../../errors.ts";
 import type { JobRequest } from "../../job/jobs.ts";
@@ -19,6 +19,8 @@ const params = Type.Object({ id: Type.String({ maxLength: 100 }) });
 
 const descriptions: Readonly<Record<JobKindName, string>> = {
   install: "Write an image on the node's disk and boot it; what is on the disk is lost",
+  update:
+    "Write an image beside the running system, keep what is named, try it once; back to the old one when it does not call",
   reboot: "Warn those logged in, then reboot",
   shutdown: "Warn those logged in, then power off",
   inventory: "Look at the node's hardware again, and tell what has changed",
@@ -28,6 +30,7 @@ const descriptions: Readonly<Record<JobKindName, string>> = {
   "power-off": "Switch the node's outlet off, whatever runs there when forced",
   "power-cycle": "Switch the node's outlet off and on again",
   copy: "Write a file of the library to a path of the installed system",
+  capture: "Make an image of what is on one node's disk, which is only read; for admins",
   run: "Run a program of the installed system: a command of the configuration, or any for an admin",
 };
 /** Members of `parameters`; the kind itself checks them. */
@@ -42,6 +45,18 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
       wipe: {
         enum: [...wipes],
         description: "known: refuse a disk whose contents were not installed from here",
+      },
+    },
+  },
+  update: {
+    type: "object",
+    required: ["image"],
+    properties: {
+      image: { type: "string", description: "name or digest of a root file system" },
+      keep: {
+        type: "array",
+        items: { type: "string" },
+        description: "absolute paths that are carried over, besides those the image names",
       },
     },
   },
@@ -75,6 +90,20 @@ const parameterSchemas: Readonly<Record<JobKindName, object>> = {
       image: { type: "string", description: "name or digest of a file of the library" },
       path: { type: "string", description: "absolute" },
       mode: { type: "string", description: "permission bits; default 0644" },
+    },
+  },
+  capture: {
+    type: "object",
+    required: ["name"],
+    properties: {
+      name: { type: "string", description: "of the image" },
+      format: { enum: [...captureFormats], description: "default rootfs-tar" },
+      disk: { type: "string", description: "default: the one that was installed" },
+      leaveOut: {
+        type: "array",
+        items: { type: "string" },
+        description: "absolute paths besides what makes the node itself; * for a part of a name",
+      },
     },
   },
   run: {
