@@ -188,7 +188,6 @@ export async function startServer(config: Config): Promise<RunningServer> {
       power,
       windows,
       images: library,
-      captures,
       bootUrlFor: ({ address }) => reachableFrom(served, address).bootUrl,
       shellOf: createShells(config.ssh, sshKey),
       authorizedKeys: config.ssh.installKey ? [sshKey.publicLine] : [],

@@ -14,12 +14,13 @@ import {
 import { isFinished, type Job, type Task } from "#protocol/job.ts";
 import type { Window } from "#protocol/schedule.ts";
 import type { Clock } from "../clock.ts";
+import { ProvisionError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
+import { type Health, isWatched, notHealthy } from "./health.ts";
 import { momentText } from "./recurrence.ts";
-import { kindOf } from "./registry.ts";
-import { type EndedBatch, nextStep, type Place, withinLimits } from "./rollout.ts";
+import { type EndedBatch, nextStep, type Place, type Step, withinLimits } from "./rollout.ts";
 import type { JobPower } from "./runner.ts";
 import type { TaskJournal } from "./task-journal.ts";
 import { whyClosed } from "./window.ts";
@@ -43,6 +44,7 @@ export interface ConductorContext {
   readonly log: Log;
   readonly journal: TaskJournal;
   readonly power: Pick<JobPower, "outletOf">;
+  readonly health: Pick<Health, "look">;
   /** Called with tasks that may begin. */
   readonly onTurn: (tasks: readonly Task[]) => void;
 }
@@ -54,25 +56,41 @@ export function isPlanned(job: Job): boolean {
 }
 
 export function createConductor(context: ConductorContext): Conductor {
-  const { store, nodes, clock, log, journal, power, onTurn } = context;
+  const { store, nodes, clock, log, journal, power, health, onTurn } = context;
 
   const look = (job: Job, windows: readonly Window[]): void => {
     const now = clock.now();
     const lost = whyLost(job, now, store);
-    const held = job.paused ? pausedText(job.paused) : whyHeld(job, windows, now, store);
-    if (lost !== undefined) giveUp(job, lost);
-    else if (held !== undefined) hold(job, held);
-    else takeStep(job, now);
+    if (lost !== undefined && giveUp(job, lost)) return;
+    if (job.paused) {
+      hold(job, pausedText(job.paused));
+      return;
+    }
+    const held = whyHeld(job, windows, now, store);
+    const isHealthAsked = job.rollout?.health !== undefined && job.state === "running";
+    if (held !== undefined && !isHealthAsked) {
+      hold(job, held);
+      return;
+    }
+    const step = nextStep(job, store.tasks.counts(job.id), (batch) => endOf(job, batch), now);
+    // To ask nodes how they are begins nothing: no window needs to be open for it.
+    if (held === undefined || step.do === "check") takeStep(job, step, now);
+    else hold(job, held);
   };
 
-  const takeStep = (job: Job, now: Instant): void => {
-    const step = nextStep(job, store.tasks.counts(job.id), (batch) => endOf(job, batch), now);
+  const takeStep = (job: Job, step: Step, now: Instant): void => {
     switch (step.do) {
       case "release":
         release(job, step.batch);
         break;
       case "pause":
         pause(job, step.reason, now);
+        break;
+      case "fail":
+        for (const id of step.tasks) journal.failAfterAll(id, notHealthy(step.reason));
+        break;
+      case "check":
+        check(job, step.batch, now);
         break;
       case "wait":
         journal.changeJob(job.id, { waitsFor: step.reason });
@@ -101,17 +119,29 @@ export function createConductor(context: ConductorContext): Conductor {
     });
   };
 
-  const giveUp = (job: Job, reason: string): void => {
+  const check = (job: Job, batch: number, now: Instant): void => {
+    try {
+      health.look(job, batch);
+    } catch (error) {
+      // A command that is no longer configured: trying again does not bring it back.
+      if (!(error instanceof ProvisionError) || error.retryable) throw error;
+      pause(job, error.message, now);
+    }
+  };
+
+  /** Whether there was anything left to give up. */
+  const giveUp = (job: Job, reason: string): boolean => {
     const isBegun = ({ state }: { readonly state: Task["state"] }) =>
       state === "running" || isFinished(state);
     const rest = store.tasks.ofJob(job.id).filter((task) => !isBegun(task));
-    if (rest.length === 0) return;
+    if (rest.length === 0) return false;
     log.warn({ job: job.id, reason, tasks: rest.length }, "job given up");
     journal.together(() => {
       journal.changeJob(job.id, { cancelledBy: "server", waitsFor: undefined });
       for (const task of rest) journal.cancel(task.id, reason);
       audit("job cancel", job.id, reason);
     });
+    return true;
   };
 
   const audit = (what: string, target: JobId, detail: string): void =>
@@ -152,12 +182,10 @@ export function createConductor(context: ConductorContext): Conductor {
 
   const endOf = (job: Job, batch: number): EndedBatch => {
     const tasks = store.tasks.ofBatch(job.id, batch);
-    const isWatched = kindOf(job.kind).endsOnline === true;
-    const done = isWatched ? tasks.filter(({ state }) => state === "done") : [];
-    const silent = done.flatMap(({ nodeId }) => {
-      const node = nodes.get(nodeId);
-      return node?.connection === "online" ? [] : (node?.name ?? nodeId);
-    });
+    const done = isWatched(job) ? tasks.filter(({ state }) => state === "done") : [];
+    const silent = done
+      .filter(({ nodeId }) => nodes.get(nodeId)?.connection !== "online")
+      .map(({ id }) => id);
     return { at: Math.max(...tasks.map(({ endedAt = 0 }) => endedAt)) as Instant, silent };
   };
 

@@ -1,16 +1,18 @@
 /**
- * How a job goes through its nodes: canary, batches, limits, and how much may fail. Pure.
+ * How a job goes through its nodes: canary, batches, health, limits, and how much may fail. Pure.
  *
  *   nodes 1 2 3 4 5 6 7 8     canary 1, batch 3
  *   batch 0 1 1 1 2 2 2 3
  */
 
 import { type Static, Type } from "typebox";
-import { type Instant, instant } from "#protocol/brand.ts";
+import { type Instant, instant, type TaskId } from "#protocol/brand.ts";
 import { isFinished, type Job, type Rollout, type Share } from "#protocol/job.ts";
 import type { TaskCount } from "../store/store.ts";
 
 const count = Type.Integer({ minimum: 1, maximum: 100_000 });
+/** See health.ts. */
+const healthName = Type.String({ minLength: 1, maxLength: 600 });
 const percent = Type.Unsafe<`${number}%`>({ type: "string", pattern: "^(?:100|[1-9]?\\d)%$" });
 
 export const rolloutSchema = Type.Object(
@@ -22,6 +24,9 @@ export const rolloutSchema = Type.Object(
     perOutlet: Type.Optional(count),
     failures: Type.Union([Type.Integer({ minimum: 0, maximum: 100_000 }), percent], { default: 0 }),
     settleSeconds: Type.Integer({ minimum: 0, maximum: 86_400, default: 30 }),
+    health: Type.Optional(
+      Type.Unsafe<readonly string[]>(Type.Array(healthName, { minItems: 1, maxItems: 16 })),
+    ),
   },
   { additionalProperties: false },
 );
@@ -44,8 +49,8 @@ function shareOf(share: Share, total: number): number {
 /** A batch whose tasks have all ended. */
 export interface EndedBatch {
   readonly at: Instant;
-  /** Names of nodes that did what was asked, and are offline now. */
-  readonly silent: readonly string[];
+  /** Of nodes that did what was asked, must be online, and are not. */
+  readonly silent: readonly TaskId[];
 }
 
 export type Step =
@@ -53,6 +58,10 @@ export type Step =
   | { readonly do: "release"; readonly batch: number }
   | { readonly do: "wait"; readonly reason: string }
   | { readonly do: "pause"; readonly reason: string }
+  /** These tasks, which were done, have failed after all. */
+  | { readonly do: "fail"; readonly tasks: readonly TaskId[]; readonly reason: string }
+  /** The batch has settled: what the roll-out asks of its nodes comes now. */
+  | { readonly do: "check"; readonly batch: number }
   /** No task waits. */
   | { readonly do: "nothing" };
 
@@ -62,24 +71,50 @@ export type Step =
  * @param ended - asked about the batch before the next one only
  */
 export function nextStep(
-  job: Pick<Job, "rollout" | "forgiven">,
+  job: Progress,
   counts: readonly TaskCount[],
   ended: (batch: number) => EndedBatch,
   now: Instant,
 ): Step {
   const waiting = counts.filter(({ state }) => state === "waiting").map(({ batch }) => batch);
-  if (waiting.length === 0) return { do: "nothing" };
-  const next = Math.min(...waiting);
   const { rollout } = job;
+  if (waiting.length === 0) {
+    const last = lastOf(counts);
+    return rollout && awaitsHealth(job, counts)
+      ? afterBatch(rollout, last, ended(last), now)
+      : { do: "nothing" };
+  }
+  const next = Math.min(...waiting);
   if (!rollout) return { do: "release", batch: next };
   const tooMuch = whyTooMuch(job, rollout, counts);
   if (tooMuch !== undefined) return { do: "pause", reason: tooMuch };
   const before = counts.filter(({ batch }) => batch < next);
   const isOpen = before.some(({ state }) => !isFinished(state));
-  if (isOpen) return { do: "wait", reason: `${nameOf(next - 1, rollout)} to end` };
-  const seen = job.forgiven?.batch ?? -1;
-  if (before.length === 0 || seen >= next - 1) return { do: "release", batch: next };
-  return afterBatch(next, rollout, ended(next - 1), now);
+  if (isOpen) return { do: "wait", reason: `${batchName(next - 1, rollout)} to end` };
+  if (before.length === 0 || seenOf(job) >= next - 1) return { do: "release", batch: next };
+  return afterBatch(rollout, next - 1, ended(next - 1), now);
+}
+
+type Progress = Pick<Job, "rollout" | "forgiven" | "health" | "cancelledBy">;
+
+/** Whether all its tasks have ended, and the nodes of the last batch are still to be asked how they are. */
+export function awaitsHealth(job: Progress, counts: readonly TaskCount[]): boolean {
+  if (!job.rollout?.health || job.cancelledBy !== undefined) return false;
+  if (counts.some(({ state }) => !isFinished(state))) return false;
+  const last = lastOf(counts);
+  return (
+    seenOf(job) < last && counts.some(({ batch, state }) => batch === last && state === "done")
+  );
+}
+
+/** The last batch whose nodes were found healthy enough, by their checks or by a person. */
+function seenOf({ forgiven, health }: Progress): number {
+  const checked = health?.endedAt === undefined ? -1 : health.batch;
+  return Math.max(checked, forgiven?.batch ?? -1);
+}
+
+function lastOf(counts: readonly TaskCount[]): number {
+  return Math.max(...counts.map(({ batch }) => batch));
 }
 
 function whyTooMuch(
@@ -97,18 +132,19 @@ function whyTooMuch(
   return `${total(failed)} of ${all} nodes failed, ${allowed} may${again}`;
 }
 
-function afterBatch(next: number, rollout: Rollout, ended: EndedBatch, now: Instant): Step {
-  const batch = nameOf(next - 1, rollout);
-  if (ended.silent.length > 0) {
-    return { do: "pause", reason: `offline after ${batch}: ${ended.silent.join(", ")}` };
+function afterBatch(rollout: Rollout, batch: number, ended: EndedBatch, now: Instant): Step {
+  const { silent: tasks, at } = ended;
+  if (tasks.length > 0) return { do: "fail", tasks, reason: "offline" };
+  const settled = instant(at + rollout.settleSeconds * 1000);
+  if (now >= settled) {
+    return rollout.health ? { do: "check", batch } : { do: "release", batch: batch + 1 };
   }
-  const settled = instant(ended.at + rollout.settleSeconds * 1000);
-  if (now >= settled) return { do: "release", batch: next };
   const until = new Date(settled).toISOString().slice(11, 19);
-  return { do: "wait", reason: `${batch} to stay online until ${until} UTC` };
+  const name = batchName(batch, rollout);
+  return { do: "wait", reason: `${name} to settle until ${until} UTC` };
 }
 
-function nameOf(batch: number, { canary }: Rollout): string {
+export function batchName(batch: number, { canary }: Pick<Rollout, "canary"> = {}): string {
   if (canary === undefined) return `batch ${batch + 1}`;
   return batch === 0 ? "the canary" : `batch ${batch}`;
 }

@@ -23,6 +23,7 @@ import type { EventBus } from "../events.ts";
 import type { NodeChange, Nodes } from "../node/nodes.ts";
 import type { Store, TaskCount } from "../store/store.ts";
 import { kindOf } from "./registry.ts";
+import { awaitsHealth } from "./rollout.ts";
 
 /** Attempts at a task, the first included. */
 export const maxAttempts = 3;
@@ -58,9 +59,11 @@ export interface TaskJournal {
   /** Ends the open attempt; the task too, unless another attempt may follow. */
   fail(id: TaskId, reason: string, retryable: boolean): void;
   cancel(id: TaskId, reason: string): void;
+  /** A task that was done has failed: its node was not healthy. What the node is stays. */
+  failAfterAll(id: TaskId, reason: string): void;
 }
 
-type Changeable = Pick<Job, "paused" | "forgiven" | "waitsFor" | "cancelledBy">;
+type Changeable = Pick<Job, "paused" | "forgiven" | "health" | "waitsFor" | "cancelledBy">;
 export type JobChange = { readonly [Name in keyof Changeable]?: Changeable[Name] | undefined };
 
 interface JournalContext {
@@ -110,13 +113,18 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
   const refreshJob = (task: Task, publish: Publish): void => {
     const job = store.jobs.get(task.jobId);
     if (!job || (job.state === "running" && store.tasks.hasUnfinished(job.id))) return;
-    const state = jobStateOf(job, store.tasks.counts(job.id));
-    if (state === job.state) return;
-    const after: Job = isFinished(state)
-      ? withoutMembers({ ...job, state, endedAt: clock.now() }, ["paused", "waitsFor"])
-      : { ...job, state };
+    const after = inItsState(job);
+    if (after === job) return;
     store.jobs.put(after);
     publish({ topic: "job", job: after });
+  };
+
+  const inItsState = (job: Job): Job => {
+    const state = jobStateOf(job, store.tasks.counts(job.id));
+    if (state === job.state) return job;
+    return isFinished(state)
+      ? withoutMembers({ ...job, state, endedAt: clock.now() }, ["paused", "waitsFor"])
+      : { ...job, state };
   };
 
   const moveAll = (
@@ -214,8 +222,10 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
       commit((publish) => {
         const job = store.jobs.get(id);
         if (!job) throw new NotFoundError(`no job ${id}`);
-        const after: Job = withChange(job, change);
-        if (isDeepStrictEqual(after, job)) return job;
+        const changed = withChange(job, change);
+        if (isDeepStrictEqual(changed, job)) return job;
+        const mayEnd = !isFinished(job.state) && !store.tasks.hasUnfinished(id);
+        const after = mayEnd ? inItsState(changed) : changed;
         store.jobs.put(after);
         publish({ topic: "job", job: after });
         return after;
@@ -336,17 +346,27 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
         changeNode(task, nodeAfter(task, reason, "cancelled"));
         endTask(task, "cancelled", reason, publish);
       }),
+
+    failAfterAll: (id, reason) =>
+      commit((publish) => {
+        const task = taskOf(id);
+        const job = store.jobs.get(task.jobId);
+        if (task.state !== "done" || !job || isFinished(job.state)) return;
+        say(task, [reason], publish);
+        put({ ...task, state: "failed", reason }, publish);
+      }),
   };
 }
 
-/** What a job is by its tasks (see JobState): it ends when all of them have. */
+/** What a job is by its tasks (see JobState): it ends when all of them have, and their nodes were asked how they are. */
 export function jobStateOf(
-  job: Pick<Job, "cancelledBy">,
-  counts: readonly Pick<TaskCount, "state">[],
+  job: Pick<Job, "rollout" | "forgiven" | "health" | "cancelledBy">,
+  counts: readonly TaskCount[],
 ): JobState {
   const states = new Set(counts.map(({ state }) => state));
   const isOpen = [...states].some((state) => !isFinished(state));
   if (!isOpen) {
+    if (awaitsHealth(job, counts)) return "running";
     if (states.has("failed")) return "failed";
     return job.cancelledBy !== undefined || !states.has("done") ? "cancelled" : "done";
   }

@@ -1,6 +1,6 @@
 import { fc, testProp } from "@fast-check/ava";
 import test from "ava";
-import type { Instant } from "#protocol/brand.ts";
+import type { Instant, TaskId } from "#protocol/brand.ts";
 import type { Rollout, TaskState } from "#protocol/job.ts";
 import { batchesOf, nextStep, withinLimits } from "../../server/job/rollout.ts";
 
@@ -93,7 +93,7 @@ const steps: readonly (readonly [
       [0, "done", 2],
       [1, "waiting", 2],
     ],
-    { do: "wait", reason: "the canary to stay online until 00:02:00 UTC" },
+    { do: "wait", reason: "the canary to settle until 00:02:00 UTC" },
   ],
   [
     "settled, the next begins",
@@ -133,6 +133,55 @@ const steps: readonly (readonly [
     { do: "pause", reason: "3 of 8 nodes failed, 2 may" },
   ],
   [
+    "nodes whose health is asked for are asked once they have settled",
+    { rollout: { ...usual, settleSeconds: 10, health: ["port:22"] } },
+    [
+      [0, "done", 2],
+      [1, "waiting", 2],
+    ],
+    { do: "check", batch: 0 },
+  ],
+  [
+    "asked, the next begins",
+    {
+      rollout: { ...usual, health: ["port:22"] },
+      health: { batch: 0, jobs: [], endedAt: at(99_000), healthy: 2, of: 2 },
+    },
+    [
+      [0, "done", 2],
+      [1, "waiting", 2],
+    ],
+    { do: "release", batch: 1 },
+  ],
+  [
+    "those of the last batch are asked too",
+    {
+      rollout: { ...usual, settleSeconds: 10, health: ["port:22"] },
+      health: { batch: 0, jobs: [], endedAt: at(9000), healthy: 2, of: 2 },
+    },
+    [
+      [0, "done", 2],
+      [1, "done", 1],
+      [1, "failed", 1],
+    ],
+    { do: "check", batch: 1 },
+  ],
+  [
+    "where all of the last batch failed nobody is asked",
+    { rollout: { ...usual, settleSeconds: 10, health: ["port:22"] } },
+    [
+      [0, "done", 2],
+      [1, "failed", 1],
+    ],
+    { do: "nothing" },
+  ],
+  [
+    "nor in a job that was cancelled",
+    { rollout: { ...usual, settleSeconds: 10, health: ["port:22"] }, cancelledBy: "ada" },
+    [[0, "done", 2]],
+    { do: "nothing" },
+  ],
+  [
     "what was forgiven counts no more",
     { rollout: { ...usual, canary: 1 }, forgiven: { failures: 1, batch: 0 } },
     [
@@ -169,16 +218,20 @@ for (const [title, job, counts, step] of steps) {
   });
 }
 
-test("a node of the batch before that fell silent pauses the next", (t) => {
+test("a node of the batch before that fell silent fails", (t) => {
   const counts = [
     { batch: 0, state: "done", count: 2 },
     { batch: 1, state: "waiting", count: 2 },
   ] as const;
-  const ended = () => ({ at: at(0), silent: ["a1", "a2"] });
-  t.deepEqual(nextStep({ rollout: usual }, counts, ended, at(9e9)), {
-    do: "pause",
-    reason: "offline after batch 1: a1, a2",
-  });
+  const silent = ["task_1", "task_2"] as TaskId[];
+  t.deepEqual(
+    nextStep({ rollout: usual }, counts, () => ({ at: at(0), silent }), at(9e9)),
+    {
+      do: "fail",
+      tasks: silent,
+      reason: "offline",
+    },
+  );
 });
 
 const spots = (text: string) =>

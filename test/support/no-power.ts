@@ -7,7 +7,6 @@ export const noPower: Pick<
   | "power"
   | "windows"
   | "images"
-  | "captures"
   | "bootUrlFor"
   | "shellOf"
   | "authorizedKeys"
