@@ -188,6 +188,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       power,
       windows,
       images: library,
+      captures,
       bootUrlFor: ({ address }) => reachableFrom(served, address).bootUrl,
       shellOf: createShells(config.ssh, sshKey),
       authorizedKeys: config.ssh.installKey ? [sshKey.publicLine] : [],

@@ -29,7 +29,7 @@ import type { Commands } from "./commands.ts";
 import { createConductor, isPlanned } from "./conductor.ts";
 import { createGather } from "./gather.ts";
 import { createHealth } from "./health.ts";
-import type { Images, Timing } from "./kind.ts";
+import type { Captures, Images, Timing } from "./kind.ts";
 import { type JobRequest, newJob } from "./new-job.ts";
 import type { Probe } from "./probe.ts";
 import type { Queue } from "./queue.ts";

@@ -131,6 +131,7 @@ async function startCrew(kept: Kept): Promise<Crew> {
       get: (wanted) => (wanted === digest ? image : undefined),
       pathOf: (wanted) => `/images/${wanted}`,
     },
+    captures: { takeIn: async () => undefined },
     bootUrlFor: () => "http://10.77.0.1:8080",
     shellOf: async () => Promise.reject(new Error("no SSH here")),
     authorizedKeys: ["ssh-ed25519 AAAA server"],

@@ -7,6 +7,7 @@ export const noPower: Pick<
   | "power"
   | "windows"
   | "images"
+  | "captures"
   | "bootUrlFor"
   | "shellOf"
   | "authorizedKeys"
