@@ -63,6 +63,8 @@ import { startTftp } from "./tftp/server.ts";
 
 /** Nodes are looked over this often; one that has not called for 45 s is offline. */
 const offlineCheck = milliseconds(5000);
+/** What of the server has not closed by then is left to the end of the process. */
+const closeWithin = milliseconds(15_000);
 
 export interface RunningServer {
   /** Shown once on the console while no admin exists. */
@@ -90,8 +92,19 @@ export async function startServer(config: Config): Promise<RunningServer> {
   const clock = systemClock;
   const log = createLog(config.logLevel);
   const closers: (() => Promise<void> | void)[] = [];
+  const closeAll = async () => {
+    for (const closer of closers.splice(0).reverse()) {
+      try {
+        await closer();
+      } catch (error) {
+        log.error({ err: error }, "a part of the server did not close");
+      }
+    }
+  };
   const close = async () => {
-    for (const closer of closers.splice(0).reverse()) await closer();
+    const closed = new AbortController();
+    await Promise.race([closeAll(), clock.sleep(closeWithin, closed.signal)]);
+    closed.abort();
   };
   try {
     mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
@@ -178,6 +191,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       : await startRedis({ directory: join(config.stateDirectory, "redis"), log, clock });
     closers.push(() => redis.close());
     const queue = await openQueue({ redisUrl: redis.url, log, clock });
+    closers.push(() => queue.close());
     const jobs = createJobs({
       store,
       nodes,

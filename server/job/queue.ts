@@ -31,6 +31,7 @@ export interface Queue {
   isConnected(): boolean;
   /** Redis was lost and is back, perhaps empty. Returns the function that ends the subscription. */
   onRestored(listener: () => void): () => void;
+  /** Idempotent. */
   close(): Promise<void>;
 }
 
@@ -57,6 +58,7 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
   const clients = new Set<Redis>();
   const restored = new Set<() => void>();
   let closing = false;
+  let closed: Promise<void> | undefined;
 
   const createClient = (_type: string, options?: RedisOptions): Redis => {
     const client = connectRedis(redisUrl, options);
@@ -73,6 +75,8 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
     // A stalled entry is run again for as long as it stalls: the journal knows what is left to do.
     settings: { maxStalledCount: 1000 },
   });
+  // Bull names its connection without waiting for it: closed meanwhile, that would end the process.
+  Object.assign(bull, { setWorkerName: () => undefined });
   bull.on("error", (error) => {
     if (!closing) log.debug({ err: error }, "queue");
   });
@@ -108,6 +112,15 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
     }
   };
 
+  const close = async (): Promise<void> => {
+    closing = true;
+    const patience = new AbortController();
+    const ended = bull.close(true).catch(() => undefined);
+    await Promise.race([ended, clock.sleep(closeWithin, patience.signal)]);
+    patience.abort();
+    for (const client of clients) client.disconnect();
+  };
+
   return {
     add,
     waiting: () => bull.getWaitingCount(),
@@ -128,13 +141,9 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
       restored.add(listener);
       return () => void restored.delete(listener);
     },
-    async close() {
-      closing = true;
-      const patience = new AbortController();
-      const closed = bull.close(true).catch(() => undefined);
-      await Promise.race([closed, clock.sleep(closeWithin, patience.signal)]);
-      patience.abort();
-      for (const client of clients) client.disconnect();
+    close() {
+      closed ??= close();
+      return closed;
     },
   };
 }

@@ -117,6 +117,22 @@ test("entries run, also those added while redis was away", async (t) => {
   t.deepEqual(ran, ["first", "second"]);
 });
 
+test("a queue that is closed while it still opens leaves nothing that ends the process", async (t) => {
+  const redis = await start(t, temporaryDirectory(t));
+  const broken: unknown[] = [];
+  const note = (reason: unknown) => void broken.push(reason);
+  process.on("unhandledRejection", note);
+  t.teardown(() => void process.off("unhandledRejection", note));
+  for (let ms = 0; ms < 30; ms += 4) {
+    const queue = await openQueue({ redisUrl: redis.url, log, name: `closed after ${ms}` });
+    queue.process(async () => undefined);
+    const rebuilt = queue.rebuild(() => []).catch(() => undefined);
+    await systemClock.sleep(milliseconds(ms));
+    await Promise.all([queue.close(), queue.close(), rebuilt]);
+  }
+  t.deepEqual(broken, []);
+});
+
 test("a task that runs while redis is killed and emptied runs once, and so does one that waited", async (t) => {
   const directory = temporaryDirectory(t);
   const redis = await start(t, directory);

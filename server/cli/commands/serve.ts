@@ -2,6 +2,8 @@
 
 import { type Command, exitCodes, required, textOf } from "../command.ts";
 
+const endWithinMs = 2000;
+
 export const serveCommands: readonly Command[] = [
   {
     noun: "serve",
@@ -22,7 +24,12 @@ export const serveCommands: readonly Command[] = [
         "--config",
       );
       const { serve } = await import("../../main.ts");
-      await serve({ configPath, signal });
+      try {
+        await serve({ configPath, signal });
+      } finally {
+        // Whatever still holds the process then has failed to close: systemd starts it anew.
+        setTimeout(() => process.exit(), endWithinMs).unref();
+      }
       return exitCodes.done;
     },
   },
