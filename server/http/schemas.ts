@@ -179,6 +179,17 @@ export const jobSchema = Type.Object({
   after: Type.Optional(Type.Unsafe<readonly string[]>({ type: "array", items: text })),
   rollout: Type.Optional(rolloutSchema),
   paused: Type.Optional(Type.Object({ at: time, by: text, reason: text })),
+  /** What was found of the batch whose nodes were asked last; no `endedAt`: they are being asked. */
+  health: Type.Optional(
+    Type.Object({
+      batch: Type.Integer(),
+      jobs: listOf(text),
+      endedAt: Type.Optional(time),
+      healthy: Type.Optional(Type.Integer()),
+      of: Type.Optional(Type.Integer()),
+    }),
+  ),
+  healthOf: Type.Optional(text),
   waitsFor: Type.Optional(text),
   cancelledBy: Type.Optional(text),
   schedule: Type.Optional(text),

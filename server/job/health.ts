@@ -15,6 +15,7 @@
 import type { JobId, NodeId } from "#protocol/brand.ts";
 import { isFinished, type Job, type JobKindName, type Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
+import { batchName } from "#protocol/rollout-text.ts";
 import type { Clock } from "../clock.ts";
 import { InvalidInputError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -24,7 +25,6 @@ import { type Commands, commandParameters } from "./commands.ts";
 import type { JobRequest } from "./new-job.ts";
 import type { NetworkCheck, Probe } from "./probe.ts";
 import { kindOf } from "./registry.ts";
-import { batchName } from "./rollout.ts";
 import type { TaskJournal } from "./task-journal.ts";
 
 export type HealthCheck =

@@ -8,6 +8,7 @@
 import { type Static, Type } from "typebox";
 import { type Instant, instant, type TaskId } from "#protocol/brand.ts";
 import { isFinished, type Job, type Rollout, type Share } from "#protocol/job.ts";
+import { batchName } from "#protocol/rollout-text.ts";
 import type { TaskCount } from "../store/store.ts";
 
 const count = Type.Integer({ minimum: 1, maximum: 100_000 });
@@ -142,11 +143,6 @@ function afterBatch(rollout: Rollout, batch: number, ended: EndedBatch, now: Ins
   const until = new Date(settled).toISOString().slice(11, 19);
   const name = batchName(batch, rollout);
   return { do: "wait", reason: `${name} to settle until ${until} UTC` };
-}
-
-export function batchName(batch: number, { canary }: Pick<Rollout, "canary"> = {}): string {
-  if (canary === undefined) return `batch ${batch + 1}`;
-  return batch === 0 ? "the canary" : `batch ${batch}`;
 }
 
 function total(counts: readonly TaskCount[]): number {

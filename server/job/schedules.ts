@@ -13,6 +13,7 @@ import type { EventBus } from "../events.ts";
 import type { Log } from "../log.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
+import { checkHealth } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import { checkWindow } from "./new-job.ts";
 import { check } from "./parameters.ts";
@@ -191,6 +192,7 @@ export function createSchedules(context: SchedulesContext): Schedules {
     parseRecurrence(request.at);
     checkAsked(request, context);
     if (window !== undefined) checkWindow(window, store);
+    if (rollout?.health) checkHealth(rollout.health, request.kind, context.commands);
     const before = store.schedules.get(request.name);
     const schedule: Schedule = {
       ...request,

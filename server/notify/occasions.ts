@@ -65,6 +65,7 @@ function noticeOfJob(
     };
   }
   if (job.state === "cancelled") return undefined; // somebody did that
+  if (job.healthOf !== undefined) return undefined; // what it found is told with that job
   const failed = job.state === "failed";
   return {
     occasion: failed ? "job-failed" : "job-done",

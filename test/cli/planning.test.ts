@@ -33,14 +33,15 @@ test("a schedule shows its next five runs, is paused, resumed and run", async (t
   const server = await start(t);
   const words = ["schedule", "add", "weekly", "reboot", "--at", "sun 03:00", "--zone", "UTC"];
   const more = ["--select", "rack:lab", "--batch", "25%", "--budget", "2", "--missed", "run-once"];
-  const made = await run([...words, ...more], server, admin);
+  const health = ["--health", "online, port:22"];
+  const made = await run([...words, ...more, ...health], server, admin);
   t.is(made.code, 0, made.err);
   t.is(made.out.match(/^Sun .* 03:00 UTC$/gm)?.length, 5);
   t.like(server.store.schedules.get("weekly"), {
     selector: "rack:lab",
     parameters: { warnSeconds: 0 },
     missed: "run-once",
-    rollout: { batch: "25%", failures: 2, settleSeconds: 30 },
+    rollout: { batch: "25%", failures: 2, settleSeconds: 30, health: ["online", "port:22"] },
   });
   t.is((await run(["schedule", "pause", "weekly"], server, admin)).out, "weekly is paused\n");
   t.regex((await run(["schedule", "list"], server, admin)).out, /\tpaused\t-$/m);

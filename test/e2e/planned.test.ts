@@ -15,7 +15,8 @@ const job = {
   state: "running",
   selector: "stack:lab/a",
   createdBy: "admin",
-  rollout: { canary: 1, failures: 0, settleSeconds: 30 },
+  rollout: { canary: 1, failures: 0, settleSeconds: 30, health: ["port:22"] },
+  health: { batch: 0, jobs: [], endedAt: start, healthy: 0, of: 1 },
   paused: { at: start, by: "server", reason: "1 of 1 canary nodes failed" },
   waitsFor: "paused by server: 1 of 1 canary nodes failed",
   createdAt: start,
@@ -53,10 +54,15 @@ test("a job is asked for with a window, a canary and batches", async (t) => {
   await dialog.getByLabel("Begin").selectOption("night");
   await dialog.getByLabel("Nodes that go first, alone").fill("1");
   await dialog.getByLabel("Nodes at a time").fill("25%");
+  await dialog.getByLabel("What each must pass afterwards").fill("online, port:22");
   t.deepEqual(await axe(page), []);
   await dialog.getByRole("button", { name: "Reboot 4 nodes" }).click();
   await dialog.waitFor({ state: "hidden" });
-  t.like(server.store.jobs.list({ limit: 1 })[0], { kind: "reboot", window: "night" });
+  t.like(server.store.jobs.list({ limit: 1 })[0], {
+    kind: "reboot",
+    window: "night",
+    rollout: { canary: 1, batch: "25%", health: ["online", "port:22"] },
+  });
 });
 
 test("a paused roll-out says why, and is resumed; windows and schedules are listed", async (t) => {
@@ -88,6 +94,7 @@ test("a paused roll-out says why, and is resumed; windows and schedules are list
   await signIn(page);
   await page.getByText("Waits: paused by server: 1 of 1 canary nodes failed").waitFor();
   await page.getByText("2 waiting").waitFor();
+  await page.getByText("Health: 0 of 1 in the canary healthy: port:22").waitFor();
   await page.getByText("it did not come back").first().waitFor();
   t.is(await page.getByRole("heading", { name: "Planned" }).count(), 1);
   t.deepEqual(await axe(page), []);

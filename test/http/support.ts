@@ -16,7 +16,7 @@ import {
   type TaskId,
 } from "#protocol/brand.ts";
 import type { Image } from "#protocol/image.ts";
-import type { Job, Task } from "#protocol/job.ts";
+import type { Job, Rollout, Task } from "#protocol/job.ts";
 import type { Node, NodeState } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Clock } from "../../server/clock.ts";
@@ -127,11 +127,15 @@ function makeRooms(context: { store: Store; events: EventBus; clock: Clock; call
     jobs: {
       create: (request) => {
         jobs += 1;
-        const { nodes, rollout: _, ...rest } = request;
+        const { nodes, rollout, ...rest } = request;
         calls.push(`create ${request.kind} ${nodes.length}`);
         const id = `job_${jobs}` as JobId;
         const now = clock.now();
-        const job = publishJob({ ...rest, id, state: "queued", createdAt: now });
+        const job = publishJob({
+          ...rest,
+          ...(rollout && { rollout: rollout as Rollout }),
+          ...{ id, state: "queued", createdAt: now },
+        });
         for (const nodeId of nodes) {
           const task: Task = {
             id: `task_${jobs}_${nodeId}` as TaskId,

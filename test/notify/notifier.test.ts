@@ -31,6 +31,8 @@ test("quiet: success, a cancelled job and other alarms are not told unless asked
   const all = openDesk(occasions);
   endJob(all, "done");
   all.events.publish({ topic: "alarm", text: "something" });
+  const asking = { ...endedJob("failed"), healthOf: "job_1" as Job["id"] };
+  all.events.publish({ topic: "job", job: { ...asking, id: "job_8" as Job["id"] } });
   const job = endedJob("cancelled");
   all.events.publish({ topic: "job", job: { ...job, id: "job_9" as Job["id"] } });
   await all.clock.advance(10 * minute);

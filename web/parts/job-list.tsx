@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { isFinished, type Job, type Task } from "#protocol/job.ts";
+import { healthText } from "#protocol/rollout-text.ts";
 import { call } from "../api.ts";
 import { batchesOf } from "../state/batches.ts";
 import { overall, stageText } from "../state/face.ts";
@@ -38,6 +39,7 @@ function JobRow({ job, context, canAct }: JobProps) {
   const image =
     job.kind === "install" &&
     site.images.value.find((one) => one.digest === job.parameters.image)?.name;
+  const health = healthText(job);
   const state = job.paused && !isFinished(job.state) ? "paused" : job.state;
   return (
     <li class="job">
@@ -53,6 +55,7 @@ function JobRow({ job, context, canAct }: JobProps) {
         {canAct && <JobButtons job={job} hasFailed={tasks.some((one) => one.state === "failed")} />}
       </div>
       {job.waitsFor !== undefined && <p class="job-waits">Waits: {job.waitsFor}</p>}
+      {health !== undefined && <p class="job-batch quiet">Health: {health}</p>}
       {batchesOf(tasks).map(({ batch, name, counts, shown }) => (
         <div key={batch}>
           {name !== undefined && (

@@ -10,6 +10,7 @@ export interface PlanForm {
   readonly canary: Signal<string>;
   readonly batch: Signal<string>;
   readonly failures: Signal<string>;
+  readonly health: Signal<string>;
 }
 
 export function usePlanForm(): PlanForm {
@@ -18,18 +19,21 @@ export function usePlanForm(): PlanForm {
     canary: useSignal(""),
     batch: useSignal(""),
     failures: useSignal(""),
+    health: useSignal(""),
   };
 }
 
 /** Members of the request for a job; the server says what is wrong with them. */
-export function planOf({ window, canary, batch, failures }: PlanForm): object {
-  const rollout = Object.fromEntries(
+export function planOf({ window, canary, batch, failures, health }: PlanForm): object {
+  const checks = health.value.split(",").flatMap((one) => one.trim() || []);
+  const numbers = Object.fromEntries(
     Object.entries({ canary, batch, failures }).flatMap(([member, { value }]) => {
       const text = value.trim();
       if (text === "") return [];
       return [[member, /^\d+$/.test(text) ? Number(text) : text] as const];
     }),
   );
+  const rollout = { ...numbers, ...(checks.length > 0 && { health: checks }) };
   return {
     ...(window.value !== "" && { when: { window: window.value } }),
     ...(Object.keys(rollout).length > 0 && { rollout }),
@@ -69,6 +73,10 @@ export function PlanFields({ form }: { form: PlanForm }) {
       <Field text="Nodes that go first, alone" value={form.canary} />
       <Field text="Nodes at a time, or a part of all: 25%" value={form.batch} />
       <Field text="Nodes that may fail before the rest is paused" value={form.failures} />
+      <Field
+        text="What each must pass afterwards: online, port:22, http:80/ready, a command"
+        value={form.health}
+      />
     </details>
   );
 }

@@ -65,7 +65,13 @@ export const rolloutOptions: Options = {
   settle: {
     type: "string",
     value: "SECONDS",
-    about: "nodes of a batch must stay online so long before the next; default 30",
+    about: "nodes of a batch are given so long before they are asked how they are; default 30",
+  },
+  health: {
+    type: "string",
+    value: "CHECKS",
+    about:
+      "after each batch: online, port:22, http:8080/ready, commands of the configuration; commas between; a node that does not pass has failed",
   },
   "per-rack": { type: "string", value: "NODES", about: "so many at once in a rack" },
   "per-stack": { type: "string", value: "NODES", about: "so many at once in a stack" },
@@ -119,7 +125,12 @@ export function rolloutOf({ values }: Run): object | undefined {
     const isShare = mayBeShare && /^\d{1,3}%$/.test(text);
     return [[member, isShare ? text : wholeNumber(text, `--${option}`)] as const];
   });
-  return given.length === 0 ? undefined : Object.fromEntries(given);
+  const health = textOf(values, "health")?.split(",");
+  if (given.length === 0 && !health) return undefined;
+  return {
+    ...Object.fromEntries(given),
+    ...(health && { health: health.map((one) => one.trim()) }),
+  };
 }
 
 /** `package=htop,level=2`. @throws UsageError */

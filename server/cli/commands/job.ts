@@ -1,6 +1,7 @@
 /** `marcoboot job …` */
 
 import { milliseconds } from "#protocol/brand.ts";
+import { healthText } from "#protocol/rollout-text.ts";
 import { systemClock } from "../../clock.ts";
 import {
   type Command,
@@ -248,6 +249,8 @@ export const jobCommands: readonly Command[] = [
       const job = (await run.client.get(`/api/v1/jobs/${id}`)) as JobWithTasks;
       const names = await nodeNames(run);
       if (job.waitsFor !== undefined) run.output.say(`waits: ${job.waitsFor}`);
+      const health = healthText(job);
+      if (health !== undefined) run.output.say(`health: ${health}`);
       run.output.table(
         ["node", "state", "stage", "percent", "attempt", "reason", "task", "batch"],
         job.tasks.map((task) => [
@@ -276,6 +279,7 @@ export const jobCommands: readonly Command[] = [
       "marcoboot job create reboot --select lab-a-1 --yes",
       "marcoboot job create install --select all --image debian-12 --dry-run",
       "marcoboot job create install --select rack:lab --image debian-12 --window night --canary 1 --batch 25% --budget 2",
+      "marcoboot job create reboot --select rack:lab --canary 1 --settle 60 --health online,port:22",
       'marcoboot job create reboot --select rack:lab --at "2026-11-22 02:00" --per-stack 1',
     ],
     run: create,
