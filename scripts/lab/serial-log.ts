@@ -14,8 +14,8 @@ export interface SerialLog {
 
 /** Lines kept in memory for `tail`. */
 const keptLines = 400;
-/** A login prompt has no newline: what stands this long counts as a line. */
-const promptMs = 1000;
+/** A login prompt has no newline: what stands this long counts as a line. A busy guest stops in the middle of one. */
+const promptMs = 5000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal control sequences are what is removed
 const controls = /\x1b(?:\[[0-9;?=]*[A-Za-z@]|[()][A-Z0-9]|[=>c78])|[\x00-\x08\x0b-\x1f\x7f]/g;
 
