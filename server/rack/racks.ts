@@ -16,6 +16,7 @@ import {
   NotFoundError,
   PowerRefusedError,
   PreconditionFailedError,
+  UnavailableError,
 } from "../errors.ts";
 import type { Power } from "../power/power.ts";
 import { driverNamed } from "../power/registry.ts";
@@ -73,7 +74,10 @@ export interface Racks {
 }
 
 export interface RacksContext {
-  readonly store: Pick<Store, "racks" | "nodes" | "reservations" | "tasks" | "transaction">;
+  readonly store: Pick<
+    Store,
+    "racks" | "nodes" | "reservations" | "tasks" | "settings" | "transaction" | "compact"
+  >;
   readonly power: Pick<Power, "probe">;
   readonly secrets: Secrets;
   readonly config: Pick<Config, "subnets">;
@@ -186,10 +190,22 @@ export function createRacks(context: RacksContext): Racks {
   };
 }
 
-/** Racks of versions that kept secrets in clear. */
+/** Set once nothing of a secret in clear is left in the journal's file. */
+const erasedName = "secrets-erased";
+
+/** Racks of versions that kept secrets in clear; what such a version wrote is erased too. */
 function sealAll(store: RacksContext["store"], seal: (rack: Rack) => Rack): void {
   for (const rack of store.racks.list()) {
     const sealed = seal(rack);
-    if (JSON.stringify(sealed) !== JSON.stringify(rack)) store.racks.put(sealed);
+    if (JSON.stringify(sealed) === JSON.stringify(rack)) continue;
+    store.settings.put(erasedName, "no");
+    store.racks.put(sealed);
+  }
+  if (store.settings.get(erasedName) === "yes") return;
+  try {
+    store.compact();
+    store.settings.put(erasedName, "yes");
+  } catch (error) {
+    if (!(error instanceof UnavailableError)) throw error; // no room: at the next start
   }
 }

@@ -28,6 +28,11 @@ export interface Database {
   afterCommit(work: () => void): void;
   /** Called when a change or a part of one was undone: what was remembered of it is wrong. */
   onUndo(listener: () => void): void;
+  /**
+   * Writes the file anew, without what was replaced or removed since it was made. Not within a
+   * transaction. @throws UnavailableError when the disk has no room for a second one
+   */
+  compact(): void;
   close(): void;
 }
 
@@ -87,6 +92,7 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
       else waiting.push(work);
     },
     onUndo: (listener) => void undoListeners.push(listener),
+    compact: () => translated(() => connection.exec("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")),
     close: () => connection.close(),
   };
 }

@@ -63,6 +63,7 @@ function storeOf(database: Database): Store {
   const store: Store = {
     transaction: (work) => database.transaction(work),
     afterCommit: (work) => database.afterCommit(work),
+    compact: () => database.compact(),
     close: () => database.close(),
     nodes: nodesOf(database),
     racks: racksOf(database),

@@ -118,6 +118,11 @@ export interface Store {
   transaction<T>(work: () => T): T;
   /** Runs `work` once the outermost transaction is on stable storage, at once outside of one; never when it is undone. */
   afterCommit(work: () => void): void;
+  /**
+   * Leaves nothing on the disk of what was replaced or removed. Takes as long as reading and
+   * writing all of it. @throws UnavailableError when the disk has no room for that
+   */
+  compact(): void;
   close(): void;
 
   readonly nodes: {

@@ -1,4 +1,6 @@
 import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import test from "ava";
 import { instant, parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
 import type { Outlet } from "#protocol/rack.ts";
@@ -14,6 +16,7 @@ import { createSecrets } from "../../server/power/secrets.ts";
 import { createRacks } from "../../server/rack/racks.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import { makeNode } from "../http/support.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 
 const canary = "canary-password";
 const key = randomBytes(32);
@@ -78,6 +81,27 @@ test("racks of a version that kept secrets in clear are sealed at the start", (t
   store.racks.put({ name: "r", stacks: [{ name: "a", x: 0, y: 0, outlet, slots }] });
   bench({ store });
   t.false(JSON.stringify(store.racks.list()).includes(canary));
+});
+
+test("a password that an older version wrote in clear is nowhere in the journal's files afterwards", (t) => {
+  const path = join(temporaryDirectory(t), "journal.db");
+  const held = () =>
+    [path, `${path}-wal`].filter((one) => existsSync(one) && readFileSync(one).includes(canary));
+  const older = openSqliteStore(path);
+  const outlet = { driver: "ipmi", settings: { host: "h", user: "u", password: canary } };
+  const slots = [{ name: "1", hostname: "r-a-1" }];
+  const rack = { name: "r", stacks: [{ name: "a", x: 0, y: 0, outlet, slots }] };
+  older.racks.put(rack);
+  // A version in between sealed it, and left what was there before on its page.
+  older.racks.put({ ...rack, stacks: [] });
+  older.racks.put({ ...rack, name: "s" });
+  older.close();
+  t.deepEqual(held(), [path]);
+  const store = openSqliteStore(path);
+  t.teardown(() => store.close());
+  bench({ store });
+  t.deepEqual(held(), []);
+  t.is(store.racks.list().length, 2);
 });
 
 test("with the key lost, a rack can still be shown, and given its passwords anew", async (t) => {
