@@ -14,12 +14,14 @@ import {
   type Assignment,
   agentVersion,
   type BurnInAssignment,
+  type CaptureAssignment,
   type CheckIn,
   type CheckInAnswer,
   type IdentifyAssignment,
   type InstallAssignment,
   type PowerAssignment,
   type RunAssignment,
+  type UpdateAssignment,
 } from "#protocol/agent.ts";
 import type { HeartbeatOffer } from "#protocol/heartbeat.ts";
 import { linksOf } from "../server/discovery/shared/sockets.ts";
@@ -39,6 +41,7 @@ import {
 import {
   AgentError,
   AttemptEndedError,
+  CancelledError,
   NetworkError,
   ProblemError,
   reasonOf,
@@ -52,9 +55,12 @@ import { keepAuthority } from "./polo.ts";
 import { type Reporter, startReporter } from "./report.ts";
 import type { Settings } from "./settings.ts";
 import { burnIn } from "./steps/burn-in.ts";
+import { capture } from "./steps/capture.ts";
+import { confirmSystem } from "./steps/confirm.ts";
 import { copyFile } from "./steps/copy.ts";
 import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
-import type { InstallContext, Installed } from "./steps/install.ts";
+import { type InstallContext, type Installed, update } from "./steps/install.ts";
+import { readSystem } from "./steps/installed-system.ts";
 import type { Power } from "./steps/power.ts";
 import { runProgram } from "./steps/run.ts";
 import { openAssignment, type PinnedKey, pinKey } from "./trust.ts";
@@ -274,6 +280,7 @@ async function checkIn(
   signal: AbortSignal,
 ): Promise<CheckInAnswer> {
   const { settings } = context;
+  const system = settings.role === "resident" ? readSystem(settings.identityDirectory) : undefined;
   const body: CheckIn = {
     role: settings.role,
     version: agentVersion,
@@ -281,6 +288,7 @@ async function checkIn(
     hostname: hostname(),
     uptimeSeconds: Math.round(uptime()),
     usedMemoryMiB: usedMemoryMiB(),
+    ...(system && { system }),
     ...(withHardware ? { hardware: await takeInventory("/sys", settings.diskFile) } : {}),
   };
   return (await connection.post("/agent/v1/check-in", body, signal)) as CheckInAnswer;
@@ -485,6 +493,14 @@ async function carryOut(
   switch (assignment.action) {
     case "install":
       return await installSystem(duty, assignment, reporter, signal);
+    case "update":
+      return await updateSystem(duty, assignment, reporter, signal);
+    case "confirm": {
+      if (duty.settings.role !== "resident") throw new AgentError("netinst is not what boots here");
+      reporter.progress("confirming", 0);
+      await confirmSystem(duty.settings);
+      return await reporter.done("confirming");
+    }
     case "inventory": {
       reporter.progress("reading-hardware", 0);
       const hardware = await takeInventory("/sys", duty.settings.diskFile);
@@ -502,6 +518,8 @@ async function carryOut(
       await copyFile({ assignment, reporter, console, bootUrl: server.bootUrl }, signal);
       return await reporter.done("copying");
     }
+    case "capture":
+      return await captureSystem(duty, assignment, reporter, signal);
     case "reboot":
     case "shutdown":
       return await endBoot(duty, assignment, reporter, signal);
@@ -524,6 +542,48 @@ async function installSystem(
   );
   console.info("installed; waiting to be restarted");
   await reporter.done("committing", installed);
+}
+
+/** The node's own system waits for it: where no other attempt follows, the machine is given back. */
+async function captureSystem(
+  duty: Duty,
+  assignment: CaptureAssignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const { settings, console, memory } = duty;
+  if (settings.role !== "netinst") throw new AgentError("a system in use is not copied");
+  const connection = () => memory.connection ?? duty.connection;
+  try {
+    await capture({ settings, assignment, reporter, console, connection }, signal);
+    await reporter.done("sending");
+  } catch (error) {
+    const { ended } = reporter;
+    if (signal.aborted && !ended.aborted) throw error; // the agent itself ends
+    const retryable = error instanceof AgentError && error.retryable;
+    console.warn(`capture: ${reasonOf(ended.aborted ? ended.reason : error)}`);
+    if (!ended.aborted) await reporter.failed(reasonOf(error), retryable);
+    const isFollowed = ended.aborted ? !(ended.reason instanceof CancelledError) : retryable;
+    if (isFollowed && !assignment.isLast) return;
+    console.warn("restarting into the system on the disk");
+    await duty.power("reboot", 0, AbortSignal.any([]));
+  }
+}
+
+async function updateSystem(
+  duty: Duty,
+  assignment: UpdateAssignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const { server, settings, identity, console } = duty;
+  if (settings.role !== "netinst") throw new AgentError("a system in use does not replace itself");
+  await update(
+    { settings, assignment, reporter, console, bootUrl: server.bootUrl, identity },
+    signal,
+  );
+  console.info("updated; waiting to be restarted");
+  await reporter.done("committing");
 }
 
 async function endBoot(

@@ -15,7 +15,7 @@ export interface ClientCredential {
 }
 
 export interface Connection {
-  /** Sends JSON. Undefined for 204. @throws NetworkError, ProblemError */
+  /** Sends JSON, or octets as they are. Undefined for 204. @throws NetworkError, ProblemError */
   post(path: string, body: unknown, signal: AbortSignal): Promise<unknown>;
   /** @param timeoutMs - longest silence, longer than the server holds a long poll */
   get(path: string, timeoutMs: number, signal: AbortSignal): Promise<unknown>;
@@ -25,6 +25,8 @@ export interface Connection {
 }
 
 const defaultTimeoutMs = 15_000;
+/** The server answers when its disk has taken them: one that is busy may need a while. */
+const uploadTimeoutMs = 60_000;
 /** Longest answer believed: an assignment with a few hundred keys is far below. */
 const maxAnswerOctets = 1 << 20;
 
@@ -40,7 +42,7 @@ export function connect(url: string, authority: string, credential?: ClientCrede
   const send = (
     method: string,
     path: string,
-    body: string | undefined,
+    body: string | Uint8Array | undefined,
     timeoutMs: number,
     signal: AbortSignal,
   ) =>
@@ -56,7 +58,11 @@ export function connect(url: string, authority: string, credential?: ClientCrede
           accept: "application/json",
           ...(body === undefined
             ? {}
-            : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+            : {
+                "content-type":
+                  typeof body === "string" ? "application/json" : "application/octet-stream",
+                "content-length": Buffer.byteLength(body),
+              }),
         },
       });
       outgoing.on("timeout", () => outgoing.destroy(new Error(`silent for ${timeoutMs} ms`)));
@@ -82,7 +88,9 @@ export function connect(url: string, authority: string, credential?: ClientCrede
     });
   return {
     post: (path, body, signal) =>
-      send("POST", path, JSON.stringify(body), defaultTimeoutMs, signal),
+      body instanceof Uint8Array
+        ? send("POST", path, body, uploadTimeoutMs, signal)
+        : send("POST", path, JSON.stringify(body), defaultTimeoutMs, signal),
     get: (path, timeoutMs, signal) => send("GET", path, undefined, timeoutMs, signal),
     rest() {
       // Not ended: one that fades away could be taken for the next request.

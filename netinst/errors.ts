@@ -33,6 +33,9 @@ export class ToolError extends AgentError {}
 /** The job was cancelled or the attempt replaced by a newer one: stop, report nothing more. */
 export class AttemptEndedError extends AgentError {}
 
+/** Of these, the one that nothing follows. */
+export class CancelledError extends AttemptEndedError {}
+
 /** The server answered with a problem document (RFC 9457). */
 export class ProblemError extends AgentError {
   readonly status: number;

@@ -10,14 +10,15 @@ import { sleep } from "./wait.ts";
  * Runs `work` with a loop device that begins at `offset` of `path`; detached afterwards in any case.
  *
  * The device reaches to the end of the disk (busybox has no limit), so the size of a file system on
- * it must always be given.
+ * it must always be given. In mode `read` the kernel itself refuses writes.
  */
 export async function withLoop<T>(
   path: string,
   offset: number,
   work: (device: string) => Promise<T>,
+  mode?: "read",
 ): Promise<T> {
-  const device = await attach(path, offset);
+  const device = await attach(path, offset, mode === "read" ? ["-r"] : []);
   try {
     return await work(device);
   } finally {
@@ -26,12 +27,12 @@ export async function withLoop<T>(
   }
 }
 
-async function attach(path: string, offset: number): Promise<string> {
+async function attach(path: string, offset: number, options: readonly string[]): Promise<string> {
   let failure: unknown;
   for (let attempt = 0; attempt < 10; attempt++) {
     const device = (await runTool("losetup", ["-f"])).output.trim();
     try {
-      await runTool("losetup", ["-o", String(offset), device, path]);
+      await runTool("losetup", [...options, "-o", String(offset), device, path]);
       return device;
     } catch (error) {
       failure = error; // somebody else took it between the two commands
@@ -55,11 +56,12 @@ export async function withMount<T>(
   device: string,
   type: string,
   work: (directory: string) => Promise<T>,
-  at?: string,
+  { options = [], at }: { readonly options?: readonly string[]; readonly at?: string } = {},
 ): Promise<T> {
   const directory = at ?? mkdtempSync(`${tmpdir()}/marcoboot-`);
   try {
-    await runTool("mount", ["-t", type, device, directory]);
+    const given = options.flatMap((option) => ["-o", option]);
+    await runTool("mount", ["-t", type, ...given, device, directory]);
     try {
       return await work(directory);
     } finally {

@@ -9,7 +9,7 @@ import type { Assignment, Report, ReportAnswer } from "#protocol/agent.ts";
 import type { Stage } from "#protocol/job.ts";
 import type { Connection } from "./connection.ts";
 import type { Console } from "./console.ts";
-import { AttemptEndedError, ProblemError, reasonOf } from "./errors.ts";
+import { AttemptEndedError, CancelledError, ProblemError, reasonOf } from "./errors.ts";
 import { backOff, sleep } from "./wait.ts";
 
 /** What the last report brings besides how it ended. */
@@ -38,6 +38,9 @@ export interface ReportContext {
 
 const firstStages: Partial<Record<Assignment["action"], Stage>> = {
   install: "preparing",
+  update: "preparing",
+  confirm: "confirming",
+  capture: "preparing",
   "burn-in": "testing",
 };
 
@@ -68,7 +71,7 @@ export function startReporter(context: ReportContext, signal: AbortSignal): Repo
     const answer = (await context.connection().post("/agent/v1/report", body, stop)) as
       | ReportAnswer
       | undefined;
-    if (answer?.cancelled === true) end("the job was cancelled");
+    if (answer?.cancelled === true) attempt.abort(new CancelledError("the job was cancelled"));
   };
   const end = (reason: string) => attempt.abort(new AttemptEndedError(reason));
   /** Whether sending again is of use. */

@@ -10,6 +10,7 @@ import { ToolError } from "./errors.ts";
 /** In `sbin/` of the agent's squashfs, run by its own loader with its own libraries. */
 const bundled = new Set([
   ...["sfdisk", "mke2fs", "resize2fs", "e2fsck", "mkfs.vfat", "xz", "smartctl"],
+  ...["tar", "debugfs", "dumpe2fs"],
 ]);
 
 export interface ToolResult {

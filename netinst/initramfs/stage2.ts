@@ -5,7 +5,7 @@
  *   agent.mjs      netinst/main.ts and all it imports, bundled
  *   bin/node       stripped
  *   lib/           loader and shared libraries, flat
- *   sbin/          sfdisk mke2fs resize2fs e2fsck mkfs.vfat xz smartctl
+ *   sbin/          sfdisk mke2fs resize2fs e2fsck debugfs dumpe2fs mkfs.vfat tar xz smartctl
  *   share/grub/    GRUB for the disks written from a root file system tar
  *
  * All but the bundle changes with the packages only; it is kept unpacked in the
@@ -38,12 +38,12 @@ const packages = [
   ...["e2fsprogs", "libext2fs2", "libcom-err2", "libss2", "libblkid1", "libuuid1"],
   ...["fdisk", "libfdisk1", "libsmartcols1", "libreadline8", "libtinfo6"],
   ...["dosfstools", "xz-utils", "liblzma5"],
-  ...["smartmontools", "libselinux1", "libpcre2-8-0"],
+  ...["smartmontools", "libselinux1", "libpcre2-8-0", "tar", "libacl1"],
 ];
 
 const tools = [
   ...["sbin/sfdisk", "sbin/mke2fs", "sbin/resize2fs", "sbin/e2fsck", "sbin/mkfs.vfat"],
-  ...["usr/bin/xz", "usr/sbin/smartctl"],
+  ...["sbin/debugfs", "sbin/dumpe2fs", "bin/tar", "usr/bin/xz", "usr/sbin/smartctl"],
 ];
 
 const machines = {

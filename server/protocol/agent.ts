@@ -22,6 +22,7 @@ import type { HeartbeatOffer } from "./heartbeat.ts";
 import type { ImageManifest } from "./image.ts";
 import type { CaptureParameters, Stage } from "./job.ts";
 import type { AgentRole, BurnIn, Hardware, InstalledDisk, InstalledSystem } from "./node.ts";
+import type { RootSlot } from "./root-slots.ts";
 import type { SwitchPort } from "./switch-port.ts";
 
 export const agentVersion = "0.1.0";
@@ -180,6 +181,8 @@ export interface CaptureAssignment extends AssignmentBase {
   /** As in {@link CaptureParameters}; a node has forgotten which one was installed. */
   readonly disk?: string;
   readonly leaveOut: readonly string[];
+  /** Of two root slots, the one that boots. */
+  readonly slot?: RootSlot;
   /** Of the image that is made: a Raspberry Pi's boot files are on a partition of their own. */
   readonly bootloader: ImageManifest["bootloader"];
   /** No other attempt follows: when this one fails, the node goes back to its own system. */

@@ -67,11 +67,13 @@ export const capture: Kind<"capture"> = {
 function order(run: TaskRun, { parameters }: JobOf<"capture">, bootId: string): void {
   const { format, leaveOut } = parameters;
   const disk = parameters.disk ?? installedDisk(run.node);
+  const slot = run.node.installedDisk?.slots?.active;
   run.order(
     {
       action: "capture",
       ...{ format, leaveOut, bootloader: bootloaderOf(run.node), isLast: run.isLastAttempt() },
       ...(disk !== undefined && { disk }),
+      ...(slot !== undefined && { slot }),
     },
     bootId,
   );
