@@ -16,6 +16,26 @@ export interface EventBus {
   on<Topic extends EventTopic>(topic: Topic, listener: (event: EventOf<Topic>) => void): () => void;
 }
 
+/**
+ * The same bus for a room whose clients wait for its answers: what it publishes is heard in
+ * the next turn of the event loop, in the same order, after what is to be sent has been sent.
+ */
+export function postponed(events: EventBus): EventBus {
+  let waiting: DomainEvent[] = [];
+  const flush = (): void => {
+    const due = waiting;
+    waiting = [];
+    for (const event of due) events.publish(event);
+  };
+  return {
+    ...events,
+    publish(event) {
+      waiting.push(event);
+      if (waiting.length === 1) setImmediate(flush);
+    },
+  };
+}
+
 export function createEventBus(log: Log): EventBus {
   const listeners = new Set<(event: DomainEvent) => void>();
   const subscribe = (listener: (event: DomainEvent) => void) => {

@@ -23,7 +23,7 @@ export interface DeliveryContext {
   readonly address: Ipv4Address;
   readonly dhcpPort: number;
   readonly socket: DatagramSocket;
-  readonly leases: Pick<Leases, "committed" | "reservationOf">;
+  readonly leases: Pick<Leases, "committed" | "isCommitted" | "reservationOf">;
   readonly neighbours: Neighbours;
   readonly clock: Clock;
   readonly log: Log;
@@ -58,8 +58,8 @@ export async function openDelivery(
   };
   return {
     send(reply) {
-      if (reply.type === "nak") {
-        sendNow(reply); // it promises nothing
+      if (reply.type === "nak" || leases.isCommitted(reply.mac)) {
+        sendNow(reply); // a NAK promises nothing
         return;
       }
       leases.committed(reply.mac).then(

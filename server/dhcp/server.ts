@@ -221,7 +221,7 @@ function receive(
     const asked = decodePacket(bytes);
     const before = context.leases.addressOf(macAddressFrom(asked.chaddr));
     const decision = handlePacket(asked, isTold ? segment.handler : segment.quietHandler);
-    if (isTold) tell(asked, decision, segment, context);
+    if (isTold) setImmediate(tell, asked, decision, segment, context); // the answer comes first
     if (decision.kind === "silence") return decision.reason;
     const { yiaddr } = decision.packet;
     const isNewHere =
@@ -256,8 +256,17 @@ function receive(
   }
 }
 
+/** Never throws. */
+function tell(asked: DhcpPacket, decision: Decision, segment: Segment, context: DhcpContext): void {
+  try {
+    tellOf(asked, decision, segment, context);
+  } catch (error) {
+    context.log.error({ err: error, mac: decision.mac }, "DHCP message not told");
+  }
+}
+
 /** The event of one message and what came of it; none for what is no client's message. And the log's line. */
-function tell(
+function tellOf(
   asked: DhcpPacket,
   decision: Decision,
   { interfaceName, handler }: Segment,

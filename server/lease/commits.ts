@@ -35,6 +35,8 @@ export interface Commits {
    * @throws UnavailableError when the disk refuses; everything stays staged.
    */
   committed(commit?: number): Promise<void>;
+  /** Whether {@link committed} has nothing to wait for. */
+  isCommitted(commit: number): boolean;
   /** Writes what nobody waits for. Never fails: whoever waits next is told. */
   flush(): void;
 }
@@ -100,6 +102,7 @@ export function createCommits({
       });
     return following;
   };
+  const isCommitted = (commit: number): boolean => !file || commit <= written;
   const stage = (record: LeaseRecord): number => {
     if (!file) return 0;
     if (record.state === "free") {
@@ -129,9 +132,10 @@ export function createCommits({
       else waiting.push({ commit, work });
     },
     committed(commit = last) {
-      if (!file || commit <= written) return Promise.resolve();
+      if (!file || isCommitted(commit)) return Promise.resolve();
       return running !== undefined && commit <= underWay ? running : writeNext(file);
     },
+    isCommitted,
     flush() {
       if (file && written < last) writeNext(file).catch(() => undefined); // tried again
     },

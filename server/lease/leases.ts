@@ -119,6 +119,8 @@ export interface Leases {
    *   the next call: what was not durable for one answer is not for the next either.
    */
   committed(mac?: MacAddress): Promise<void>;
+  /** Whether there is nothing to wait for: as nearly always for a client that is known. */
+  isCommitted(mac: MacAddress): boolean;
 }
 
 export interface LeasesContext {
@@ -263,6 +265,7 @@ export function createLeases({ store, file, clock, events, excluded = [] }: Leas
     const row = byMac.get(mac);
     return isLive(row) ? row : undefined;
   };
+  const commitOf = (mac: MacAddress): number => byMac.get(mac)?.commit ?? 0;
   /** A client has one address: its other one goes. */
   const dropOther = (mac: MacAddress, keep: Ipv4Address | undefined): void => {
     const row = byMac.get(mac);
@@ -485,8 +488,8 @@ export function createLeases({ store, file, clock, events, excluded = [] }: Leas
       link({ ...left, usedBy: seen });
       publish(row?.mac ?? seen, address, "declined");
     },
-    committed: (mac) =>
-      commits.committed(mac === undefined ? undefined : (byMac.get(mac)?.commit ?? 0)),
+    committed: (mac) => commits.committed(mac === undefined ? undefined : commitOf(mac)),
+    isCommitted: (mac) => commits.isCommitted(commitOf(mac)),
   };
 }
 

@@ -52,6 +52,7 @@ async function delivery(setting: Setting = {}) {
     },
     leases: {
       committed: setting.committed ?? (async () => undefined),
+      isCommitted: () => setting.committed === undefined,
       reservationOf: (asked: MacAddress) =>
         reserved ? { mac: asked, address, createdAt: clock.now() } : undefined,
     },
