@@ -28,6 +28,8 @@ export interface Partition {
   readonly length: number;
   /** GUID in lower case (GPT) or two hexadecimal digits (MBR). */
   readonly type: string;
+  /** PARTUUID, as the kernel writes it. */
+  readonly uuid: string;
 }
 
 export interface PartitionTable {
@@ -67,6 +69,7 @@ function readMbr(bytes: Buffer): readonly Partition[] {
         offset: bytes.readUInt32LE(at + 8) * sectorOctets,
         length: bytes.readUInt32LE(at + 12) * sectorOctets,
         type: bytes.toString("hex", at + 4, at + 5),
+        uuid: `${bytes.readUInt32LE(440).toString(16).padStart(8, "0")}-${String(number).padStart(2, "0")}`,
       };
     })
     .filter((one) => one.type !== "00" && one.length > 0);
@@ -112,6 +115,7 @@ function readGpt(bytes: Buffer): PartitionTable | undefined {
       offset: first * sectorOctets,
       length: (last - first + 1) * sectorOctets,
       type,
+      uuid: readGuid(bytes, at + 16),
     });
   }
   return { kind: "gpt", partitions };

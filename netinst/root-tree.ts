@@ -30,6 +30,8 @@ export interface RootTree {
   remove(path: string): void;
   /** Also true for a link that points nowhere in this system. */
   has(path: string): boolean;
+  /** Path in this system of what is there; makes nothing. */
+  find(path: string): string | undefined;
   /** Path in this system whose parent is surely inside. @throws InstallRefusedError */
   locate(path: string): string;
 }
@@ -48,6 +50,14 @@ export function openRootTree(directory: string): RootTree {
       throw new InstallRefusedError(`${parent} leads out of the installed system`);
     }
     return join(at, path.split("/").at(-1) ?? "");
+  };
+  const find = (path: string): string | undefined => {
+    try {
+      const at = locateExisting(root, path);
+      return isThere(at) ? at : undefined;
+    } catch {
+      return undefined;
+    }
   };
   return {
     directory: root,
@@ -72,13 +82,8 @@ export function openRootTree(directory: string): RootTree {
       symlinkSync(target, to);
     },
     remove: (path) => rmSync(locate(path), { force: true }),
-    has: (path) => {
-      try {
-        return isThere(locateExisting(root, path));
-      } catch {
-        return false;
-      }
-    },
+    has: (path) => find(path) !== undefined,
+    find,
   };
 }
 

@@ -5,8 +5,9 @@
  *   bootx64.efi         UEFI amd64: one file, to be put at EFI/BOOT/BOOTX64.EFI
  *   bootaa64.efi        UEFI arm64
  *
- * All look for the file system labelled `marcoboot-root` and go on with its
- * /boot/grub/grub.cfg, so one build fits every disk.
+ * All look for the file system labelled `MBOOT-SLOTS` (the boot partition of a disk with
+ * two root slots), else `marcoboot-root`, and go on with its /boot/grub/grub.cfg, so one
+ * build fits every disk.
  */
 
 import { cp, mkdir, rename, rm, writeFile } from "node:fs/promises";
@@ -16,23 +17,27 @@ import type { PrivateApt } from "./private-apt.ts";
 
 const rootLabel = "marcoboot-root";
 
+const switchLabel = "MBOOT-SLOTS";
+
+/** The rescue parser runs it, which knows no `if`: the last search that finds something counts. */
 const embeddedConfiguration = `search --no-floppy --label ${rootLabel} --set=root
+search --no-floppy --label ${switchLabel} --set=root
 set prefix=($root)/boot/grub
 configfile /boot/grub/grub.cfg
-echo "no file system labelled ${rootLabel} with /boot/grub/grub.cfg"
+echo "no file system labelled ${switchLabel} or ${rootLabel} with /boot/grub/grub.cfg"
 `;
 
 /** configfile and minicmd make a broken grub.cfg repairable at the console. */
 const modules = [
   ...["part_gpt", "part_msdos", "ext2", "linux", "normal", "search", "search_label"],
   ...["search_fs_uuid", "serial", "terminal", "configfile", "minicmd", "echo", "test", "ls"],
-  ...["reboot", "halt", "sleep"],
+  ...["reboot", "halt", "sleep", "loadenv", "fat"],
 ];
 
 const builds = [
   { format: "i386-pc", file: "core.img", extra: ["biosdisk"] },
-  { format: "x86_64-efi", file: "bootx64.efi", extra: ["fat", "all_video"] },
-  { format: "arm64-efi", file: "bootaa64.efi", extra: ["fat", "all_video", "fdt"] },
+  { format: "x86_64-efi", file: "bootx64.efi", extra: ["all_video"] },
+  { format: "arm64-efi", file: "bootaa64.efi", extra: ["all_video", "fdt"] },
 ];
 
 /** grub-mkimage comes with libraries the build machine need not have. */

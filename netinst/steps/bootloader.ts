@@ -17,12 +17,14 @@ import type { Architecture } from "#protocol/firmware.ts";
 import { InstallRefusedError } from "../errors.ts";
 import { sectorOctets } from "../partition-table.ts";
 import { openRootTree } from "../root-tree.ts";
+import { coreSector, type RootVolume } from "./disk-layout.ts";
 
-/** What GRUB looks for; the builds in `share/grub` have it built in. */
+/**
+ * What GRUB looks for, in this order, and takes /boot/grub/grub.cfg from; the builds in `share/grub`
+ * have both built in (netinst/initramfs/grub.ts).
+ */
+export const switchLabel = "MBOOT-SLOTS";
 export const rootLabel = "marcoboot-root";
-
-/** First sector of GRUB's core: after the GPT's entries, in the gap before 1 MiB. */
-export const coreSector = 40;
 
 export interface InstalledKernel {
   /** In /boot. */
@@ -45,21 +47,21 @@ export function findKernel(directory: string): InstalledKernel {
   return { kernel, ...(initrd === undefined ? {} : { initrd }) };
 }
 
-export interface RootIdentity {
-  readonly fileSystemUuid: string;
-  readonly partitionUuid: string;
-}
-
 /** Without an initrd the kernel itself looks for the root, and it knows partitions only. */
-function rootWord(kernel: InstalledKernel, root: RootIdentity): string {
+function rootWord(kernel: InstalledKernel, root: RootVolume): string {
   return kernel.initrd === undefined
     ? `root=PARTUUID=${root.partitionUuid}`
-    : `root=UUID=${root.fileSystemUuid}`;
+    : `root=UUID=${root.id}`;
+}
+
+/** A slot that cannot start goes back to the other one: its panic restarts the machine. */
+function panicWord({ name }: RootVolume): string {
+  return name === "root" ? "" : " panic=30";
 }
 
 export function grubConfiguration(
   kernel: InstalledKernel,
-  root: RootIdentity,
+  root: RootVolume,
   architecture: Architecture,
 ): string {
   const consoles =
@@ -69,9 +71,9 @@ export function grubConfiguration(
   return [
     "# written by the marcoboot installer; update-grub may replace it",
     "set timeout=1",
-    `search --no-floppy --label ${rootLabel} --set=root`,
+    `search --no-floppy --fs-uuid ${root.id} --set=root`,
     "menuentry 'Linux' {",
-    `  linux /boot/${kernel.kernel} ${rootWord(kernel, root)} rootwait ro ${consoles}`,
+    `  linux /boot/${kernel.kernel} ${rootWord(kernel, root)} rootwait ro${panicWord(root)} ${consoles}`,
     ...(kernel.initrd === undefined ? [] : [`  initrd /boot/${kernel.initrd}`]),
     "}",
     "",
@@ -80,7 +82,7 @@ export function grubConfiguration(
 
 export function writeGrubConfiguration(
   directory: string,
-  root: RootIdentity,
+  root: RootVolume,
   architecture: Architecture,
 ): void {
   const tree = openRootTree(directory);
@@ -126,7 +128,7 @@ export function writeEfiLoader(directory: string, architecture: Architecture): v
  * Fills the FAT partition of a Raspberry Pi from the tree: firmware files of /boot/firmware, and the
  * distribution's kernel, initrd and device trees where /boot/firmware does not bring its own.
  */
-export function writePiBoot(directory: string, tree: string, root: RootIdentity): void {
+export function writePiBoot(directory: string, tree: string, root: RootVolume): void {
   const firmware = join(tree, "boot/firmware");
   if (existsSync(firmware)) cpSync(firmware, directory, { recursive: true, dereference: true });
   const found = findKernel(tree);

@@ -4,6 +4,7 @@
  */
 
 import { copyFileSync, readdirSync, statfsSync, statSync } from "node:fs";
+import type { InstalledSystem } from "#protocol/node.ts";
 import type { ClientCredential } from "../connection.ts";
 import type { Console } from "../console.ts";
 import { identityText } from "../enrol.ts";
@@ -11,6 +12,7 @@ import { InstallRefusedError } from "../errors.ts";
 import { openRootTree, type RootTree } from "../root-tree.ts";
 import { readText, type Site } from "../settings.ts";
 import { makeSshHostKey } from "../ssh-host-key.ts";
+import { systemPath, systemText, trialFile } from "./installed-system.ts";
 import { home, startAgentAtBoot } from "./resident-service.ts";
 
 export interface NodeConfiguration {
@@ -20,6 +22,10 @@ export interface NodeConfiguration {
   readonly mac: string;
   readonly site: Site;
   readonly identity: ClientCredential;
+  /** Where the system comes from, as its agent shall tell. */
+  readonly system: InstalledSystem;
+  /** It is on trial: so long it has to be confirmed. */
+  readonly trialSeconds?: number;
   /** Squashfs of the agent; absent: the OS gets no resident agent. */
   readonly agentImage?: string;
 }
@@ -122,6 +128,8 @@ function installAgent(tree: RootTree, node: NodeConfiguration, console: Console)
   const site: Site = { ...node.site, mac: node.mac };
   tree.write(`${home}/identity/site.json`, `${JSON.stringify(site)}\n`, 0o600);
   tree.write(`${home}/identity/node.pem`, identityText(node.identity), 0o600);
+  tree.write(systemPath(`${home}/identity`), systemText(node.system), 0o600);
+  if (node.trialSeconds !== undefined) tree.write(`${home}/${trialFile}`, `${node.trialSeconds}\n`);
   const startedBy = startAgentAtBoot(tree);
   if (startedBy === undefined) {
     console.info("the image has neither systemd nor /etc/init.d: nothing starts its agent");

@@ -4,6 +4,7 @@
  */
 
 import { createHash } from "node:crypto";
+import type { RootSlot } from "#protocol/root-slots.ts";
 import type { Console } from "../console.ts";
 import { commit, makeUnbootable, type TargetDisk } from "../disk.ts";
 import { DiskError, InstallRefusedError } from "../errors.ts";
@@ -26,9 +27,9 @@ export interface RawInstall {
   readonly reporter: Pick<Reporter, "progress">;
   readonly console: Console;
   /** Called with the mounted root file system. @returns fingerprints of the SSH host keys */
-  readonly configure: (directory: string) => readonly string[];
-  /** Of a simulated node: this directory plays the root file system, and nothing is mounted. */
-  readonly playedRoot?: string;
+  readonly configure: (directory: string, slot?: RootSlot) => readonly string[];
+  /** Of a simulated node: directories beside this file play its file systems, and nothing is mounted. */
+  readonly playedDisk?: string;
 }
 
 /** What was kept in RAM instead of being written. */
@@ -55,9 +56,9 @@ export async function installRaw(
   reporter.progress("configuring", 0);
   const grown = growLastPartition(held.head, disk.sizeBytes);
   const fingerprints =
-    install.playedRoot === undefined
+    install.playedDisk === undefined
       ? await configureRoot(install, held.head, grown.grown)
-      : install.configure(install.playedRoot);
+      : install.configure(`${install.playedDisk}.root`);
   signal.throwIfAborted();
   reporter.progress("committing", 0);
   await commit(disk, grown.head.subarray(0, Math.min(headOctets, sizeBytes)), grown.backup);

@@ -4,6 +4,7 @@
  */
 
 import type { RootTree } from "../root-tree.ts";
+import { trialFile } from "./installed-system.ts";
 
 /** Of the agent on the installed system. */
 export const home = "/var/lib/marcoboot";
@@ -37,6 +38,21 @@ RestartSec=5
 WantedBy=multi-user.target
 `;
 
+/**
+ * A system on trial restarts unless its agent takes the file away in time: what boots then is the
+ * system before. It needs nothing of the agent, which may be what does not work.
+ */
+const trialUnit = `[Unit]
+Description=Goes back to the system before unless the marcoboot server confirms this one
+ConditionPathExists=${home}/${trialFile}
+
+[Service]
+ExecStart=/bin/sh -c 'sleep "$(cat ${home}/${trialFile})"; [ ! -e ${home}/${trialFile} ] || { sync; systemctl reboot -f; }'
+
+[Install]
+WantedBy=multi-user.target
+`;
+
 const initScript = `#!/bin/sh
 ### BEGIN INIT INFO
 # Provides:          marcoboot-agent
@@ -56,8 +72,15 @@ is_running() {
   [ -s "$PID_FILE" ] && kill -0 "$(cat "$PID_FILE")" 2>/dev/null
 }
 
+# A system on trial restarts unless its agent takes the file away in time.
+watch_trial() {
+  [ -e "$HOME_DIR/${trialFile}" ] || return 0
+  setsid sh -c 'sleep "$(cat "$0")"; [ ! -e "$0" ] || { sync; reboot -f; }' "$HOME_DIR/${trialFile}" </dev/null &
+}
+
 start() {
   is_running && return 0
+  watch_trial
   [ -x "$HOME_DIR/agent/run" ] ||
     mount -t squashfs -o loop,ro,nosuid,nodev "$HOME_DIR/agent.squashfs" "$HOME_DIR/agent" || return 1
   # An agent that ends is started again; the shell that does it is the service.
@@ -93,6 +116,7 @@ export function startAgentAtBoot(tree: RootTree): "systemd" | "sysv-init" | unde
   for (const [name, content] of [
     ["var-lib-marcoboot-agent.mount", mountUnit],
     ["marcoboot-agent.service", serviceUnit],
+    ["marcoboot-trial.service", trialUnit],
   ] as const) {
     tree.write(`${units}/${name}`, content);
     tree.link(`${units}/multi-user.target.wants/${name}`, `${units}/${name}`);

@@ -240,6 +240,8 @@ export const imageSchema = Type.Object({
   sizeBytes: Type.Integer(),
   storedBytes: Type.Integer(),
   bootloader: oneOf(["grub", "raspberry-pi", "none"]),
+  slots: Type.Optional(Type.Object({ rootMiB: Type.Integer(), data: text })),
+  keep: Type.Optional(listOf(text)),
   origin: Type.Optional(Type.Object({ nodeId: text, name: text, jobId: text })),
   createdAt: time,
 });

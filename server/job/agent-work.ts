@@ -76,11 +76,15 @@ export async function agentsWork(
 }
 
 /**
- * From netinst into the system on the disk; returns when its agent has called under the node's name.
+ * From netinst into the system on the disk; returns when its agent has called.
  *
- * @throws AttemptError when it does not
+ * @param isIt - whether a call is that system's; default: it calls itself by the node's name
+ * @throws AttemptError when it does not; whatever `isIt` throws
  */
-export async function bootInstalled(run: TaskRun): Promise<void> {
+export async function bootInstalled(
+  run: TaskRun,
+  isIt: (agent: AgentSession) => boolean = ({ hostname }) => hostname === run.node.name,
+): Promise<void> {
   const before = bootIdBefore(run);
   if (run.node.agent?.bootId === before) {
     run.order({ action: "reboot", warnSeconds: 0 }, before);
@@ -94,7 +98,7 @@ export async function bootInstalled(run: TaskRun): Promise<void> {
     if (agent.role === "netinst") {
       throw new AttemptError("it started netinst again instead of the installed system", true);
     }
-    return agent.hostname === node.name || undefined;
+    return isIt(agent) || undefined;
   }, limit);
   run.withdraw();
   if (proven) return;
@@ -108,11 +112,11 @@ function whyNotProven({ agent, name }: Node, before: string, limitMs: number): s
     : `the installed system did not call within ${Math.round(limitMs / 1000)} s`;
 }
 
-function netinstOf(node: Node): AgentSession | undefined {
+export function netinstOf(node: Node): AgentSession | undefined {
   return node.connection === "online" && node.agent?.role === "netinst" ? node.agent : undefined;
 }
 
-function residentOf(node: Node): AgentSession | undefined {
+export function residentOf(node: Node): AgentSession | undefined {
   return node.connection === "online" && node.agent?.role === "resident" ? node.agent : undefined;
 }
 

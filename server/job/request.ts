@@ -61,7 +61,7 @@ function parametersOf(
   if (kind === "copy" && typeof named === "string") {
     resolved = { ...parameters, image: fileNamed(named, library).digest };
   }
-  if (kind === "install" && typeof named === "string") {
+  if ((kind === "install" || kind === "update") && typeof named === "string") {
     resolved = { ...parameters, image: imageNamed(named, nodes, library).digest };
   }
   return { kind, parameters: kindOf(kind).parse(resolved) } as JobParameters; // parse is the kind's own

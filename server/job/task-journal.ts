@@ -412,7 +412,9 @@ function stageAfter(task: Task, report: Report): Stage {
   const present = task.stage ?? stages[0];
   const isAgentsTurn = agentStages.includes(present);
   if (!isAgentsTurn) return present;
-  if (report.status === "done") return stageAfterDone;
+  if (report.status === "done") {
+    return typeof stageAfterDone === "function" ? stageAfterDone(present) : stageAfterDone;
+  }
   const forwards = stages.indexOf(report.stage) > stages.indexOf(present);
   return forwards && agentStages.includes(report.stage) ? report.stage : present;
 }

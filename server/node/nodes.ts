@@ -215,6 +215,10 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     }
   };
 
+  /** Its disk holds a system, and a task has it in netinst for a while. */
+  const hasSystemToComeBackTo = ({ id, image }: Node): boolean =>
+    image !== undefined && store.tasks.unfinishedOf(id)[0]?.state === "running";
+
   return {
     get: (id) => currentOrNone(store.nodes.get(id)),
     byMac: (mac) => currentOrNone(store.nodes.byMac(mac)),
@@ -262,8 +266,14 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       const fresh = node.state === "discovered" || node.state === "retired";
       const swapped = isSwapped(node.hardware, hardware);
       if (swapped) log.warn({ node: id, mac: node.mac, serial: hardware.serial }, "node swapped");
+      const until = node.certificateUntil;
+      const former = node.certificate !== undefined &&
+        until !== undefined &&
+        hasSystemToComeBackTo(node) && { fingerprint: node.certificate, until };
       return update(id, {
         ...withoutCredential,
+        // Netinst has enrolled: should the installed system come back instead, it is still itself.
+        ...(former && { nextCertificate: former }),
         certificate,
         certificateUntil,
         hardware,

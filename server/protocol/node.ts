@@ -1,7 +1,16 @@
 /** A node: a computer we install. Its life cycle, its power and its connection are three separate axes. */
 
-import type { ImageDigest, Instant, Ipv4Address, JobId, MacAddress, NodeId } from "./brand.ts";
+import type {
+  ImageDigest,
+  Instant,
+  Ipv4Address,
+  JobId,
+  MacAddress,
+  NodeId,
+  TaskId,
+} from "./brand.ts";
 import type { Architecture, FirmwareName } from "./firmware.ts";
+import type { RootSlot } from "./root-slots.ts";
 import type { SwitchPorts } from "./switch-port.ts";
 
 export const nodeStates = [
@@ -35,6 +44,8 @@ export interface AgentSession {
   readonly address: Ipv4Address;
   readonly since: Instant;
   readonly lastSeen: Instant;
+  /** Of a resident agent. */
+  readonly system?: InstalledSystem;
 }
 
 /**
@@ -129,6 +140,26 @@ export interface InstalledDisk {
   readonly name: string;
   readonly serial?: string;
   readonly contentsId?: string;
+  /** Absent: it has one root, and a system can only be replaced by an install. */
+  readonly slots?: InstalledSlots;
+}
+
+export interface InstalledSlots {
+  /** The one that boots by itself. */
+  readonly active: RootSlot;
+  /** Of each root partition. */
+  readonly rootBytes: number;
+  /** Where the data partition is mounted. */
+  readonly data: string;
+  readonly bootloader: "grub" | "raspberry-pi";
+}
+
+/** What an installed system knows of where it comes from. */
+export interface InstalledSystem {
+  readonly image: ImageDigest;
+  /** The task that wrote it. */
+  readonly madeBy: TaskId;
+  readonly slot?: RootSlot;
 }
 
 /** Somebody's word that this is not to be written. */

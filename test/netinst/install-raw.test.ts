@@ -68,7 +68,7 @@ async function run(options: Run): Promise<{ ranges: readonly (string | undefined
         reporter: { progress: (stage, percent) => options.onProgress?.(stage, percent) },
         console: recordConsole(),
         configure: () => [],
-        playedRoot: "/nowhere",
+        playedDisk: "/nowhere",
       },
       options.signal ?? new AbortController().signal,
     );

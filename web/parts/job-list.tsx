@@ -37,7 +37,7 @@ function JobRow({ job, context, canAct }: JobProps) {
   const { site } = context;
   const tasks = [...site.tasks.value.values()].filter((task) => task.jobId === job.id);
   const image =
-    job.kind === "install" &&
+    (job.kind === "install" || job.kind === "update") &&
     site.images.value.find((one) => one.digest === job.parameters.image)?.name;
   const health = healthText(job);
   const state = job.paused && !isFinished(job.state) ? "paused" : job.state;

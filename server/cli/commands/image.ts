@@ -30,6 +30,16 @@ async function findImage({ client }: Run, wanted: string): Promise<Image> {
   return image;
 }
 
+/** Options of `push`, and the members they become. */
+const describing = {
+  format: "format",
+  bootloader: "bootloader",
+  digest: "digest",
+  "root-size": "rootMiB",
+  data: "data",
+  keep: "keep",
+};
+
 async function push(run: Run): Promise<Image> {
   const { positionals, values, client, output } = run;
   const path = required(positionals[0], "FILE");
@@ -37,8 +47,8 @@ async function push(run: Run): Promise<Image> {
     name: textOf(values, "name") ?? basename(path).replace(/\..*$/, "").toLowerCase(),
     architecture: textOf(values, "architecture") ?? "amd64",
   });
-  for (const name of ["format", "bootloader", "digest"]) {
-    const value = textOf(values, name);
+  for (const [option, name] of Object.entries(describing)) {
+    const value = textOf(values, option);
     if (value !== undefined) query.set(name, value);
   }
   const { size } = statSync(path);
@@ -102,8 +112,22 @@ export const imageCommands: readonly Command[] = [
       },
       bootloader: { type: "string", value: "KIND", about: "grub, raspberry-pi or none" },
       digest: { type: "string", value: "SHA256", about: "refuse the image unless it has this one" },
+      "root-size": {
+        type: "string",
+        value: "MIB",
+        about: "root file system: two root slots of this size and a data partition, for updates",
+      },
+      data: { type: "string", value: "PATH", about: "where the data partition goes; default /srv" },
+      keep: {
+        type: "string",
+        value: "PATHS",
+        about: "what an update carries over; commas between",
+      },
     },
-    examples: ["marcoboot image push debian-12.img.zst --name debian-12"],
+    examples: [
+      "marcoboot image push debian-12.img.zst --name debian-12",
+      "marcoboot image push web.tar.zst --root-size 4096 --data /srv --keep /etc/app",
+    ],
     async run(run) {
       const image = await push(run);
       run.output.value(image, `${image.name} ${image.digest}`);

@@ -271,11 +271,12 @@ export const jobCommands: readonly Command[] = [
   {
     noun: "job",
     verb: "create",
-    about: "install, reboot or shut down nodes",
+    about: "install, update, reboot or shut down nodes",
     positionals: ["KIND"],
     options: createOptions,
     examples: [
       "marcoboot job create install --select stack:lab/a --image debian-12 --wait",
+      "marcoboot job create update --select rack:lab --image debian-13 --keep /etc/app --canary 1",
       "marcoboot job create reboot --select lab-a-1 --yes",
       "marcoboot job create install --select all --image debian-12 --dry-run",
       "marcoboot job create install --select rack:lab --image debian-12 --window night --canary 1 --batch 25% --budget 2",

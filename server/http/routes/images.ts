@@ -15,6 +15,7 @@ import { refuseWithoutRoom } from "../../../images/room.ts";
 import { createAudit, refusalOf } from "../../audit/audit.ts";
 import type { Config } from "../../config.ts";
 import { InvalidInputError, NotFoundError } from "../../errors.ts";
+import { absolutePath, check } from "../../job/parameters.ts";
 import { chunksOf } from "../body.ts";
 import { problemOf } from "../problem.ts";
 import { type Route, route } from "../route.ts";
@@ -23,16 +24,6 @@ import type { Admin } from "../services.ts";
 
 const digestParams = Type.Object({ digest: Type.String({ pattern: "^[0-9a-f]{64}$" }) });
 const progressType = "application/x-ndjson";
-
-const absolutePath = Type.String({ pattern: absolutePathPattern, maxLength: 4095 });
-
-/** @throws InvalidInputError */
-function checkPath(path: string): string {
-  if (new RegExp(absolutePathPattern, "u").test(path)) return path;
-  throw new InvalidInputError(`${JSON.stringify(path)} cannot be kept`, [
-    { pointer: "/keep", detail: "absolute paths, without .. and without a slash at the end" },
-  ]);
-}
 
 const addQuery = Type.Object(
   {
@@ -44,7 +35,7 @@ const addQuery = Type.Object(
     /** Of a root file system: two root slots of so many MiB, and a data partition. */
     rootMiB: Type.Optional(Type.Integer({ minimum: 1, maximum: 1 << 24 })),
     /** Where the data partition is mounted. */
-    data: Type.Optional(absolutePath),
+    data: Type.Optional(Type.String({ pattern: "^(/[A-Za-z0-9._-]{1,64}){1,8}$" })),
     /** What an update carries over; commas between. */
     keep: Type.Optional(Type.String({ maxLength: 4096 })),
   },
@@ -155,7 +146,8 @@ export const imageRoutes: readonly Route[] = [
     handler: ({ query, koa, who }, admin) => {
       const audit = createAudit(admin);
       const { format, bootloader, digest, name, architecture, rootMiB, data } = query;
-      const keep = query.keep?.split(",").map((one) => checkPath(one.trim()));
+      const kept = query.keep?.split(",").map((one) => one.trim());
+      const keep = kept && check(Type.Array(absolutePath, { maxItems: 64 }), kept, "keep");
       if (data !== undefined && rootMiB === undefined) {
         throw new InvalidInputError(`data partition ${data} without root slots`, [
           { pointer: "/rootMiB", detail: "give the size of a root slot in MiB" },

@@ -10,14 +10,13 @@ import { parseImageDigest } from "#protocol/brand.ts";
 import type { CopyParameters } from "#protocol/job.ts";
 import { agentsWork } from "../agent-work.ts";
 import { AttemptError, type JobOf, type Kind, type TaskRun } from "../kind.ts";
-import { check } from "../parameters.ts";
+import { absolutePath, check } from "../parameters.ts";
 import { whyNotReached } from "./run.ts";
 
 const schema = Type.Object(
   {
     image: Type.String({ pattern: "^[0-9a-f]{64}$" }),
-    /** Absolute, and a file's: no `..`, no slash at the end. */
-    path: Type.String({ pattern: "^(/(?!\\.{1,2}(/|$))[^/\\u0000-\\u001f]+)+$", maxLength: 4095 }),
+    path: absolutePath,
     /** Permission bits as `chmod` takes them. */
     mode: Type.String({ pattern: "^0?[0-7]{3}$", default: "0644" }),
   },

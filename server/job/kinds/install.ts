@@ -8,14 +8,14 @@
  */
 
 import { Type } from "typebox";
-import { parseImageDigest } from "#protocol/brand.ts";
+import { type ImageDigest, parseImageDigest } from "#protocol/brand.ts";
 import { targetDisk } from "#protocol/disk.ts";
 import { type InstallParameters, installStages, type Stage, type Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { wipes } from "#protocol/rule.ts";
 import type { NodeChange } from "../../node/nodes.ts";
 import { agentsWork, bootIdBefore, bootInstalled, bringIntoNetinst } from "../agent-work.ts";
-import type { Kind } from "../kind.ts";
+import type { InstallImage, Kind } from "../kind.ts";
 import { check } from "../parameters.ts";
 
 const schema = Type.Object(
@@ -52,23 +52,8 @@ export const install: Kind<"install"> = {
   },
 
   refuse(node, job, images) {
-    const image = images.get(job.parameters.image);
-    if (!image) return `image ${job.parameters.image} is no longer in the library`;
-    if (image.format === "file") return `${image.name} is a file to copy, not an OS image`;
-    if (node.quarantined) return `${node.name} is held back: ${node.reason ?? "in quarantine"}`;
-    if (node.state === "retired") return `${node.name} is retired`;
-    const { protection } = node;
-    if (protection) return `${node.name} is protected by ${protection.by}: ${protection.reason}`;
-    if (node.state === "discovered") {
-      return `${node.name} has not enrolled yet: let it boot from the network once`;
-    }
-    if (node.architecture !== undefined && node.architecture !== image.architecture) {
-      return `${node.name} is ${node.architecture}, image ${image.name} is for ${image.architecture}`;
-    }
-    const disk = targetDisk(node.hardware?.disks ?? [], job.parameters.disk);
-    if (typeof disk === "string" || !disk.protection) return undefined; // the agent will see
-    const { by, reason } = disk.protection;
-    return `disk ${disk.name} of ${node.name} is protected by ${by}: ${reason}`;
+    const { image, disk } = job.parameters;
+    return whyNotWritten(node, images.get(image), image, disk);
   },
 
   async run(run, job) {
@@ -89,7 +74,10 @@ export const install: Kind<"install"> = {
   // From the first write there is no system on the disk, whatever was there before.
   nodeWhenReported: (node, stage) =>
     stage === "writing" && node.image !== undefined
-      ? { image: undefined, sshHostKeys: undefined, installedDisk: undefined }
+      ? {
+          ...{ image: undefined, sshHostKeys: undefined, installedDisk: undefined },
+          nextCertificate: undefined,
+        }
       : {},
 
   nodeWhenTold: (_node, { sshHostKeys, disk }) => ({
@@ -102,6 +90,31 @@ export const install: Kind<"install"> = {
     return { state: stateWithout(node) };
   },
 };
+
+/** Why no image may be written on the node, or not this one; undefined: one may. */
+export function whyNotWritten(
+  node: Node,
+  image: InstallImage | undefined,
+  digest: ImageDigest,
+  wanted: string | undefined,
+): string | undefined {
+  if (!image) return `image ${digest} is no longer in the library`;
+  if (image.format === "file") return `${image.name} is a file to copy, not an OS image`;
+  if (node.quarantined) return `${node.name} is held back: ${node.reason ?? "in quarantine"}`;
+  if (node.state === "retired") return `${node.name} is retired`;
+  const { protection } = node;
+  if (protection) return `${node.name} is protected by ${protection.by}: ${protection.reason}`;
+  if (node.state === "discovered") {
+    return `${node.name} has not enrolled yet: let it boot from the network once`;
+  }
+  if (node.architecture !== undefined && node.architecture !== image.architecture) {
+    return `${node.name} is ${node.architecture}, image ${image.name} is for ${image.architecture}`;
+  }
+  const disk = targetDisk(node.hardware?.disks ?? [], wanted);
+  if (typeof disk === "string" || !disk.protection) return undefined; // the agent will see
+  const { by, reason } = disk.protection;
+  return `disk ${disk.name} of ${node.name} is protected by ${by}: ${reason}`;
+}
 
 /**
  * The serial of the disk that the agent would choose now (netinst/disk.ts): undefined when
