@@ -88,7 +88,7 @@ const commandSchema = Type.Object(
     }),
     timeoutSeconds: Type.Integer({ minimum: 1, maximum: 86_400, default: 600 }),
   },
-  strict,
+  { ...strict, default: {} }, // members of a record get their defaults only beside one of their own
 );
 
 /** Members of every way to tell people. */
@@ -279,6 +279,8 @@ const configSchema = Type.Object(
     enrolmentMinutes: Type.Integer({ minimum: 1, maximum: 60, default: 10 }),
     /** Days a node's certificate counts; agents renew theirs when a third is left. */
     certificateDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90 }),
+    /** Within so long a system that was installed or updated must call; after two thirds of it an update goes back by itself. */
+    firstBootSeconds: Type.Integer({ minimum: 10, maximum: 7200, default: 900 }),
     /** In-rush: at most so many nodes are switched on within so many seconds. */
     power: Type.Object(
       {

@@ -171,3 +171,15 @@ for (const [title, text, message] of refused) {
     t.throws(() => parseConfig(text, "server.yaml"), { instanceOf: ConfigurationError, message });
   });
 }
+
+test("a command needs its program only", (t) => {
+  const { commands } = parseConfig(
+    `{commands: {up: {argv: [uptime]}}, subnets: [{${subnet}}]}`,
+    "server.yaml",
+  );
+  t.deepEqual(commands, { up: { argv: ["uptime"], values: {}, timeoutSeconds: 600 } });
+  t.throws(() => parseConfig(`{commands: {up: {}}, subnets: [{${subnet}}]}`, "server.yaml"), {
+    instanceOf: ConfigurationError,
+    message: /\/commands\/up must have required properties argv/,
+  });
+});
