@@ -566,7 +566,7 @@ async function captureSystem(
     const isFollowed = ended.aborted ? !(ended.reason instanceof CancelledError) : retryable;
     if (isFollowed && !assignment.isLast) return;
     console.warn("restarting into the system on the disk");
-    await duty.power("reboot", 0, AbortSignal.any([]));
+    await duty.power("reboot", 0, new AbortController().signal);
   }
 }
 
