@@ -217,9 +217,13 @@ function manifest(request: AddRequest, ingested: Ingested): ImageManifest {
   };
 }
 
-/** @throws InvalidInputError where they mean nothing, or hold no system */
+/**
+ * Of a system that has grown since it was installed the slots grow with it.
+ *
+ * @throws InvalidInputError where they mean nothing, or hold no system
+ */
 function slotsOf(
-  { slots, keep }: AddRequest,
+  { slots, keep, origin }: AddRequest,
   { format, sizeBytes }: Ingested,
 ): Pick<ImageManifest, "slots" | "keep"> {
   if ((slots || keep) && format !== "rootfs-tar") {
@@ -230,6 +234,7 @@ function slotsOf(
   }
   const leastMiB = Math.ceil(treeRootBytes({ sizeBytes }) / 1024 ** 2);
   if (slots && slots.rootMiB < leastMiB) {
+    if (origin) return { slots: { ...slots, rootMiB: leastMiB }, ...(keep && { keep }) };
     throw new InvalidInputError(
       `a root slot of ${slots.rootMiB} MiB does not hold this image: it needs ${leastMiB}`,
       [{ pointer: "/rootMiB", detail: `${leastMiB} or more; twice that leaves room to grow` }],

@@ -48,7 +48,9 @@ export async function* captureDisk(
       continue;
     }
     const chunk = Buffer.allocUnsafe(end - at);
-    const { bytesRead } = await disk.read(chunk, 0, chunk.length, at);
+    const { bytesRead } = await disk.read(chunk, 0, chunk.length, at).catch((cause: unknown) => {
+      throw new DiskError(`reading at ${at} of ${path}`, { cause });
+    });
     if (bytesRead < chunk.length) throw new DiskError(`${path} ends at ${at + bytesRead}`);
     for (let index = next; index < blank.length; index++) {
       const [first, last] = blank[index] ?? [end, end];

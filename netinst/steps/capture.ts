@@ -95,6 +95,8 @@ async function send(
       sent = await upload({ ...context, bootId: settings.bootId }, packed, signal);
     },
     { signal },
-  );
+  ).catch((error: unknown) => {
+    throw signal.aborted ? signal.reason : error;
+  });
   console.info(`sent ${read} octets, packed ${sent}`);
 }

@@ -14,7 +14,8 @@ export const identityPaths: readonly string[] = [
   "/etc/systemd/network/10-marcoboot.network",
   "/etc/systemd/system/marcoboot-agent.service",
   "/etc/systemd/system/var-lib-marcoboot-agent.mount",
-  "/etc/systemd/system/*.wants/marcoboot-agent.service",
+  "/etc/systemd/system/marcoboot-trial.service",
+  "/etc/systemd/system/*.wants/marcoboot-*.service",
   "/etc/systemd/system/*.wants/var-lib-marcoboot-agent.mount",
   "/etc/init.d/marcoboot-agent",
   "/etc/rc*.d/*marcoboot-agent",
@@ -39,12 +40,7 @@ export const passingPaths: readonly string[] = [
 
 /** @returns whether a path, absolute, is one of `patterns`; what lies below one is not asked for */
 export function matcherOf(patterns: readonly string[]): (path: string) => boolean {
-  const texts = patterns.map((pattern) =>
-    pattern
-      .split("*")
-      .map((part) => part.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"))
-      .join("[^\\/]*"),
-  );
+  const texts = patterns.map((pattern) => pattern.split("*").map(RegExp.escape).join("[^/]*"));
   if (texts.length === 0) return () => false;
   const expression = new RegExp(`^(?:${texts.join("|")})$`, "u");
   return (path) => expression.test(path);

@@ -80,7 +80,7 @@ export interface Captures {
   /** @param checkWanted - throws when the image is not to be published any more */
   takeIn(
     key: UploadKey,
-    described: CaptureDescription & Pick<Image, "origin">,
+    described: CaptureDescription & Pick<Image, "origin" | "slots" | "keep">,
     checkWanted: () => void,
   ): Promise<Image | undefined>;
 }

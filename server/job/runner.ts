@@ -314,9 +314,14 @@ function createTaskRun(
     isLastAttempt: () => epoch >= maxAttempts,
     async takeCapture(described) {
       const { nodeId, jobId } = journal.task(id);
-      const origin = { nodeId, name: currentNode().name, jobId };
-      const key = { taskId: id, epoch };
-      const image = await context.captures.takeIn(key, { ...described, origin }, checkOpen);
+      const { name, image: installed } = currentNode();
+      const from = installed && context.images.get(installed);
+      const more = described.format === from?.format ? layoutOf(from) : {};
+      const image = await context.captures.takeIn(
+        { taskId: id, epoch },
+        { ...described, ...more, origin: { nodeId, name, jobId } },
+        checkOpen,
+      );
       if (image) return image;
       throw new AttemptError("what the agent sent is not here any more", true);
     },
@@ -415,6 +420,11 @@ function createTaskRun(
       }
     },
   };
+}
+
+/** What of an image says how a disk is laid out, and what of a system outlives an update. */
+function layoutOf({ slots, keep }: InstallImage): Pick<InstallImage, "slots" | "keep"> {
+  return { ...(slots && { slots }), ...(keep && { keep }) };
 }
 
 function keyOf({ rack, stack, slot }: SlotRef): string {
