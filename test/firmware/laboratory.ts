@@ -1,6 +1,7 @@
 /** A virtual rack for one test, prepared, watched, and taken down whatever happens. */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import type { ExecutionContext } from "ava";
 import type { ImageFormat } from "#protocol/image.ts";
 import { prepare } from "../../scripts/demo/prepare.ts";
@@ -53,6 +54,9 @@ export async function oneNode(
   removeStaleNamespaces();
   const directory = mkdtempSync("/var/tmp/marcoboot-test-");
   cleanup.add(directory, () => rmSync(directory, { recursive: true, force: true }));
+  t.teardown(() => {
+    if (!t.passed) t.log(`last lines of the server:\n${lastLines(join(directory, "server.log"))}`);
+  });
   const lines: string[] = [];
   const rack = await createVirtualRack({
     ...prepared,
@@ -74,4 +78,8 @@ export async function oneNode(
   const scenario: Scenario = { rack, world, say, atOnce: 1 };
   if (image !== "none") await addImages(scenario, images);
   return { scenario, node, lines };
+}
+
+function lastLines(path: string): string {
+  return existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(-30).join("\n") : "none";
 }
