@@ -17,12 +17,12 @@ const rack = [
   ...["qemu-system-x86", "qemu-utils", "ovmf", "ipxe-qemu"],
 ];
 const rackArm64 = ["qemu-system-arm", "qemu-efi-aarch64"];
-/** Independent DHCP and TFTP clients, servers and relay agents, an SNMP agent, a BMC, an SSH server, a browser of services, a speaker of LLDP, packet tools, and one for the page. */
+/** Independent DHCP and TFTP clients, servers and relay agents, an SNMP agent, a BMC, an SSH server, a browser of services, a speaker of LLDP, packet tools, capabilities of files, and one for the page. */
 const peers = [
   ...["busybox-static", "udhcpc", "isc-dhcp-client", "dnsmasq-base", "kea-admin"],
   ...["tftp-hpa", "atftp", "ethtool", "nftables", "tcpdump", "chromium"],
   ...["snmpd", "snmp", "ipmitool", "openipmi", "openssh-server", "openssl", "strace"],
-  ...["avahi-daemon", "avahi-utils", "dbus-daemon", "lldpd"],
+  ...["avahi-daemon", "avahi-utils", "dbus-daemon", "lldpd", "libcap2-bin"],
 ];
 
 /** The servers `npm run bench` compares ours with, and what measures them. */
