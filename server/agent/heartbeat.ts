@@ -18,7 +18,6 @@ import {
   wants,
 } from "#protocol/heartbeat.ts";
 import type { Node } from "#protocol/node.ts";
-import { createTokenBuckets } from "#protocol/token-bucket.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import type { Site } from "../enrol/authority.ts";
@@ -27,6 +26,7 @@ import type { Log } from "../log.ts";
 import { openDatagramSocket, type Sender } from "../net/udp.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Watching } from "../node/watching.ts";
+import { createPlaces } from "./places.ts";
 
 export type HeartbeatOutcome = "heard" | "renewed" | "malformed" | "refused" | "replayed";
 
@@ -69,13 +69,20 @@ interface Session {
   having: string;
   from: Sender | undefined;
   heardAt: Milliseconds;
+  /** Called at its next beat. */
+  onBeat: () => void;
 }
 
 const beatSeconds = 15;
 /** A call may be lost, or its node busy: it is repeated until the node has the assignment. */
 const callPauses = [300, 700, 1500, 3000].map(milliseconds);
-/** A node called comes by TLS, 0.5 ms of processor time when it resumes its session. */
-const callsPerSecond = 200;
+/**
+ * Nodes called that have not come so far: more would wait for the server's processor, which has
+ * 0.5 ms to do for a TLS session that is resumed, and be called again meanwhile.
+ */
+const calledAtOnce = 64;
+/** Whoever has not come by then makes room for another. */
+const comesWithin = milliseconds(300);
 /** Who was silent for longer is not called: the answer to its next beat does it. */
 const present = milliseconds(45_000);
 
@@ -83,11 +90,7 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
   const { config, address, interfaceName, site, nodes, jobs, watching, clock, log } = context;
   const name = interfaceName ?? address;
   const sessions = new Map<NodeId, Session>();
-  const calls = createTokenBuckets({
-    burst: callsPerSecond,
-    perSecond: callsPerSecond,
-    sources: 1,
-  });
+  const places = createPlaces(calledAtOnce);
   const closing = new AbortController();
   const socket = await openDatagramSocket(
     {
@@ -105,6 +108,7 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
     return {
       ...{ nodeId, certificate, bootId, key, mac: macBy(key), round: newRound() },
       ...{ counter: 0, serial: 0, having: "", from: undefined, heardAt: clock.monotonic() },
+      onBeat: () => undefined,
     };
   };
 
@@ -127,9 +131,8 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
     socket.send(octets, to.port, to.address);
   };
 
-  /** What is wanted of the node; a call counts, so that not all come at once. */
   const wantedOf = (session: Session, node: Node): number => {
-    const isCalled = isCallable(session, node) && calls.take("all", clock.monotonic());
+    const isCalled = isCallable(session, node);
     if (isCalled) context.metrics?.called(name);
     const hasMoved = node.address !== session.from?.address;
     const isMissed = watching.isMissed(node.id);
@@ -155,22 +158,33 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
     if (counter <= session.counter) return "replayed";
     Object.assign(session, { counter, having, from, heardAt: clock.monotonic() });
     nodes.heartbeat(node.id);
+    session.onBeat();
     answer(session, from, counter, wantedOf(session, node));
     return "heard";
+  };
+
+  /** @returns false when the node is to be called no more. */
+  const callOnce = async (nodeId: NodeId): Promise<boolean> => {
+    const session = sessions.get(nodeId);
+    const node = nodes.get(nodeId);
+    const isSilent = !session || clock.monotonic() - session.heardAt > present;
+    if (!node || isSilent || !session.from || closing.signal.aborted) return false;
+    const wanted = wantedOf(session, node);
+    if ((wanted & (wants.assignment | wants.load)) === 0) return false;
+    answer(session, session.from, session.counter, wanted);
+    const hasCome = new AbortController();
+    session.onBeat = () => hasCome.abort(undefined);
+    await clock.sleep(comesWithin, AbortSignal.any([hasCome.signal, closing.signal]));
+    return true;
   };
 
   /** Until the node's beat says that it has the assignment, and its load is told if somebody looks. */
   const call = async (nodeId: NodeId): Promise<void> => {
     for (const pause of callPauses) {
-      const session = sessions.get(nodeId);
-      const node = nodes.get(nodeId);
-      const isSilent = !session || clock.monotonic() - session.heardAt > present;
-      if (!node || isSilent || !session.from) return;
-      if (!isCallable(session, node) && !watching.isMissed(nodeId)) return;
-      const wanted = wantedOf(session, node);
-      if (wanted !== 0) answer(session, session.from, session.counter, wanted);
-      await clock.sleep(pause, closing.signal);
-      if (closing.signal.aborted) return;
+      await places.enter();
+      const mayFollow = await callOnce(nodeId).finally(places.leave);
+      if (!mayFollow) return;
+      await clock.sleep(milliseconds(pause - comesWithin), closing.signal);
     }
   };
 
