@@ -149,7 +149,12 @@ export interface TaskRun {
   /** Lets the node enrol again: it will boot netinst with a new identity. */
   openWindow(cause: "power-on" | "reboot"): void;
   hasOutlet(): boolean;
-  /** At most once per epoch, over restarts too. False when it was done before. @throws PowerUnreachableError, PowerRefusedError */
+  /**
+   * At most once per epoch, over restarts too. False when it was done before, perhaps by a server
+   * that was killed in the middle: then the node has power, and nothing else was done.
+   *
+   * @throws PowerUnreachableError, PowerRefusedError
+   */
   switchPowerOnce(): Promise<boolean>;
   /** Switches its outlet on; on already is no error. @throws PowerUnreachableError, PowerRefusedError */
   givePower(): Promise<void>;

@@ -266,6 +266,27 @@ function createTaskRun(
     };
   };
   const base = () => ({ nodeId: run.nodeId, taskId: id, epoch });
+  const queryPower = async (): Promise<PowerState> => {
+    const { slot } = currentNode();
+    if (!slot || !power.outletOf(slot)) return "unknown";
+    try {
+      return await power.query(slot);
+    } catch (error) {
+      context.log.warn({ err: error, task: id }, "outlet did not tell its state");
+      return "unknown";
+    }
+  };
+  /** A server that was killed between off and on of a cycle left the outlet off. */
+  const endCycle = async (slot: SlotRef): Promise<void> => {
+    if ((await queryPower()) === "on") return;
+    checkOpen();
+    try {
+      await power.set(slot, "on", who);
+    } catch (error) {
+      if (!(error instanceof ProvisionError)) throw error;
+      journal.say(id, [`its power was not given: ${error.message}`]);
+    }
+  };
 
   return {
     get task() {
@@ -339,8 +360,11 @@ function createTaskRun(
     async switchPowerOnce() {
       checkOpen();
       const { slot, agent } = currentNode();
-      if (!slot || journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined)
+      if (!slot) return false;
+      if (journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined) {
+        await endCycle(slot);
         return false;
+      }
       if (agent) journal.setBootId(id, agent.bootId);
       journal.setPowerOrdered(id);
       try {
@@ -368,8 +392,7 @@ function createTaskRun(
       const { jobId } = journal.task(id);
       const wasOrdered = (task: Task) => journal.openAttempt(task)?.powerOrderedAt !== undefined;
       if (restart && wasOrdered(journal.task(id))) {
-        // This server was started anew in the middle: the outlet may be off or on by now.
-        await power.set(slot, "on", who);
+        await power.set(slot, "on", who); // it was off: this server was started anew meanwhile
         return true;
       }
       const fed = power.slotsOn(slot).map(keyOf);
@@ -388,21 +411,19 @@ function createTaskRun(
       }
       nodes.update(run.nodeId, { connection: "offline" });
       const next = others.find(isToCome);
-      if (next || restart) journal.setPowerOrdered(id);
-      if (next) journal.say(id, [`its outlet feeds ${next.name} too, and is switched with that`]);
-      else await power.cut(slot, restart, who);
+      if (next) {
+        journal.setPowerOrdered(id);
+        journal.say(id, [`its outlet feeds ${next.name} too, and is switched with that`]);
+        return true;
+      }
+      await power.cut(slot, false, who);
+      if (!restart) return true;
+      // Off is repeatable, off and on again is not: a server that is killed now only gives power.
+      journal.setPowerOrdered(id);
+      await power.set(slot, "on", who); // also of a task that was cancelled: no node stays dark
       return true;
     },
-    async queryPower() {
-      const { slot } = currentNode();
-      if (!slot || !power.outletOf(slot)) return "unknown";
-      try {
-        return await power.query(slot);
-      } catch (error) {
-        context.log.warn({ err: error, task: id }, "outlet did not tell its state");
-        return "unknown";
-      }
-    },
+    queryPower,
     silence() {
       const now = clock.monotonic();
       const heard = Math.max(run.since, run.heardAt);

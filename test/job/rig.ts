@@ -15,6 +15,7 @@ import type { UploadKey } from "../../images/uploads.ts";
 import { createEventBus } from "../../server/events.ts";
 import { createJobs, type JobRequest, type Jobs } from "../../server/job/jobs.ts";
 import type { Queue, QueueEntry } from "../../server/job/queue.ts";
+import type { JobPower } from "../../server/job/runner.ts";
 import { silentLog } from "../../server/log.ts";
 import { createNodes, type Nodes } from "../../server/node/nodes.ts";
 import type { Shell } from "../../server/ssh/shell.ts";
@@ -111,7 +112,7 @@ export interface Rig {
   attempts(): readonly Attempt[];
   order(): Assignment | undefined;
   /** A new server process on the same journal. */
-  restart(): Promise<Rig>;
+  restart(reopened?: Store): Promise<Rig>;
 }
 
 interface Kept {
@@ -119,12 +120,16 @@ interface Kept {
   readonly clock: ManualClock;
   readonly verbs: string[];
   readonly outlet: PowerState | "none";
+  readonly power: Partial<JobPower>;
 }
 
-export async function createRig(outlet: PowerState | "none" = "none"): Promise<Rig> {
-  const store = openSqliteStore(":memory:");
-  const clock = manualClock();
-  return await startRig({ store, clock, verbs: [], outlet });
+/** @param own - the test's own journal, and what its outlet does other than write down its verbs */
+export async function createRig(
+  outlet: PowerState | "none" = "none",
+  own: { readonly store?: Store; readonly power?: Partial<JobPower> } = {},
+): Promise<Rig> {
+  const { store = openSqliteStore(":memory:"), power = {} } = own;
+  return await startRig({ store, clock: manualClock(), verbs: [], outlet, power });
 }
 
 async function startRig(kept: Kept): Promise<Rig> {
@@ -163,6 +168,7 @@ async function startRig(kept: Kept): Promise<Rig> {
         return outlet === "none" ? "unknown" : outlet;
       },
       outletOf: () => (outlet === "none" ? undefined : { driver: "rig", settings: {} }),
+      ...kept.power,
     },
     windows: { open: (_mac, cause) => void verbs.push(`window ${cause}`) },
     images: {
@@ -259,9 +265,9 @@ async function startRig(kept: Kept): Promise<Rig> {
     },
     attempts: () => store.attempts.ofTask(rig.task().id),
     order: () => jobs.assignmentFor(node().id),
-    async restart() {
+    async restart(reopened = kept.store) {
       await jobs.close();
-      return await startRig({ ...kept, outlet });
+      return await startRig({ ...kept, store: reopened, outlet });
     },
   };
   await jobs.start();
