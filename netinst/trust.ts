@@ -61,7 +61,7 @@ export function openAssignment(key: PinnedKey, signed: SignedAssignment): Assign
     throw new UntrustedError("the assignment is not signed by the pinned key");
   }
   const assignment = parseAssignment(JSON.parse(signed.assignment));
-  if (assignment.action === "install") {
+  if (assignment.action === "install" || assignment.action === "update") {
     const text = signedManifestText(assignment.image);
     if (!key.covers(text, assignment.image.signature)) {
       throw new UntrustedError(
@@ -90,7 +90,17 @@ function isKnown(fields: Record<string, unknown>): boolean {
     case "shutdown":
       return typeof fields["warnSeconds"] === "number";
     case "inventory":
+    case "confirm":
       return true;
+    case "update":
+      return (
+        hasImage(fields) &&
+        isHostname(fields["hostname"]) &&
+        isTexts(fields["authorizedKeys"]) &&
+        isTexts(fields["keep"]) &&
+        Number.isInteger(fields["trialSeconds"]) &&
+        isGuard(fields["guard"])
+      );
     case "burn-in":
       return typeof fields["seconds"] === "number" && isGuard(fields["guard"]);
     case "copy":
@@ -101,8 +111,7 @@ function isKnown(fields: Record<string, unknown>): boolean {
       );
     case "run": {
       const { argv, timeoutSeconds } = fields;
-      const isText = (one: unknown) => typeof one === "string";
-      return Array.isArray(argv) && argv.every(isText) && typeof timeoutSeconds === "number";
+      return isTexts(argv) && typeof timeoutSeconds === "number";
     }
     case "identify":
       return typeof fields["seconds"] === "number" && typeof fields["name"] === "string";
@@ -115,11 +124,19 @@ function isInstall(fields: Record<string, unknown>): boolean {
   return (
     fields["action"] === "install" &&
     hasImage(fields) &&
-    // it becomes a file name's neighbour and a line of /etc/hosts
-    /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?$/.test(String(fields["hostname"])) &&
-    Array.isArray(fields["authorizedKeys"]) &&
+    isHostname(fields["hostname"]) &&
+    isTexts(fields["authorizedKeys"]) &&
     (fields["guard"] === undefined || isGuard(fields["guard"]))
   );
+}
+
+/** It becomes a file name's neighbour and a line of /etc/hosts. */
+function isHostname(value: unknown): boolean {
+  return /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?$/.test(String(value));
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => typeof one === "string");
 }
 
 function hasImage(fields: Record<string, unknown>): boolean {

@@ -254,6 +254,16 @@ const configSchema = Type.Object(
     ),
     /** HTTPS with client certificates on each subnet's interface: agents. */
     agentPort: port(8443),
+    /** The agents of installed systems. */
+    agent: Type.Object(
+      {
+        /** They fetch the program that this server has, and run it in their own place. */
+        selfUpdate: Type.Boolean({ default: true }),
+        /** So many at a time, once the first one has called again with it. */
+        updatesAtOnce: Type.Integer({ minimum: 1, maximum: 512, default: 4 }),
+      },
+      { ...strict, default: {} },
+    ),
     /** Admin API and page. `<stateDirectory>/admin.sock` serves the same. */
     adminAddress: Type.String({ default: "127.0.0.1" }),
     adminPort: port(8000),

@@ -207,6 +207,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       shellOf: createShells(config.ssh, sshKey),
       authorizedKeys: config.ssh.installKey ? [sshKey.publicLine] : [],
       commands: config.commands,
+      timing: { firstBoot: milliseconds(config.firstBootSeconds * 1000) },
       probe: createProbe(clock, (address) => reachableFrom(served, address).address),
     });
     closers.push(() => jobs.close());

@@ -6,7 +6,7 @@
 # Exit status: 10 reset by the agent, 11 powered off by it, 12 reset because nothing helped.
 
 set -uf
-readonly root="$BOARD_DISK.root"
+readonly root="$BOARD_ROOT"
 readonly run="$BOARD_DIRECTORY/run"
 
 say() { echo "board: $*" >&2; }
@@ -61,8 +61,27 @@ netinst() {
   exit 12
 }
 
+# The unit marcoboot-trial.service, on a system whose kernel and init work.
+watch_trial() {
+  trial="$root/var/lib/marcoboot/trial"
+  [ -e "$trial" ] || return 0
+  while sleep "$(cat "$trial")"; do
+    [ -e "$trial" ] || return 0
+    say "nobody confirmed this system"
+    kill -USR1 $$
+  done
+}
+
+# Of images that do not work: `hangs` does nothing at all, `has-no-agent` boots.
 installed() {
+  if [ -e "$root/etc/hangs" ]; then sleep infinity; fi
   hostname "$(cat "$root/etc/hostname")"
+  trap 'exit 10' USR1
+  watch_trial &
+  if [ -e "$root/etc/has-no-agent" ]; then
+    sleep infinity &
+    wait $!
+  fi
   until lease; do sleep 5; done
   while :; do
     agent --role resident --identity-dir "$root/var/lib/marcoboot/identity"

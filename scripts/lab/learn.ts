@@ -17,6 +17,7 @@ import { memoryOf } from "./memory.ts";
 import { createNetwork, removeStaleNamespaces } from "./namespaces.ts";
 import { wholeNumber } from "./numbers.ts";
 import { createRandom, type Random } from "./random.ts";
+import type { ServerOptions } from "./server-process.ts";
 import {
   type Faults,
   mostPerStack,
@@ -29,7 +30,14 @@ import {
 export interface LearnOptions
   extends Pick<
     RackOptions,
-    "stacks" | "perStack" | "perSlotOutlets" | "models" | "faults" | "senses" | "slotTimeoutSeconds"
+    | "stacks"
+    | "perStack"
+    | "perSlotOutlets"
+    | "models"
+    | "faults"
+    | "senses"
+    | "slotTimeoutSeconds"
+    | "diskOctets"
   > {
   readonly quietSeconds: number;
   /** Times the server is killed while it learns. */
@@ -182,7 +190,7 @@ export async function startSite(
   cleanup: Cleanup,
   say: (line: string) => void,
   onMoment?: RackOptions["onMoment"],
-  programs?: string,
+  given: Pick<ServerOptions, "programs" | "settings"> = {},
 ): Promise<Site> {
   removeStaleNamespaces();
   const directory = mkdtempSync("/var/tmp/marcoboot-sim-");
@@ -195,7 +203,7 @@ export async function startSite(
     netinstDirectory: tree.netinst,
     loadersDirectory: tree.loaders,
     adminPort: 8000,
-    ...(programs !== undefined && { programs }),
+    ...given,
   });
   say(`${options.stacks} stacks of ${options.perStack} boards`);
   const rack = await startSimulatedRack({

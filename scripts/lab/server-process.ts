@@ -31,6 +31,8 @@ export interface ServerOptions {
   readonly adminPort: number;
   /** Settings of the subnet other than the usual ones. */
   readonly subnet?: SubnetSettings;
+  /** Other settings of the configuration. */
+  readonly settings?: Readonly<Record<string, unknown>>;
   /** A directory of programs that the server finds before the machine's own. */
   readonly programs?: string;
   readonly logLevel?: string;
@@ -64,6 +66,7 @@ export async function startServerProcess(options: ServerOptions): Promise<Server
       ],
       adminPort: options.adminPort,
       enrolmentMinutes: 30, // an emulated Raspberry Pi fetches its netinst at 150 kB/s
+      ...options.settings,
     }),
   );
   const logPath = join(directory, "server.log");

@@ -19,6 +19,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { headOctets } from "../../netinst/partition-table.ts";
+import { readChoice, writeChoice } from "../../netinst/steps/boot-switch.ts";
+import { layoutFile, parseLayout } from "../../netinst/steps/disk-layout.ts";
 import { simulatedExit } from "../../netinst/steps/power.ts";
 import { boardModels, type ModelName } from "./board-models.ts";
 import { type Cleanup, endProcess } from "./cleanup.ts";
@@ -34,6 +37,8 @@ export interface BoardSettings {
   readonly mac: string;
   /** Number in its rack, which its serial is made from. */
   readonly index: number;
+  /** Octets; default 64 MiB, of which none takes room until it is written. */
+  readonly diskOctets?: number;
   /** From power-on to its first word, asked anew each time; Infinity: it never speaks. */
   readonly startDelayMs: () => number;
 }
@@ -63,7 +68,7 @@ export interface BoardMoment {
     | "shutdown";
 }
 
-const diskOctets = 64 * 1024 ** 2;
+const usualDiskOctets = 64 * 1024 ** 2;
 const agentProgram = join(import.meta.dirname, "..", "..", "netinst", "main.ts");
 /** Between two rounds of a firmware that goes on trying. */
 const roundPauseMs = 1000;
@@ -113,7 +118,7 @@ export class SimulatedBoard {
     this.disk = join(directory, "disk");
     this.log = join(directory, "log");
     writeFileSync(this.disk, "");
-    truncateSync(this.disk, diskOctets);
+    truncateSync(this.disk, settings.diskOctets ?? usualDiskOctets);
     this.#namespace = context.network.addHost(settings.name, settings.mac);
     run("ip", ["-n", this.#namespace, "link", "set", "eth0", "up"]);
     this.#power = new PowerSwitch((signal) => this.#live(signal));
@@ -178,21 +183,13 @@ export class SimulatedBoard {
         signal,
       );
     }
-    if (this.#isBootable()) {
+    const root = rootToBoot(this.disk);
+    if (root !== undefined) {
       this.#tell("installed-system");
-      return await this.#run("installed", {}, signal);
+      return await this.#run("installed", { BOARD_ROOT: root }, signal);
     }
     this.#tell("nothing-boots");
     return boardModels[model].whenNothingBoots;
-  }
-
-  /** The last thing an install writes is the boot sector's signature. */
-  #isBootable(): boolean {
-    const sector = Buffer.alloc(512);
-    const file = openSync(this.disk, "r");
-    readSync(file, sector, 0, sector.length, 0);
-    closeSync(file);
-    return sector.readUInt16LE(510) === 0xaa55 && existsSync(`${this.disk}.root/etc/hostname`);
   }
 
   async #run(
@@ -215,6 +212,7 @@ export class SimulatedBoard {
           PATH: process.env["PATH"],
           BOARD_SYSTEM: system,
           BOARD_DISK: this.disk,
+          BOARD_ROOT: `${this.disk}.root`,
           BOARD_DIRECTORY: join(this.#context.directory, this.settings.name),
           BOARD_MODEL: says,
           BOARD_ARCHITECTURE: architecture,
@@ -248,6 +246,39 @@ export class SimulatedBoard {
     }
     return "reset";
   }
+}
+
+/**
+ * What a boot loader would start: the directory that plays a root. The last thing an install writes
+ * is the boot sector's signature; of two root slots the one to be tried is tried once.
+ */
+function rootToBoot(disk: string): string | undefined {
+  const head = Buffer.alloc(headOctets);
+  const file = openSync(disk, "r");
+  readSync(file, head, 0, head.length, 0);
+  closeSync(file);
+  if (head.readUInt16LE(510) !== 0xaa55) return undefined;
+  const root = hasSlots(`${disk}.boot`, head) ? slotToBoot(disk) : `${disk}.root`;
+  return existsSync(join(root, "etc/hostname")) ? root : undefined;
+}
+
+/** Whether the boot partition is of this table, not left by an install before. */
+function hasSlots(boot: string, head: Buffer): boolean {
+  const path = join(boot, layoutFile);
+  if (!existsSync(path)) return false;
+  try {
+    parseLayout(readFileSync(path, "utf8"), head);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** As GRUB does by the configuration of netinst/steps/boot-switch.ts. */
+function slotToBoot(disk: string): string {
+  const { active, tried } = readChoice(`${disk}.boot`);
+  if (tried) writeChoice(`${disk}.boot`, { active });
+  return `${disk}.root-${tried ?? active}`;
 }
 
 function wordsOf(pid: string): readonly string[] {

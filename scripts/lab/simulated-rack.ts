@@ -30,6 +30,8 @@ export interface RackOptions {
   readonly faults: Faults;
   /** False: an outlet that is asked says what it was ordered, not what its contact does. */
   readonly senses: boolean;
+  /** Of each board; default 64 MiB. */
+  readonly diskOctets?: number;
   /** A late board needs longer than this for its first word. */
   readonly slotTimeoutSeconds: number;
   readonly random: Random;
@@ -89,6 +91,7 @@ export async function startSimulatedRack(options: RackOptions): Promise<Simulate
     return new SimulatedBoard(
       {
         ...{ name, model, index },
+        ...(options.diskOctets !== undefined && { diskOctets: options.diskOctets }),
         mac: macOf(model, index),
         startDelayMs: () => {
           if (fault === "dead") return Number.POSITIVE_INFINITY;

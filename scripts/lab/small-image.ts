@@ -1,8 +1,17 @@
-/** Disk images that are small and different from each other: a partition table and random octets. */
+/** Images that are small and different from each other: disks of random octets, and root file systems of a few files. */
 
 import { createHash, randomBytes } from "node:crypto";
-import { closeSync, openSync, readSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { run } from "./command.ts";
 
 export interface SmallImage {
   readonly name: string;
@@ -39,4 +48,36 @@ export function holdsImage(disk: string, image: SmallImage): boolean {
 
 function digestOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
+}
+
+/**
+ * A root file system that a simulated board starts: with `etc/hangs` it does nothing then, with
+ * `etc/has-no-agent` it boots and nobody calls.
+ *
+ * @returns the archive
+ */
+export function makeSmallTree(
+  directory: string,
+  name: string,
+  more: Readonly<Record<string, string>> = {},
+): string {
+  const tree = mkdtempSync(join(directory, "tree-"));
+  const files = {
+    "etc/os-release": `ID=${name}\n`,
+    "etc/hosts": "127.0.0.1 localhost\n",
+    "boot/vmlinuz-1": `kernel of ${name}\n`,
+    "usr/lib/systemd/system/systemd-networkd.service": "",
+    "usr/lib/systemd/systemd": "",
+    "etc/ssh/sshd_config": "",
+    "root/.profile": "",
+    ...more,
+  };
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(tree, path)), { recursive: true });
+    writeFileSync(join(tree, path), content);
+  }
+  const archive = join(directory, `${name}.tar`);
+  run("tar", ["--numeric-owner", "--owner=0", "--group=0", "-C", tree, "-cf", archive, "."]);
+  rmSync(tree, { recursive: true });
+  return archive;
 }

@@ -129,7 +129,7 @@ async function fromCablesToNodes(t: ExecutionContext, hardware: Hardware): Promi
     cleanup,
     (line) => t.log(line),
     undefined,
-    programs,
+    { programs },
   );
   const { server, rack } = site;
   await server.api.send("DELETE", `/api/v1/racks/${rack.name}`); // README's describes the same boards
