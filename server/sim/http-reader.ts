@@ -1,7 +1,7 @@
 /**
  * One HTTP GET over a TCP connection of the board's own (RFC 9293, RFC 9112): as
- * much as a boot ROM needs. Segments are taken in order, one connection for one
- * file, no window scaling, no selective acknowledgement. The body must have a
+ * much as a boot ROM needs. Segments that come early wait for those before them,
+ * one connection for one file, no window scaling, no selective acknowledgement. The body must have a
  * Content-Length; chunked answers are refused as EDK2's do.
  */
 
@@ -20,6 +20,8 @@ const attempts = 8;
 const patience = 30;
 const maximumHead = 16_384;
 const closingMs = 200;
+/** Segments that are kept until those before them have come; a window holds fewer. */
+const mostEarly = 64;
 const nothing = new Uint8Array(0);
 
 export function* fetchByHttp(board: Board, server: FileServer, url: URL): Program<Fetched> {
@@ -103,6 +105,14 @@ class Answer {
   }
 }
 
+/** Part of the peer's stream. */
+interface Piece {
+  readonly sequence: number;
+  readonly payload: Uint8Array;
+  /** After it nothing comes. */
+  readonly isEnd: boolean;
+}
+
 /** A TCP connection that speaks once and then only listens. */
 class Connection {
   readonly #board: Board;
@@ -114,6 +124,7 @@ class Connection {
   #acknowledged: number;
   /** Theirs: next expected. */
   #expected = 0;
+  readonly #early: Piece[] = [];
   #unsent: Uint8Array = nothing;
   #peerEnded = false;
   #reset = false;
@@ -189,14 +200,36 @@ class Connection {
     }
     const isEnd = (segment.flags & tcpFlags.fin) !== 0;
     if (segment.payload.length === 0 && !isEnd) return false;
-    if (segment.sequence !== this.#expected) {
-      this.#send(tcpFlags.ack); // a gap or a repetition: say where we are
-      return false;
+    const { sequence } = segment;
+    let isContent = false;
+    if (!this.#isEarly(sequence)) {
+      isContent = this.#accept({ sequence, payload: segment.payload, isEnd }, take);
+    } else if (this.#early.length < mostEarly) {
+      this.#early.push({ sequence, payload: Uint8Array.from(segment.payload), isEnd }); // a frame's octets are lent
     }
-    this.#expected = add(this.#expected, segment.payload.length + (isEnd ? 1 : 0));
+    while (!isContent) {
+      const at = this.#early.findIndex((piece) => !this.#isEarly(piece.sequence));
+      const [piece] = at < 0 ? [] : this.#early.splice(at, 1);
+      if (!piece) break;
+      isContent = this.#accept(piece, take);
+    }
+    this.#send(tcpFlags.ack); // after a gap or a repetition, too: it says where we are
+    return isContent;
+  }
+
+  #isEarly(sequence: number): boolean {
+    return ((sequence - this.#expected) | 0) > 0;
+  }
+
+  /** What is new of it. True when `take` has all it wants. */
+  #accept({ sequence, payload, isEnd }: Piece, take: (bytes: Uint8Array) => boolean): boolean {
+    const known = add(this.#expected, -sequence);
+    const ended = isEnd ? 1 : 0;
+    if (known >= payload.length + ended) return false;
+    const fresh = payload.subarray(known);
+    this.#expected = add(this.#expected, fresh.length + ended);
     this.#peerEnded = isEnd;
-    this.#send(tcpFlags.ack);
-    return segment.payload.length > 0 && take(segment.payload);
+    return fresh.length > 0 && take(fresh);
   }
 
   /** Ends our half, and waits a moment for the other. */

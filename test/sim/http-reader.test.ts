@@ -92,18 +92,26 @@ test("a file over HTTP: three-way handshake, GET, body, end of both halves", (t)
   t.like(board.files[0], { bytes: 10, crc32: "a684c7c6" });
 });
 
-test("a gap and a repetition are answered with where it is, and change nothing", (t) => {
+test("what comes early waits for what is missing; a repetition changes nothing, an overlap only what is new", (t) => {
   const { say, last, board } = exchange();
   say(syn | ack);
-  const head = latin1("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+  const head = latin1("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
+  const body = (digits: string) =>
+    say(ack, latin1(digits), 1001 + head.length + Number(digits.at(0)));
   say(ack, head);
-  say(ack, latin1("cd"), 1001 + head.length + 2);
-  t.is(last()?.acknowledgement, 1001 + head.length);
-  say(ack, latin1("ab"));
-  say(ack, latin1("ab"), 1001 + head.length);
-  say(ack, latin1("cd"));
-  say(ack | fin);
-  t.is(board.files[0]?.bytes, 4);
+  body("67");
+  body("4");
+  body("67");
+  t.is(last()?.acknowledgement, 1001 + head.length, "where it is");
+  body("01");
+  body("01");
+  body("123");
+  t.is(last()?.acknowledgement, 1001 + head.length + 5);
+  body("3456");
+  t.is(last()?.acknowledgement, 1001 + head.length + 8);
+  body("789");
+  say(ack | fin, nothing, 1001 + head.length + 10);
+  t.like(board.files[0], { bytes: 10, crc32: "a684c7c6" });
 });
 
 test("a lost SYN and a lost request are sent again", (t) => {
