@@ -30,6 +30,8 @@ export type LearningStep =
   | { readonly kind: "observe"; readonly group: number }
   /** Every group with boards that were heard is on: who is heard a second time is placed. */
   | { readonly kind: "wake" }
+  /** Boards that were placed boot, and tell the ports they hear of. */
+  | { readonly kind: "ports" }
   /** Outlets that were on before and are not get their power back. */
   | { readonly kind: "restore"; readonly end: "done" | "failed" | "cancelled" };
 
@@ -49,6 +51,8 @@ export interface Sighting {
   readonly uuid?: string;
   /** Where it hangs, as something better than time tells. */
   readonly port?: string;
+  /** It was waited for to tell its port itself. */
+  readonly isAsked?: true;
 }
 
 /** A board and the slot it is to have. */
@@ -68,6 +72,8 @@ export interface Seat {
 export interface LearningGroup {
   readonly stack: string;
   readonly slots: readonly string[];
+  /** The rack file says on which port of the switch its boards hang. */
+  readonly hasPorts?: true;
   /** Before learning began. */
   readonly before: PowerState;
   /** On-times begun. */

@@ -11,10 +11,10 @@ import type { Rack } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
 import { ConflictError, InvalidInputError } from "../../errors.ts";
 import { contains } from "../../lease/leases.ts";
-import { nameOfMac } from "../../node/identity.ts";
 import type { Reservation } from "../../store/store.ts";
 import type { LearningContext } from "./context.ts";
 import { isSameSlot, slotOf, slotText } from "./groups.ts";
+import { unplace } from "./placing.ts";
 
 /** A board gets a slot; whoever has it and gets none leaves it. */
 interface Move {
@@ -188,11 +188,6 @@ function clear({ slot, replaces }: Move, moves: readonly Move[], context: Learni
   if (!reservation) return;
   const { slot: _, hostname: __, ...rest } = reservation;
   context.store.reservations.put(rest);
-}
-
-function unplace(mac: MacAddress, { store, nodes }: LearningContext): void {
-  const node = store.nodes.byMac(mac);
-  if (node?.slot) nodes.update(node.id, { slot: undefined, name: nameOfMac(mac) });
 }
 
 /** The slot's own, the one of the board it replaces, the board's: in this order. */

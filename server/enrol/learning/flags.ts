@@ -5,11 +5,13 @@ import type {
   Flag,
   LearningGroup,
   LearningRecord,
+  Sighting,
   SlotLearning,
   Stranger,
 } from "#protocol/learning.ts";
 import type { Node, SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
+import { switchPortText } from "#protocol/switch-port.ts";
 import type { Reservation } from "../../store/store.ts";
 import { portSlot } from "./evidence/port.ts";
 import { isSameSlot, isShared, nameOf, refsOf, slotText } from "./groups.ts";
@@ -132,7 +134,9 @@ function seatFlags(
       const remedy = `remove what it names, then: marcoboot learn start ${record.rack}`;
       flags.push({ reason: "conflict", text, remedy, ...where, answers: ["place"] });
     } else if (by === "order") {
-      const text = `${mac} is in stack ${record.rack}/${group.stack}; that it is in slot ${name} rests on the order heard alone`;
+      const said = node?.switchPorts?.heard.map(switchPortText).join(" and ");
+      const hint = said && `; it hears of ${said}, which does not tell its slot`;
+      const text = `${mac} is in stack ${record.rack}/${group.stack}; that it is in slot ${name} rests on the order heard alone${hint ?? ""}`;
       const remedy = `marcoboot node identify ${node?.name ?? mac}, then: marcoboot learn confirm ${group.stack}/${name}, or learn swap`;
       flags.push({ reason: "unconfirmed", text, remedy, ...where, answers: ["confirm", "swap"] });
     }
@@ -141,15 +145,32 @@ function seatFlags(
       flags.push({ reason: "swapped", text: node.reason, remedy, ...where, answers: [] });
     }
   }
-  for (const { mac, port } of group.heard) {
-    const there = rack && portSlot(rack, port);
-    if (!there || group.seats.some((seat) => seat.mac === mac)) continue;
-    if (group.slots.includes(there.slot) && there.stack === group.stack) continue;
-    const text = `${mac} hangs on port ${port}, which is slot ${slotText(there)}, but has power from ${nameOf(group)}`;
-    const remedy = `correct the cabling or the rack file, then: marcoboot learn start ${record.rack}`;
-    flags.push({ reason: "cabling", text, remedy, stack: group.stack, mac, answers: ["place"] });
-  }
-  return flags;
+  return [...flags, ...group.heard.flatMap((one) => cablingFlag(one, group, record, rack))];
+}
+
+/** The switch says one slot, the outlet or another board another. */
+function cablingFlag(
+  { mac, port }: Sighting,
+  group: LearningGroup,
+  record: LearningRecord,
+  rack: Rack | undefined,
+): readonly Flag[] {
+  const there = rack && portSlot(rack, port);
+  const seat = group.seats.find((one) => one.mac === mac);
+  const isAsked = record.questions.some((question) => question.mac === mac);
+  if (!there || isAsked || seat?.by === "person") return [];
+  const isHere = there.stack === group.stack && group.slots.includes(there.slot);
+  if (isHere && seat?.slot === there.slot) return [];
+  const why = isHere
+    ? `and not the one it has: ${isTaken(there, group) ? "another board has that" : "it is at work"}`
+    : `but has power from ${nameOf(group)}`;
+  const text = `${mac} hangs on port ${port}, which is slot ${slotText(there)}, ${why}`;
+  const remedy = `correct the cabling or the rack file, then: marcoboot learn start ${record.rack}`;
+  return [{ reason: "cabling", text, remedy, stack: group.stack, mac, answers: ["place"] }];
+}
+
+function isTaken({ slot }: SlotRef, { seats }: LearningGroup): boolean {
+  return seats.some((seat) => seat.slot === slot);
 }
 
 function questionFlag(

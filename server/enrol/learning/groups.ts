@@ -10,9 +10,11 @@ import type { Rack, Slot } from "#protocol/rack.ts";
 export function groupsOf(rack: Rack): readonly LearningGroup[] {
   const fresh = { before: "unknown", tries: 0, timedOut: 0, heard: [], seats: [] } as const;
   return rack.stacks.flatMap((stack): readonly LearningGroup[] => {
-    const slots = stack.slots.map(({ name }) => name);
-    const parts = stack.outlet ? [slots] : slots.map((slot) => [slot]);
-    return parts.map((part) => ({ ...fresh, stack: stack.name, slots: part }));
+    const parts = stack.outlet ? [stack.slots] : stack.slots.map((slot) => [slot]);
+    return parts.map((part) => ({
+      ...{ ...fresh, stack: stack.name, slots: part.map(({ name }) => name) },
+      ...(part.some(({ port }) => port !== undefined) && { hasPorts: true }),
+    }));
   });
 }
 

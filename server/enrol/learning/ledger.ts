@@ -3,7 +3,8 @@
  * to the next.
  *
  *   off -> quiet -> observe each group alone -> observe again who was silent, alone and longer
- *       -> quiet -> wake all: who is heard a second time is placed -> restore
+ *       -> quiet -> wake all: who is heard a second time is placed
+ *       -> ports: who was placed tells its own, wake again who hangs elsewhere -> restore
  *
  * A board is believed to hang on an outlet when it was heard in two on-times of
  * that outlet and never while it was off. Until the second time nobody is
@@ -145,7 +146,19 @@ export function nextStep(record: LearningRecord): LearningStep {
   if (first) return { kind: "observe", group: first.index };
   if (record.isQuietDue) return { kind: "quiet" };
   if (record.groups.some(({ seats }) => seats.some(isExpected))) return { kind: "wake" };
+  if (record.groups.some((group) => toBeAsked(group).length > 0)) return { kind: "ports" };
   return { kind: "restore", end: "done" };
+}
+
+/** Boards that were placed though nothing told their ports: they may hear of them when they have booted. */
+export function toBeAsked({ hasPorts, heard, seats }: LearningGroup): readonly Sighting[] {
+  if (!hasPorts) return [];
+  return heard.filter(
+    ({ mac, port, isAsked }) =>
+      port === undefined &&
+      !isAsked &&
+      seats.some((seat) => seat.mac === mac && seat.state === "placed"),
+  );
 }
 
 /** It has no power, unless it is its turn. */

@@ -1,11 +1,13 @@
 /** Gives a board that was heard a second time its slot: reservation, node and record in one change. */
 
+import type { MacAddress } from "#protocol/brand.ts";
 import type { LearningRecord, Seat } from "#protocol/learning.ts";
 import type { SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
 import { ConflictError } from "../../errors.ts";
 import type { ReservationRequest } from "../../lease/leases.ts";
+import { nameOfMac } from "../../node/identity.ts";
 import type { Reservation } from "../../store/store.ts";
 import type { LearningContext } from "./context.ts";
 import { slotOf, slotText } from "./groups.ts";
@@ -37,6 +39,17 @@ export function placeSeat(
     const after = withSeat(record, index, { ...seat, address, state: "placed" });
     rooms.store.learnings.put(after);
     return { record: after, reservation, slot };
+  });
+}
+
+/** It leaves its slot; a node that had only waited there asks the rules of the next one anew. */
+export function unplace(mac: MacAddress, { store, nodes }: Pick<Rooms, "store" | "nodes">): void {
+  const node = store.nodes.byMac(mac);
+  if (!node?.slot) return;
+  const hasWaited = node.state === "ready" && node.rule?.jobId === undefined;
+  nodes.update(node.id, {
+    ...{ slot: undefined, name: nameOfMac(mac) },
+    ...(hasWaited && { state: "enrolled", rule: undefined }),
   });
 }
 

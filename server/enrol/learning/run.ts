@@ -38,11 +38,15 @@ import {
   woken,
 } from "./ledger.ts";
 import { createOutlets, type Fault, type Outlets, watchOutlets } from "./outlets.ts";
-import { placeSeat, withSeat } from "./placing.ts";
+import { placeSeat, unplace, withSeat } from "./placing.ts";
 import { plan } from "./plan.ts";
+import { type PortFacts, portWait, withPortsTold } from "./ports.ts";
 
 /** How often outlets are asked in a quiet time whether they are still off. */
 const readBacks = 4;
+
+/** How often it is looked whether boards have told their ports. */
+const portLook = milliseconds(1000);
 
 /** The run was asked to stop: unwinds to its end. */
 class Stopped extends Error {}
@@ -149,6 +153,8 @@ export class LearningRun {
         return await this.#observe(step.group);
       case "wake":
         return await this.#wake();
+      case "ports":
+        return await this.#ports();
       case "restore":
         return await this.#restore(step.end);
     }
@@ -332,6 +338,28 @@ export class LearningRun {
     this.#listening = { kind: "nothing" };
     this.#save(this.#sparing(woken(this.#record)));
     await this.#switchAll(this.#indexes(needsTry), "off");
+    this.#next(this.#record);
+  }
+
+  /** Who was placed tells its port when it has booted; whoever hangs elsewhere is placed anew. */
+  async #ports(): Promise<void> {
+    const { store, clock } = this.#context;
+    const facts: PortFacts = { rack: this.#rack, nodeOf: (mac) => store.nodes.byMac(mac) };
+    const wait = portWait(this.#record, facts, clock);
+    this.#say(`${wait.asked} boards boot, and tell which port of their switch they hear of (LLDP)`);
+    for (let pending = wait.pending(); pending > 0; pending = wait.pending()) {
+      const told = wait.asked - pending;
+      this.#doing(`waiting for switch ports: ${told} of ${wait.asked} boards are through`);
+      await this.#sleep(portLook);
+    }
+    const isAtWork = (group: LearningGroup) => this.#isAtWork(group);
+    const { record, displaced } = withPortsTold(this.#record, facts, isAtWork);
+    store.transaction(() => {
+      for (const mac of displaced) unplace(mac, this.#context);
+      for (const mac of displaced) this.#context.leases.forget(mac);
+      this.#save(record);
+    });
+    for (const mac of displaced) this.#say(`${mac} hangs on another port: it is placed again`);
     this.#next(this.#record);
   }
 

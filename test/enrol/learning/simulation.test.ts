@@ -43,6 +43,14 @@ test.serial("12 x 4 with three late, three dead and three foreign boards", (t) =
   learnsRight(t, { ...piRack, late: 3, dead: 3, foreign: 3, fault: "stuck-on" }, 4),
 );
 
+test.serial("12 x 4, each board in the slot its switch tells, and none a guess", (t) =>
+  learnsRight(t, { ...piRack, fault: "stuck-on", hearsPorts: true }),
+);
+
+test.serial("12 x 4 with switches that tell, and the server is killed again and again", (t) =>
+  learnsRight(t, { ...piRack, fault: "bouncing", hearsPorts: true, kills: 8 }, 4),
+);
+
 test.serial("12 x 4, and the server is killed again and again", (t) =>
   learnsRight(t, { ...piRack, fault: "stuck-on", kills: 8 }, 4),
 );

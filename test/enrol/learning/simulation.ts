@@ -14,6 +14,7 @@ const { values } = parseArgs({
     shape: { type: "string", default: "shared" },
     fault: { type: "string", default: "stuck-on" },
     blind: { type: "boolean", default: false },
+    lldp: { type: "boolean", default: false },
     kills: { type: "string", default: "0" },
   },
 });
@@ -27,6 +28,7 @@ for (let seed = 1; seed <= seeds; seed++) {
     shape: values.shape === "own" ? "own" : "shared",
     fault: values.fault as RelayFault,
     canQuery: !values.blind,
+    hearsPorts: values.lldp,
     kills: Number(values.kills),
   });
   const { wrong, missing, unflagged, status } = trial;

@@ -25,6 +25,8 @@ export interface TrialOptions {
   readonly foreign?: number;
   readonly fault?: RelayFault;
   readonly canQuery?: boolean;
+  /** Of one outlet for each stack: agents hear of their ports by LLDP, and slots are looked at, not stacks. */
+  readonly hearsPorts?: boolean;
   /** Process ends, each at a random write. */
   readonly kills?: number;
 }
@@ -56,6 +58,7 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
     dead = 0,
     foreign = 0,
     canQuery = true,
+    hearsPorts = false,
   } = options;
   const random = createRandom(seed * 7919 + 17);
   for (let warmUp = 0; warmUp < 8; warmUp++) random.below(2);
@@ -84,7 +87,11 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
     const delay = lateOnes.has(number)
       ? between(slotTimeout * 1000 + 5000, lateTimeout * 1000 - 20_000)
       : between(2000, 30_000);
-    return board(number, name, { delay, ...manner(), isDead: deadOnes.has(number) });
+    const change = { delay, ...manner(), isDead: deadOnes.has(number) };
+    if (!hearsPorts) return board(number, name, change);
+    const port = `${name}-${((number - 1) % perStack) + 1}`;
+    const hears = [{ protocol: "lldp", chassis: "02:00:00:00:00:01", port }] as const;
+    return board(number, name, { ...change, bootMs: between(10_000, 90_000), hears });
   });
   const strangers = Array.from({ length: foreign }, (_, index) =>
     board(1000 + index, undefined, {
@@ -94,7 +101,8 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
         : { period: between(3000, 25_000), attempts: 10_000 }),
     }),
   );
-  const rack = shape === "shared" ? sharedRack(stacks, perStack) : ownRack(stacks, perStack);
+  const rack =
+    shape === "shared" ? sharedRack(stacks, perStack, hearsPorts) : ownRack(stacks, perStack);
   const world = createWorld({
     rack,
     canQuery,
@@ -120,11 +128,17 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
   writes += world.server().writes();
 
   const status = world.learning().status();
+  const flaggedAs = (wanted: string) => status.flagged.some(({ reason }) => reason === wanted);
   const nodeOf = (mac: MacAddress) => world.store.nodes.byMac(mac);
   const placeOf = (mac: MacAddress) => {
     const slot = nodeOf(mac)?.slot;
     if (!slot) return undefined;
     return shape === "shared" ? slot.stack : `${slot.stack}/${slot.slot}`;
+  };
+  /** Where its switch says that it is. */
+  const isElsewhere = ({ mac, hears }: Board) => {
+    const slot = nodeOf(mac)?.slot;
+    return hears !== undefined && slot && hears[0]?.port !== `${slot.stack}-${slot.slot}`;
   };
   const homeless = (one: Board) =>
     one.isDead === true ||
@@ -132,7 +146,9 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
     (one.outlet === faulty && options.fault !== "bouncing");
   const wrong = world.boards
     .filter((one) => placeOf(one.mac) !== undefined && placeOf(one.mac) !== one.outlet)
-    .map((one) => `${one.mac} of ${one.outlet ?? "nowhere"} is in ${placeOf(one.mac)}`);
+    .map((one) => `${one.mac} of ${one.outlet ?? "nowhere"} is in ${placeOf(one.mac)}`)
+    .concat(world.boards.filter(isElsewhere).map(({ mac }) => `${mac} is not where it hangs`))
+    .concat(hearsPorts && flaggedAs("unconfirmed") ? ["a slot is a guess"] : []);
   const missing = world.boards
     .filter((one) => !homeless(one) && placeOf(one.mac) === undefined)
     .map((one) => `${one.mac} of ${one.outlet}`);

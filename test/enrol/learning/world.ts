@@ -11,6 +11,7 @@ import {
 } from "#protocol/brand.ts";
 import type { DomainEvent } from "#protocol/events.ts";
 import type { PowerState, SlotRef } from "#protocol/node.ts";
+import type { SwitchPort } from "#protocol/switch-port.ts";
 import type { BootClient } from "../../../server/boot/client.ts";
 import type { Subnet } from "../../../server/config.ts";
 import type { LearningContext } from "../../../server/enrol/learning/context.ts";
@@ -77,7 +78,14 @@ export interface Board {
   readonly isDead?: boolean;
   readonly serial?: string;
   readonly circuit?: BootClient["circuit"];
+  /** Once it is answered, its agent calls so many milliseconds later; absent: never. */
+  readonly bootMs?: number;
+  /** What the switch tells the agent, 25 s after it called. */
+  readonly hears?: readonly SwitchPort[];
 }
+
+/** How long the agent listens until the switch says something. */
+const hearMs = milliseconds(25_000);
 
 /** When a process of the server ends: at its n-th write of the record, or its n-th power command. */
 export interface Death {
@@ -163,8 +171,29 @@ export function createWorld(options: WorldOptions) {
     for (let attempt = 0; attempt < board.attempts; attempt++) {
       await clock.sleep(milliseconds(attempt === 0 ? board.delay : board.period), end.signal);
       if (end.signal.aborted) return;
-      if (ask(board)) return;
+      if (ask(board))
+        return await boot(board, `boot-${board.mac.slice(-5)}-${powerUp}`, end.signal);
     }
+  }
+
+  /** The agent calls, and tells later what it hears of its switch. */
+  async function boot({ mac, bootMs, hears }: Board, bootId: string, power: AbortSignal) {
+    if (bootMs === undefined) return;
+    const untilServed = async (time: number) => {
+      await clock.sleep(milliseconds(time), power);
+      while (!power.aborted && !server.isAlive()) await clock.sleep(milliseconds(5000), power);
+    };
+    await untilServed(bootMs);
+    const id = store.nodes.byMac(mac)?.id;
+    if (power.aborted || id === undefined) return;
+    const said = { role: "netinst", version: "1", hostname: "netinst", uptimeSeconds: 9 } as const;
+    const ip = store.reservations.byMac(mac)?.address ?? address("10.77.0.254");
+    server.nodes.checkIn(id, { ...said, bootId: bootId.replace(":", ""), usedMemoryMiB: 90 }, ip);
+    if (!hears) return;
+    await untilServed(hearMs);
+    if (power.aborted) return;
+    const switchPorts = { heard: hears, at: clock.now(), bootId: bootId.replace(":", "") };
+    server.nodes.update(id, { switchPorts });
   }
 
   /** True when it is answered, and boots. */
@@ -349,12 +378,13 @@ class Killed extends Error {}
 export const outlet = (name: string) =>
   `{ driver: qemu, settings: { socket: /run/rack.sock, outlet: ${name} } }`;
 
-/** Stacks `s1`…, each with one outlet for all of its slots. */
-export function sharedRack(stacks: number, perStack: number): string {
+/** Stacks `s1`…, each with one outlet for all of its slots; `hasPorts`: at the ports `s1-1`… of one switch. */
+export function sharedRack(stacks: number, perStack: number, hasPorts = false): string {
+  const slots = hasPorts ? `{ count: ${perStack}, port: "{stack}-{slot}" }` : perStack;
   const lines = Array.from(
     { length: stacks },
     (_, index) =>
-      `  - { name: s${index + 1}, slots: ${perStack}, outlet: ${outlet(`s${index + 1}`)} }`,
+      `  - { name: s${index + 1}, slots: ${slots}, outlet: ${outlet(`s${index + 1}`)} }`,
   );
   return `name: r\nstacks:\n${lines.join("\n")}\n`;
 }
