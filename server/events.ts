@@ -4,7 +4,9 @@
  * is logged and does not disturb the others.
  */
 
+import { milliseconds } from "#protocol/brand.ts";
 import type { DomainEvent, EventTopic } from "#protocol/events.ts";
+import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
 
 export type EventOf<Topic extends EventTopic> = Extract<DomainEvent, { topic: Topic }>;
@@ -16,22 +18,47 @@ export interface EventBus {
   on<Topic extends EventTopic>(topic: Topic, listener: (event: EventOf<Topic>) => void): () => void;
 }
 
+/** The bus of a room whose clients wait for its answers. */
+export interface UnhurriedBus extends EventBus {
+  /** Runs `work` when its turn among the events has come; what it throws is logged. */
+  afterwards(work: () => void): void;
+}
+
+const gather = milliseconds(10);
+
 /**
- * The same bus for a room whose clients wait for its answers: what it publishes is heard in
- * the next turn of the event loop, in the same order, after what is to be sent has been sent.
+ * What is published here is heard a moment later, in its order and many at a time: who listens
+ * takes more time than the answers, and the next question often comes right after one.
  */
-export function postponed(events: EventBus): EventBus {
-  let waiting: DomainEvent[] = [];
+export function unhurried(
+  events: EventBus,
+  { clock, log }: { readonly clock: Pick<Clock, "sleep">; readonly log: Log },
+): UnhurriedBus {
+  let waiting: (() => void)[] = [];
+  let isTurn = false;
   const flush = (): void => {
     const due = waiting;
     waiting = [];
-    for (const event of due) events.publish(event);
+    isTurn = true;
+    for (const work of due) {
+      try {
+        work();
+      } catch (error) {
+        log.error({ err: error }, "what was to be told was not");
+      }
+    }
+    isTurn = false;
+  };
+  const afterwards = (work: () => void): void => {
+    waiting.push(work);
+    if (waiting.length === 1) void clock.sleep(gather).then(flush);
   };
   return {
     ...events,
+    afterwards,
     publish(event) {
-      waiting.push(event);
-      if (waiting.length === 1) setImmediate(flush);
+      if (isTurn) events.publish(event);
+      else afterwards(() => events.publish(event));
     },
   };
 }

@@ -31,7 +31,7 @@ import { openSwitches } from "./enrol/learning/evidence/switches.ts";
 import { createLearning } from "./enrol/learning/learning.ts";
 import { createWindows } from "./enrol/token.ts";
 import { ConfigurationError, ForbiddenError, NotFoundError } from "./errors.ts";
-import { createEventBus, type EventOf, postponed } from "./events.ts";
+import { createEventBus, type EventOf, unhurried } from "./events.ts";
 import { startAdmin } from "./http/admin.ts";
 import { type BootImages, startBootListener } from "./http/boot-listener.ts";
 import { createJobs, type Jobs } from "./job/jobs.ts";
@@ -125,7 +125,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       store.leases.list().map(recordOf),
     );
     closers.push(() => leaseFile.close());
-    const packetEvents = postponed(events);
+    const packetEvents = unhurried(events, { clock, log });
     const leases = createLeases({ store, file: leaseFile, clock, events: packetEvents });
     const neighbours = await createNeighbours();
     closers.push(() => neighbours.close());
@@ -318,10 +318,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events: packetEvents,
       clock,
       log,
-      metrics: metrics.dhcp,
       ...(sightings && { sightings }),
     });
     closers.push(() => dhcp.close());
+    metrics.dhcp.serve(dhcp.counts);
     learning.resume();
     closers.push(clock.every(offlineCheck, () => nodes.markOffline()));
     await jobs.start();

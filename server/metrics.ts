@@ -10,7 +10,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { nodeStates } from "#protocol/node.ts";
 import type { HeartbeatMetrics } from "./agent/heartbeat.ts";
-import type { DhcpMetrics } from "./dhcp/server.ts";
+import type { DhcpCounts } from "./dhcp/server.ts";
 import type { DiscoveryMetrics } from "./discovery/server.ts";
 import type { EventBus } from "./events.ts";
 import type { BootHttpMetrics } from "./http/boot-listener.ts";
@@ -20,8 +20,8 @@ import type { TftpMetrics } from "./tftp/server.ts";
 
 export interface Metrics {
   readonly registry: Registry;
+  readonly dhcp: { serve(counts: () => ReadonlyMap<string, DhcpCounts>): void };
   /** Handed to the packet loops. */
-  readonly dhcp: DhcpMetrics;
   readonly discovery: DiscoveryMetrics;
   readonly heartbeat: HeartbeatMetrics;
   readonly bootHttp: BootHttpMetrics;
@@ -43,12 +43,6 @@ export function createMetrics(context: MetricsContext): Metrics {
   collectDefaultMetrics({ register: registry });
   measureNodes(context, registers);
   measureTasks(context, registers);
-  const dhcp = new Counter({
-    name: "marcoboot_dhcp_packets_total",
-    help: "DHCP packets received, by what came of them: the reply's type or the reason for silence",
-    labelNames: ["interface", "outcome"],
-    registers,
-  });
   const discovery = new Counter({
     name: "marcoboot_discovery_questions_total",
     help: "Discovery datagrams received, by what came of them",
@@ -80,10 +74,34 @@ export function createMetrics(context: MetricsContext): Metrics {
       heard: (name, outcome) => heartbeats.inc({ interface: name, outcome }),
       called: (name) => calls.inc({ interface: name }),
     },
-    dhcp: { packet: (name, outcome) => dhcp.inc({ interface: name, outcome }) },
+    dhcp: measureDhcp(registers),
     discovery: { question: (name, outcome) => discovery.inc({ interface: name, outcome }) },
     tftp: measureTftp(registers),
     close: countEvents(context.events, registers),
+  };
+}
+
+/** Counted by the packet loop itself, which has no time for more. */
+function measureDhcp(registers: Registry[]): Metrics["dhcp"] {
+  let counts: () => ReadonlyMap<string, DhcpCounts> = () => new Map();
+  new Counter({
+    name: "marcoboot_dhcp_packets_total",
+    help: "DHCP packets received, by what came of them: the reply's type or the reason for silence",
+    labelNames: ["interface", "outcome"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [name, outcomes] of counts()) {
+        for (const [outcome, count] of Object.entries(outcomes)) {
+          this.inc({ interface: name, outcome }, count);
+        }
+      }
+    },
+  });
+  return {
+    serve(from) {
+      counts = from;
+    },
   };
 }
 

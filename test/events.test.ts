@@ -1,6 +1,7 @@
 import test from "ava";
-import { createEventBus } from "../server/events.ts";
+import { createEventBus, unhurried } from "../server/events.ts";
 import { silentLog } from "../server/log.ts";
+import { manualClock } from "./support/manual-clock.ts";
 
 const alarm = { topic: "alarm", text: "another DHCP server" } as const;
 
@@ -35,4 +36,21 @@ test("an ended subscription hears nothing more", (t) => {
   end();
   bus.publish(alarm);
   t.is(heard, 0);
+});
+
+test("an unhurried bus tells a moment later, in order", async (t) => {
+  const heard: string[] = [];
+  const clock = manualClock();
+  const bus = createEventBus(silentLog);
+  bus.on("alarm", ({ text }) => heard.push(text));
+  const events = unhurried(bus, { clock, log: silentLog });
+  events.publish({ topic: "alarm", text: "first" });
+  events.afterwards(() => {
+    throw new RangeError("disturbs nobody");
+  });
+  events.afterwards(() => events.publish({ topic: "alarm", text: "second" }));
+  events.publish({ topic: "alarm", text: "third" });
+  t.deepEqual(heard, []);
+  await clock.advance(10);
+  t.deepEqual(heard, ["first", "second", "third"]);
 });

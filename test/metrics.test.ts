@@ -42,9 +42,7 @@ function setUp(t: ExecutionContext, rooms: { nodes?: readonly Node[]; tasks?: re
 
 test("packets are counted by interface and outcome", async (t) => {
   const { metrics, scraped } = setUp(t, {});
-  metrics.dhcp.packet("eth1", "offer");
-  metrics.dhcp.packet("eth1", "offer");
-  metrics.dhcp.packet("eth1", "malformed");
+  metrics.dhcp.serve(() => new Map([["eth1", { offer: 2, malformed: 1 }]]));
   metrics.discovery.question("eth1", "answered");
   t.deepEqual(await scraped("marcoboot_dhcp_packets_total"), [
     '{interface="eth1",outcome="offer"} 2',

@@ -8,6 +8,7 @@ import { cpSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { loaderAddress, serverInterface } from "./arena.ts";
 import type { Contender } from "./contender.ts";
+import { reserveInJournal } from "./known-clients.ts";
 
 export const bootPort = 8080;
 const adminPort = 8000;
@@ -22,11 +23,13 @@ export function marcoboot(content: string, checkout: string): Contender {
     command(directory) {
       const loadersDirectory = join(directory, "loaders");
       cpSync(dirname(content), loadersDirectory, { recursive: true });
+      const stateDirectory = join(directory, "state");
+      reserveInJournal(checkout, stateDirectory);
       const config = join(directory, "marcoboot.yaml");
       writeFileSync(
         config,
         JSON.stringify({
-          stateDirectory: join(directory, "state"),
+          stateDirectory,
           netinstDirectory: join(directory, "netinst"),
           loadersDirectory,
           logLevel: "warn",

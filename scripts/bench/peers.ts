@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { serverAddress, serverInterface } from "./arena.ts";
 import type { Contender } from "./contender.ts";
 import { bootFileName } from "./content.ts";
+import { known } from "./known-clients.ts";
 
 export const httpPort = 8080;
 
@@ -43,6 +44,7 @@ export function kea(setting: "recommended" | "long queue"): Contender {
               "thread-pool-size": 4,
               "packet-queue-size": setting === "recommended" ? 28 : 256,
             },
+            "host-reservation-identifiers": ["hw-address"],
             "valid-lifetime": 3600,
             subnet4: [
               {
@@ -50,6 +52,11 @@ export function kea(setting: "recommended" | "long queue"): Contender {
                 subnet: "10.64.0.0/12",
                 interface: serverInterface,
                 pools: [{ pool: "10.64.1.0 - 10.67.255.255" }],
+                "reservations-out-of-pool": true, // then it looks for none of a pool's address
+                reservations: known.map(({ mac, address }) => ({
+                  "hw-address": mac,
+                  "ip-address": address,
+                })),
               },
             ],
             loggers: [

@@ -11,11 +11,12 @@ export interface Exchanges {
   readonly completePerSecond: number;
   /** Milliseconds a client waits for the OFFER and for the ACK, added up. */
   readonly medianMs: number;
+  readonly meanMs: number;
   readonly p99Ms: number;
 }
 
-/** Clients differ by MAC address, counted up from the run's first: every exchange makes a new lease. */
-const differentClients = 150_000;
+/** Clients differ by MAC address, counted up from the run's first: so many, and every exchange makes a new lease. */
+const newClients = 150_000;
 /** Late answers are waited for after the last DISCOVER, and count. */
 const waitMicroseconds = 500_000;
 const exitCodes = { done: 0, someUnanswered: 3 } as const;
@@ -29,13 +30,23 @@ const exitCodes = { done: 0, someUnanswered: 3 } as const;
  */
 export async function exchange(
   arena: Arena,
-  { rate, seconds, run }: { readonly rate: number; readonly seconds: number; readonly run: number },
+  {
+    rate,
+    seconds,
+    run,
+    clients = newClients,
+  }: {
+    readonly rate: number;
+    readonly seconds: number;
+    readonly run: number;
+    readonly clients?: number;
+  },
 ): Promise<Exchanges> {
   const output = await arena.load(
     "perfdhcp",
     [
       ...["-4", "-g", "single", "-l", "eth0", "-r", String(rate), "-p", String(seconds)],
-      ...["-R", String(differentClients), "-b", `mac=02:${hexadecimal(run)}:00:00:00:00`],
+      ...["-R", String(clients), "-b", `mac=02:${hexadecimal(run)}:00:00:00:00`],
       ...["-W", String(waitMicroseconds), "-x", "t", serverAddress],
     ],
     Object.values(exitCodes),
@@ -64,6 +75,7 @@ export function readReport(output: string, seconds: number): Exchanges {
     complete,
     completePerSecond: complete / seconds,
     medianMs: both(0.5),
+    meanMs: mean(offers ?? []) + mean(acks ?? []),
     p99Ms: both(0.99),
   };
 }
@@ -75,6 +87,10 @@ function delays(output: string, kind: string): readonly number[] {
   return [...table.matchAll(/^sent \/ received: (?<sent>[\d.]+) \/ (?<received>[\d.]+)$/gm)].map(
     ({ groups }) => (Number(groups?.["received"]) - Number(groups?.["sent"])) * 1000,
   );
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function quantile(values: readonly number[], share: number): number {

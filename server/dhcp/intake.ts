@@ -40,6 +40,8 @@ export interface IntakeContext<Message> {
 
 export interface Intake<Message> {
   take(bytes: Uint8Array, message: Message): void;
+  /** The socket is empty: strangers need not wait for the next turn. */
+  allTaken(): void;
 }
 
 export function createIntake<Message>(context: IntakeContext<Message>): Intake<Message> {
@@ -72,6 +74,9 @@ export function createIntake<Message>(context: IntakeContext<Message>): Intake<M
     for (const message of turn) handle(message, isTold());
   };
   return {
+    allTaken() {
+      if (queue.length > 0) drain();
+    },
     take(bytes, message) {
       const mac = macAddressFrom(bytes, chaddr);
       const standing = standingOf(mac);

@@ -12,7 +12,7 @@ import type { Boot } from "../boot/profile.ts";
 import type { Clock } from "../clock.ts";
 import type { Config, Subnet } from "../config.ts";
 import { ConfigurationError, PacketError, PoolExhaustedError } from "../errors.ts";
-import type { EventBus } from "../events.ts";
+import type { EventBus, UnhurriedBus } from "../events.ts";
 import type { Admission } from "../lease/admission.ts";
 import { contains, type Leases, within } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
@@ -39,10 +39,8 @@ import { createVetting, type Vetting } from "./vetting.ts";
 const neighbourPeriod: Milliseconds = milliseconds(60_000);
 const expiryPeriod: Milliseconds = milliseconds(30_000);
 
-export interface DhcpMetrics {
-  /** `malformed`, `failed`, `offer`, `ack`, `nak`, or a reason for silence. */
-  packet(interfaceName: string, outcome: string): void;
-}
+/** Packets by what came of them: `malformed`, `failed`, `offer`, `ack`, `nak`, or a reason for silence. */
+export type DhcpCounts = Readonly<Record<string, number>>;
 
 export interface DhcpContext {
   readonly config: Pick<
@@ -53,17 +51,16 @@ export interface DhcpContext {
   readonly admission: Admission;
   readonly boot: Pick<Boot, "reply">;
   readonly neighbours: Neighbours;
-  readonly events: EventBus;
+  readonly events: UnhurriedBus;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics?: DhcpMetrics;
   /** Needed by TFTP and HTTP boot where a subnet may be in mode `proxy`. */
   readonly sightings?: Sightings;
 }
 
 export interface DhcpServer {
-  /** Packets by outcome since the start, over all interfaces. */
-  counts(): Readonly<Record<string, number>>;
+  /** Since the start, by interface. */
+  counts(): ReadonlyMap<string, DhcpCounts>;
   close(): Promise<void>;
 }
 
@@ -72,10 +69,11 @@ export interface DhcpServer {
  *   that is handed out or outside every subnet of the interface, or the port is taken.
  */
 export async function startDhcp(context: DhcpContext): Promise<DhcpServer> {
-  const counts: Record<string, number> = {};
+  const counts = new Map<string, Record<string, number>>();
   const count = (interfaceName: string, outcome: string) => {
-    counts[outcome] = (counts[outcome] ?? 0) + 1;
-    context.metrics?.packet(interfaceName, outcome);
+    const own = counts.get(interfaceName) ?? {};
+    own[outcome] = (own[outcome] ?? 0) + 1;
+    counts.set(interfaceName, own);
   };
   const segments: Segment[] = [];
   const opened: Opened[] = [];
@@ -205,7 +203,10 @@ function listen(segment: Segment, context: DhcpContext, count: (outcome: string)
     drop: () => count("flood"),
     clock,
   });
-  segment.socket.onMessage((bytes, from) => intake.take(bytes, { bytes, from }));
+  segment.socket.onMessage(
+    (bytes, from) => intake.take(bytes, { bytes, from }),
+    () => intake.allTaken(),
+  );
 }
 
 /** The only place that catches what a packet causes. */
@@ -221,7 +222,7 @@ function receive(
     const asked = decodePacket(bytes);
     const before = context.leases.addressOf(macAddressFrom(asked.chaddr));
     const decision = handlePacket(asked, isTold ? segment.handler : segment.quietHandler);
-    if (isTold) setImmediate(tell, asked, decision, segment, context); // the answer comes first
+    if (isTold) context.events.afterwards(() => tell(asked, decision, segment, context));
     if (decision.kind === "silence") return decision.reason;
     const { yiaddr } = decision.packet;
     const isNewHere =
@@ -256,17 +257,8 @@ function receive(
   }
 }
 
-/** Never throws. */
-function tell(asked: DhcpPacket, decision: Decision, segment: Segment, context: DhcpContext): void {
-  try {
-    tellOf(asked, decision, segment, context);
-  } catch (error) {
-    context.log.error({ err: error, mac: decision.mac }, "DHCP message not told");
-  }
-}
-
 /** The event of one message and what came of it; none for what is no client's message. And the log's line. */
-function tellOf(
+function tell(
   asked: DhcpPacket,
   decision: Decision,
   { interfaceName, handler }: Segment,

@@ -13,8 +13,14 @@ import type { Sender } from "./udp.ts";
 export interface Direct {
   /** Leaves with whatever else is sent in this turn; lost when the kernel does not take it. */
   send(bytes: Uint8Array, port: number, address: string): void;
-  /** Gives what has arrived to `listener`, at most {@link perTurn} per turn of the event loop. */
-  drain(listener: (bytes: Uint8Array, from: Sender) => void): void;
+  /** What was sent leaves now. */
+  flush(): void;
+  /**
+   * Gives what has arrived to `listener`, at most {@link perTurn} per turn of the event loop.
+   *
+   * @returns whether that was all
+   */
+  drain(listener: (bytes: Uint8Array, from: Sender) => void): boolean;
 }
 
 /** Datagrams taken here before others get their turn; `dgram` itself takes 32. */
@@ -30,6 +36,7 @@ export async function openDirect(fd: number): Promise<Direct | undefined> {
   let isSending = false;
   let isDrained = false;
   const flush = (): void => {
+    if (!isSending) return;
     isSending = false;
     outbox.flush();
   };
@@ -43,8 +50,9 @@ export async function openDirect(fd: number): Promise<Direct | undefined> {
       isSending = true;
       queueMicrotask(flush); // after the replies that one commit has released
     },
+    flush,
     drain(listener) {
-      if (isDrained) return;
+      if (isDrained) return false;
       isDrained = true;
       setImmediate(nextTurn);
       const count = Math.min(inbox.receive(fd), perTurn);
@@ -57,6 +65,7 @@ export async function openDirect(fd: number): Promise<Direct | undefined> {
           port,
         });
       }
+      return count < perTurn;
     },
   };
 }

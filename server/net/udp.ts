@@ -7,7 +7,7 @@
  */
 
 import { createSocket, type Socket } from "node:dgram";
-import { type Ipv4Address, parseIpv4Address } from "#protocol/brand.ts";
+import type { Ipv4Address } from "#protocol/brand.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import {
@@ -26,7 +26,11 @@ export interface Sender {
 export interface DatagramSocket {
   /** Fire and forget: a failed send is logged at debug level, as a lost packet would be. */
   send(bytes: Uint8Array, port: number, address: string): void;
-  onMessage(listener: (bytes: Uint8Array, from: Sender) => void): void;
+  /**
+   * @param whenRead - called each time all that had arrived was given to `listener`, as far as that
+   *   is known: of a socket for many datagrams (`busy`)
+   */
+  onMessage(listener: (bytes: Uint8Array, from: Sender) => void, whenRead?: () => void): void;
   close(): Promise<void>;
   /** False: the kernel did not tie the socket to its interface. */
   readonly boundToDevice: boolean;
@@ -182,11 +186,13 @@ function wrap(
         if (error) log.debug({ err: error, address, port }, "datagram not sent");
       });
     },
-    onMessage(listener) {
+    onMessage(listener, whenRead) {
       socket.on("message", (bytes, from) => {
         if (from.port === 0) return; // nobody can be answered there, and `send` would throw
-        listener(bytes, { address: parseIpv4Address(from.address), port: from.port });
-        if (open) direct?.drain(listener);
+        listener(bytes, { address: from.address as Ipv4Address, port: from.port });
+        if (!open || !direct) return;
+        direct.flush(); // the answer first, then whether there is more
+        if (direct.drain(listener)) whenRead?.();
       });
     },
     close() {

@@ -34,9 +34,10 @@ sent / received: 000001.004100 / 000001.004200
 `;
 
 test("a report tells complete exchanges and what a client waits for both answers", (t) => {
-  const { medianMs, p99Ms, ...counts } = readReport(report, 2);
+  const { medianMs, meanMs, p99Ms, ...counts } = readReport(report, 2);
   t.deepEqual(counts, { sent: 4, complete: 3, completePerSecond: 1.5 });
   t.is(medianMs.toFixed(3), "1.200"); // 1.0 for the OFFER, 0.2 for the ACK
+  t.is(meanMs.toFixed(3), "2.033");
   t.is(p99Ms.toFixed(3), "4.300");
 });
 

@@ -34,6 +34,7 @@ function intake() {
     take: (mac: string) => made.take(encodePacket(message("discover", { mac })), mac),
     /** What happens once the sockets were read. */
     turn: () => laters.shift()?.(),
+    allTaken: () => made.allTaken(),
     pass: (ms: number) => {
       now += ms;
     },
@@ -51,6 +52,15 @@ test("a node that has an address is served before strangers that came first", (t
   t.deepEqual(handled, [leased, reserved]);
   turn();
   t.deepEqual(handled, [leased, reserved, stranger(1)]);
+});
+
+test("a stranger does not wait for the next turn when the socket is empty", (t) => {
+  const { take, turn, allTaken, handled } = intake();
+  take(stranger(1));
+  allTaken();
+  t.deepEqual(handled, [stranger(1)]);
+  turn();
+  t.deepEqual(handled, [stranger(1)]);
 });
 
 test("strangers are served in their order, a few per turn", (t) => {

@@ -9,7 +9,7 @@ import { parseIpv4Address, parseMacAddress } from "#protocol/brand.ts";
 import { systemClock } from "../../server/clock.ts";
 import { parseConfig } from "../../server/config.ts";
 import { startDhcp } from "../../server/dhcp/server.ts";
-import { createEventBus } from "../../server/events.ts";
+import { createEventBus, unhurried } from "../../server/events.ts";
 import { noAdmission } from "../../server/lease/admission.ts";
 import { createLeases } from "../../server/lease/leases.ts";
 import { createLog } from "../../server/log.ts";
@@ -52,12 +52,12 @@ const server = await startDhcp({
   admission: noAdmission,
   boot: { reply: () => undefined },
   neighbours: await createNeighbours(),
-  events,
+  events: unhurried(events, { clock: systemClock, log }),
   clock: systemClock,
   log,
 });
 process.once("SIGTERM", () => {
-  process.stdout.write(`${JSON.stringify(server.counts())}\n`);
+  process.stdout.write(`${JSON.stringify(Object.assign({}, ...server.counts().values()))}\n`);
   void server.close().then(() => store.close());
 });
 process.stdout.write("ready\n");

@@ -11,7 +11,7 @@ import { systemClock } from "../../server/clock.ts";
 import { readConfig } from "../../server/config.ts";
 import { startDhcp } from "../../server/dhcp/server.ts";
 import { createNeighbourKeeper, createSightings } from "../../server/dhcp/sightings.ts";
-import { createEventBus } from "../../server/events.ts";
+import { createEventBus, unhurried } from "../../server/events.ts";
 import { noAdmission } from "../../server/lease/admission.ts";
 import { contains, createLeases } from "../../server/lease/leases.ts";
 import { createLog } from "../../server/log.ts";
@@ -47,13 +47,13 @@ const server = await startDhcp({
       client.firmware && familyOf(client.firmware)?.reply(client, own, "ipxe"),
   },
   neighbours,
-  events,
+  events: unhurried(events, { clock: systemClock, log }),
   clock: systemClock,
   log,
   sightings: createSightings({ clock: systemClock, neighbourOf, keeper }),
 });
 process.once("SIGTERM", () => {
-  say({ counts: server.counts() });
+  say({ counts: Object.assign({}, ...server.counts().values()) });
   void server.close().then(() => store.close());
 });
 say({ ready: true });
