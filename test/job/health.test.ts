@@ -200,3 +200,18 @@ test("a command that the configuration no longer has pauses the roll-out and say
   t.is(crew.job(job).paused?.reason, 'no command "gone"; configured: ready, apt-install');
   t.is(crew.shown(job), "a1 done, a2 waiting");
 });
+
+test("a schedule that asks for what nobody configured is refused when it is made", async (t) => {
+  const crew = await createCrew();
+  const weekly = {
+    ...({ name: "weekly", at: "sun 03:00", zone: "UTC", kind: "reboot", selector: "all" } as const),
+    ...({ parameters: {}, missed: "skip", overlap: "skip" } as const),
+  };
+  const plan = (health: readonly string[]) =>
+    crew.schedules.plan({ ...weekly, rollout: { ...usual, health } }, "ada");
+  t.throws(() => plan(["nobody"]), {
+    instanceOf: InvalidInputError,
+    message: /no command "nobody"/,
+  });
+  t.deepEqual(plan(["ready"]).rollout?.health, ["ready"]);
+});
