@@ -59,7 +59,7 @@ import { capture } from "./steps/capture.ts";
 import { confirmSystem } from "./steps/confirm.ts";
 import { copyFile } from "./steps/copy.ts";
 import { noSigns, showWhich, signsOfMachine } from "./steps/identify.ts";
-import { type InstallContext, type Installed, update } from "./steps/install.ts";
+import { type InstallContext, type Installed, updateNode } from "./steps/install.ts";
 import { readSystem } from "./steps/installed-system.ts";
 import type { Power } from "./steps/power.ts";
 import { runProgram } from "./steps/run.ts";
@@ -544,7 +544,6 @@ async function installSystem(
   await reporter.done("committing", installed);
 }
 
-/** The node's own system waits for it: where no other attempt follows, the machine is given back. */
 async function captureSystem(
   duty: Duty,
   assignment: CaptureAssignment,
@@ -554,20 +553,10 @@ async function captureSystem(
   const { settings, console, memory } = duty;
   if (settings.role !== "netinst") throw new AgentError("a system in use is not copied");
   const connection = () => memory.connection ?? duty.connection;
-  try {
+  await asGuest(duty, assignment, reporter, signal, async () => {
     await capture({ settings, assignment, reporter, console, connection }, signal);
     await reporter.done("sending");
-  } catch (error) {
-    const { ended } = reporter;
-    if (signal.aborted && !ended.aborted) throw error; // the agent itself ends
-    const retryable = error instanceof AgentError && error.retryable;
-    console.warn(`capture: ${reasonOf(ended.aborted ? ended.reason : error)}`);
-    if (!ended.aborted) await reporter.failed(reasonOf(error), retryable);
-    const isFollowed = ended.aborted ? !(ended.reason instanceof CancelledError) : retryable;
-    if (isFollowed && !assignment.isLast) return;
-    console.warn("restarting into the system on the disk");
-    await duty.power("reboot", 0, new AbortController().signal);
-  }
+  });
 }
 
 async function updateSystem(
@@ -578,12 +567,35 @@ async function updateSystem(
 ): Promise<void> {
   const { server, settings, identity, console } = duty;
   if (settings.role !== "netinst") throw new AgentError("a system in use does not replace itself");
-  await update(
-    { settings, assignment, reporter, console, bootUrl: server.bootUrl, identity },
-    signal,
-  );
-  console.info("updated; waiting to be restarted");
-  await reporter.done("committing");
+  await asGuest(duty, assignment, reporter, signal, async () => {
+    const { bootUrl } = server;
+    await updateNode({ settings, assignment, reporter, console, bootUrl, identity }, signal);
+    console.info("updated; waiting to be restarted");
+    await reporter.done("committing");
+  });
+}
+
+/** The node's own system waits for the work: where no other attempt follows, the machine is given back. */
+async function asGuest(
+  { console, power }: Duty,
+  { action, isLast }: CaptureAssignment | UpdateAssignment,
+  reporter: Reporter,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const { ended } = reporter;
+    if (signal.aborted && !ended.aborted) throw error; // the agent itself ends
+    const retryable = error instanceof AgentError && error.retryable;
+    console.warn(`${action}: ${reasonOf(ended.aborted ? ended.reason : error)}`);
+    if (!ended.aborted) await reporter.failed(reasonOf(error), retryable);
+    const isFollowed = ended.aborted ? !(ended.reason instanceof CancelledError) : retryable;
+    if (isFollowed && !isLast) return;
+    console.warn("restarting into the system on the disk");
+    await power("reboot", 0, new AbortController().signal);
+  }
 }
 
 async function endBoot(

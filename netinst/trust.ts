@@ -99,6 +99,7 @@ function isKnown(fields: Record<string, unknown>): boolean {
         isTexts(fields["authorizedKeys"]) &&
         isTexts(fields["keep"]) &&
         Number.isInteger(fields["trialSeconds"]) &&
+        typeof fields["isLast"] === "boolean" &&
         isGuard(fields["guard"])
       );
     case "burn-in":

@@ -84,7 +84,7 @@ export function layOut(diskOctets: number, tree: Tree): NewLayout {
   const volumes = new Map<Volume["name"], RootVolume>();
   for (const [index, { name, wanted }] of parts.entries()) {
     const found = partitions.find((one) => one.number === index + 1);
-    if (!found || found.length < mebibyte) {
+    if (!found || (name !== undefined && found.length < mebibyte)) {
       throw new InstallRefusedError(`the disk has no room for the partition ${wanted.name}`);
     }
     if (name === undefined) continue;

@@ -65,7 +65,7 @@ export async function install(context: InstallContext, signal: AbortSignal): Pro
 }
 
 /** @throws AgentError with a reason for the admin; the node boots what it booted before then */
-export async function update(context: UpdateContext, signal: AbortSignal): Promise<void> {
+export async function updateNode(context: UpdateContext, signal: AbortSignal): Promise<void> {
   const { assignment, console } = context;
   await withDisk(context, 0, async (writing) => {
     const configure = (directory: string, slot: RootSlot, former: string) => {

@@ -131,6 +131,8 @@ export interface UpdateAssignment extends AssignmentBase, ImageTicket {
   readonly keep: readonly string[];
   /** The new system goes back to the old one by itself when nobody has confirmed it by then. */
   readonly trialSeconds: number;
+  /** No other attempt follows one that breaks off: the node goes back to its own system then. */
+  readonly isLast: boolean;
 }
 /** To the new system: it is the one that boots from now on. */
 export interface ConfirmAssignment extends AssignmentBase {

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   chmodSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -18,12 +19,14 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import test, { type ExecutionContext } from "ava";
+import type { ImageTicket } from "#protocol/agent.ts";
 import type { NodeId, TaskId } from "#protocol/brand.ts";
 import type { ImageManifest } from "#protocol/image.ts";
 import { withLoop, withMount } from "../../netinst/loop.ts";
 import { headOctets, parsePartitionTable } from "../../netinst/partition-table.ts";
 import type { Site } from "../../netinst/settings.ts";
-import { install } from "../../netinst/steps/install.ts";
+import { readChoice } from "../../netinst/steps/boot-switch.ts";
+import { install, updateNode, type WriteContext } from "../../netinst/steps/install.ts";
 import { compress, describeImage, recordConsole, serveImage, sha256 } from "../netinst/support.ts";
 
 const mebibyte = 1 << 20;
@@ -78,7 +81,8 @@ function playVfat(directory: string): () => void {
   mkdirSync(join(directory, "fat"));
   mkdirSync(bin);
   const script = `#!/bin/sh
-if [ "$2" = vfat ]; then exec /bin/mount --bind ${directory}/fat "$4"; fi
+for last; do :; done
+if [ "$2" = vfat ]; then exec /bin/mount --bind ${directory}/fat "$last"; fi
 exec /bin/mount "$@"
 `;
   writeFileSync(join(bin, "mount"), script, { mode: 0o755 });
@@ -93,6 +97,7 @@ interface Laboratory {
   readonly directory: string;
   readonly disk: string;
   run(plain: Buffer, manifest: Partial<ImageManifest>): Promise<readonly string[]>;
+  update(plain: Buffer, manifest: Partial<ImageManifest>, keep: readonly string[]): Promise<void>;
 }
 
 async function inLaboratory(
@@ -106,13 +111,17 @@ async function inLaboratory(
   const restore = haveVfat ? () => {} : playVfat(directory);
   const agentImage = join(directory, "stage2");
   writeFileSync(agentImage, "squashfs of the agent");
-  const run = async (plain: Buffer, more: Partial<ImageManifest>) => {
+  const withImage = async <T>(
+    plain: Buffer,
+    more: Partial<ImageManifest>,
+    step: (context: WriteContext, image: ImageTicket) => Promise<T>,
+  ): Promise<T> => {
     const compression = more.compression ?? "zstd";
     const stored = compress(plain, compression);
     const server = await serveImage(stored);
+    const manifest = { ...describeImage(plain, stored, compression), ...more };
     try {
-      const manifest = { ...describeImage(plain, stored, compression), ...more };
-      const { sshHostKeys } = await install(
+      return await step(
         {
           settings: {
             role: "netinst",
@@ -127,16 +136,6 @@ async function inLaboratory(
             agentImage,
             unreachableMs: 1000,
           },
-          assignment: {
-            action: "install",
-            nodeId: "node_1" as NodeId,
-            taskId: "task_1" as TaskId,
-            epoch: 1,
-            image: { ...manifest, signature: "", url: server.url },
-            ticket: "good-ticket",
-            hostname: "r1-a-1.lab",
-            authorizedKeys: ["ssh-ed25519 AAAA admin"],
-          },
           reporter: {
             ended: new AbortController().signal,
             progress: () => {},
@@ -148,15 +147,35 @@ async function inLaboratory(
           bootUrl: server.url,
           identity: { key: "KEY\n", certificate: "CERTIFICATE\n" },
         },
-        new AbortController().signal,
+        { image: { ...manifest, signature: "", url: server.url }, ticket: "good-ticket" },
       );
-      return sshHostKeys;
     } finally {
       await server.close();
     }
   };
+  const whom = {
+    nodeId: "node_1" as NodeId,
+    taskId: "task_1" as TaskId,
+    epoch: 1,
+    hostname: "r1-a-1.lab",
+    authorizedKeys: ["ssh-ed25519 AAAA admin"],
+  };
+  const { signal } = new AbortController();
+  const run: Laboratory["run"] = (plain, more) =>
+    withImage(plain, more, async (context, image) => {
+      const assignment = { action: "install", ...whom, ...image } as const;
+      return (await install({ ...context, assignment }, signal)).sshHostKeys;
+    });
+  const updateIt: Laboratory["update"] = (plain, more, keep) =>
+    withImage(plain, more, async (context, image) => {
+      const assignment = {
+        ...{ action: "update" as const, ...whom, ...image, keep, trialSeconds: 600, isLast: false },
+        ...{ taskId: "task_2" as TaskId, guard: { protectedSerials: [] } },
+      };
+      await updateNode({ ...context, assignment }, signal);
+    });
   try {
-    await work({ directory, disk, run });
+    await work({ directory, disk, run, update: updateIt });
   } finally {
     restore();
     rmSync(directory, { recursive: true });
@@ -258,8 +277,13 @@ function packTree(directory: string, setUp: (tree: string) => void = () => {}): 
   return readFileSync(packed);
 }
 
-test.serial("a root file system for GRUB gets partitions, tree and boot loader", async (t) => {
-  await inLaboratory(500 * mebibyte, async ({ directory, disk, run }) => {
+/** With stand-ins for GRUB's files, which nobody starts here. */
+async function withGrub(
+  work: (laboratory: Laboratory, core: Buffer) => Promise<void>,
+  diskBytes: number,
+) {
+  await inLaboratory(diskBytes, async (laboratory) => {
+    const { directory } = laboratory;
     const grub = join(directory, "agent/share/grub");
     mkdirSync(grub, { recursive: true });
     const core = randomBytes(50_000);
@@ -268,43 +292,122 @@ test.serial("a root file system for GRUB gets partitions, tree and boot loader",
     writeFileSync(join(grub, "bootx64.efi"), "efi program");
     const restore = useSystemTools(join(directory, "agent"));
     try {
-      const fingerprints = await run(packTree(directory), {
-        format: "rootfs-tar",
-        bootloader: "grub",
-      });
-      t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
-      const head = readFileSync(disk).subarray(0, headOctets);
-      t.is(head.readBigUInt64LE(0x5c), 40n);
-      t.is(head.readBigUInt64LE(40 * 512 + 500), 41n);
-      t.is(
-        sha256(head.subarray(41 * 512, 41 * 512 + 40_000)),
-        sha256(core.subarray(512, 512 + 40_000)),
-      );
-      await lookInto(disk, 2, "vfat", (root) => {
-        t.is(readFileSync(join(root, "EFI/BOOT/BOOTX64.EFI"), "utf8"), "efi program");
-      });
-      await lookInto(disk, 3, "ext4", (root) => {
-        checkConfiguration(t, root, fingerprints);
-        t.is(readlinkSync(join(root, "etc/alternatives/awk")), "/usr/bin/mawk");
-        t.is(readlinkSync(join(root, "lib")), "usr/lib");
-        t.is((statSync(join(root, "usr/bin/passwd")).mode & 0o7777).toString(8), "4755");
-        const { uid, gid } = statSync(join(root, "usr/bin/mawk"));
-        t.deepEqual([uid, gid], [7, 8]);
-        t.is(lstatSync(join(root, "null"), { throwIfNoEntry: false }), undefined);
-        t.regex(
-          readFileSync(join(root, "boot/grub/grub.cfg"), "utf8"),
-          /linux \/boot\/vmlinuz-6\.1\.0-12-amd64 root=UUID=\S+ .*\n {2}initrd \/boot\/initrd\.img-6\.1\.0-12-amd64/,
-        );
-        t.regex(
-          readFileSync(join(root, "etc/fstab"), "utf8"),
-          /^UUID=\S+ \/ ext4 [\s\S]*\/boot\/efi vfat/,
-        );
-      });
+      await work(laboratory, core);
     } finally {
       restore();
     }
   });
+}
+
+test.serial("a root file system for GRUB gets partitions, tree and boot loader", async (t) => {
+  await withGrub(async ({ directory, disk, run }, core) => {
+    const fingerprints = await run(packTree(directory), {
+      format: "rootfs-tar",
+      bootloader: "grub",
+    });
+    t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
+    const head = readFileSync(disk).subarray(0, headOctets);
+    t.is(head.readBigUInt64LE(0x5c), 40n);
+    t.is(head.readBigUInt64LE(40 * 512 + 500), 41n);
+    t.is(
+      sha256(head.subarray(41 * 512, 41 * 512 + 40_000)),
+      sha256(core.subarray(512, 512 + 40_000)),
+    );
+    await lookInto(disk, 2, "vfat", (root) => {
+      t.is(readFileSync(join(root, "EFI/BOOT/BOOTX64.EFI"), "utf8"), "efi program");
+    });
+    await lookInto(disk, 3, "ext4", (root) => {
+      checkConfiguration(t, root, fingerprints);
+      t.is(readlinkSync(join(root, "etc/alternatives/awk")), "/usr/bin/mawk");
+      t.is(readlinkSync(join(root, "lib")), "usr/lib");
+      t.is((statSync(join(root, "usr/bin/passwd")).mode & 0o7777).toString(8), "4755");
+      const { uid, gid } = statSync(join(root, "usr/bin/mawk"));
+      t.deepEqual([uid, gid], [7, 8]);
+      t.is(lstatSync(join(root, "null"), { throwIfNoEntry: false }), undefined);
+      t.regex(
+        readFileSync(join(root, "boot/grub/grub.cfg"), "utf8"),
+        /linux \/boot\/vmlinuz-6\.1\.0-12-amd64 root=UUID=\S+ .*\n {2}initrd \/boot\/initrd\.img-6\.1\.0-12-amd64/,
+      );
+      t.regex(
+        readFileSync(join(root, "etc/fstab"), "utf8"),
+        /^UUID=\S+ \/ ext4 [\s\S]*\/boot\/efi vfat/,
+      );
+    });
+  }, 500 * mebibyte);
 });
+
+const slotted = {
+  format: "rootfs-tar",
+  bootloader: "grub",
+  slots: { rootMiB: 160, data: "/srv" },
+} as const;
+
+test.serial(
+  "an update writes the other root slot with what is kept, and leaves the running one and the data alone",
+  async (t) => {
+    await withGrub(async ({ directory, disk, run, update: updateIt }) => {
+      const text = (root: string, path: string) => readFileSync(join(root, path), "utf8");
+      await run(packTree(directory), slotted);
+      const tables = readFileSync(disk).subarray(0, headOctets);
+      t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
+      const parts = parsePartitionTable(tables)?.partitions.map(({ length }) => length / mebibyte);
+      t.deepEqual(parts?.slice(1, 4), [64, 160, 160]);
+      const key = await lookInto(disk, 3, "ext4", (root) => {
+        put(root, "etc/app/settings", "of this node\n", 0o640);
+        command("chown", ["7:8", join(root, "etc/app/settings")]);
+        linkSync(join(root, "etc/app/settings"), join(root, "etc/app/same"));
+        symlinkSync("/nowhere", join(root, "etc/app/link"));
+        put(root, "opt/scratch", "nobody's\n");
+        put(root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444);
+        writeFileSync(join(root, "root/.ssh/authorized_keys"), "ssh-ed25519 BBBB own\n");
+        return text(root, "etc/ssh/ssh_host_ed25519_key");
+      });
+      await lookInto(disk, 5, "ext4", (root) => put(root, "table", "rows\n"));
+      const before = await sliceOf(disk, 3);
+
+      rmSync(join(directory, "tree"), { recursive: true });
+      const next = packTree(directory, (tree) => put(tree, "etc/app/settings", "of the image\n"));
+      await updateIt(next, slotted, ["/etc/app", "/not/there"]);
+
+      t.true(readFileSync(disk).subarray(0, headOctets).equals(tables), "the table is as it was");
+      t.is(await sliceOf(disk, 3), before, "the running system is as it was");
+      await lookInto(disk, 5, "ext4", (root) => t.is(text(root, "table"), "rows\n"));
+      await lookInto(disk, 2, "vfat", (root) => {
+        t.deepEqual(readChoice(root), { active: "a", tried: "b" });
+      });
+      await lookInto(disk, 4, "ext4", (root) => {
+        t.is(text(root, "etc/app/settings"), "of this node\n");
+        const { uid, gid, mode, ino } = statSync(join(root, "etc/app/settings"));
+        t.deepEqual([uid, gid, mode & 0o777], [7, 8, 0o640]);
+        t.is(statSync(join(root, "etc/app/same")).ino, ino);
+        t.is(readlinkSync(join(root, "etc/app/link")), "/nowhere");
+        t.throws(() => statSync(join(root, "opt/scratch")));
+        t.throws(() => statSync(join(root, "not")));
+        t.is(text(root, "etc/machine-id"), "0123456789abcdef0123456789abcdef\n");
+        t.is(text(root, "etc/ssh/ssh_host_ed25519_key"), key);
+        t.is(
+          text(root, "root/.ssh/authorized_keys"),
+          "ssh-ed25519 BBBB own\nssh-ed25519 AAAA admin\n",
+        );
+        t.is(text(root, "var/lib/marcoboot/trial"), "600\n");
+        t.like(JSON.parse(text(root, "var/lib/marcoboot/identity/system.json")), {
+          madeBy: "task_2",
+          slot: "b",
+        });
+        const fstab = text(root, "etc/fstab");
+        t.regex(fstab, /^UUID=\S+ \/ ext4 [\s\S]*\/boot\/efi vfat [\s\S]*\/srv ext4/);
+      });
+    }, 640 * mebibyte);
+  },
+);
+
+/** Digest of a partition's octets. */
+async function sliceOf(disk: string, number: number): Promise<string> {
+  const head = readFileSync(disk).subarray(0, headOctets);
+  const found = parsePartitionTable(head)?.partitions.find((one) => one.number === number);
+  const { offset = 0, length = 0 } = found ?? {};
+  return sha256(readFileSync(disk).subarray(offset, offset + length));
+}
 
 test.serial("a root file system for a Raspberry Pi gets its boot partition", async (t) => {
   await inLaboratory(700 * mebibyte, async ({ directory, disk, run }) => {

@@ -112,6 +112,7 @@ function order(run: TaskRun, { parameters }: JobOf<"update">, bootId: string): v
       authorizedKeys: run.authorizedKeys,
       keep: keptPaths(ticket.image, parameters),
       guard: run.guard("known"),
+      isLast: run.isLastAttempt(),
       // A third of the time is for the way back.
       trialSeconds: Math.max(1, Math.floor((run.timing.firstBoot * 2) / 3000)),
       ...(disk !== undefined && { disk }),
