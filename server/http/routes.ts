@@ -2,6 +2,7 @@
 
 import type { Route } from "./route.ts";
 import { auditRoutes } from "./routes/audit.ts";
+import { calendarRoutes } from "./routes/calendar.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { imageRoutes } from "./routes/images.ts";
@@ -40,6 +41,7 @@ export const apiRoutes: readonly Route[] = [
   ...taskRoutes,
   ...windowRoutes,
   ...scheduleRoutes,
+  ...calendarRoutes,
   ...powerRoutes,
   ...learningRoutes,
   ...eventRoutes,

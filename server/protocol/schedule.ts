@@ -45,3 +45,24 @@ export interface Schedule {
   /** What came of it when it was due last. */
   readonly last?: { readonly due: Instant; readonly jobId?: JobId; readonly reason?: string };
 }
+
+/** Something that is planned, and when. */
+export interface CalendarEntry {
+  readonly kind: "window" | "blackout" | "schedule" | "job";
+  /** Of the window or schedule; a job's id. */
+  readonly name: string;
+  /** On whose clock it was planned. */
+  readonly zone: string;
+  readonly at: Instant;
+  /** When a window closes. */
+  readonly until?: Instant;
+  /** What a schedule or job does: `reboot of rack:lab`. */
+  readonly text?: string;
+}
+
+export interface Calendar {
+  /** Oldest first. */
+  readonly entries: readonly CalendarEntry[];
+  /** False where something comes so often that it was cut short. */
+  readonly isWhole: boolean;
+}

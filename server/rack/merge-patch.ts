@@ -1,5 +1,5 @@
 /**
- * A merge patch (RFC 7396) of a rack's document. Its lists hold things with names,
+ * A merge patch (RFC 7396). The lists of a rack's document hold things with names,
  * so a patch may name them instead of repeating the list:
  *
  *   { "power": null,
@@ -9,12 +9,10 @@
  * What is not there yet is added at the end. Settings of another driver begin empty.
  */
 
-import type { RackDocument } from "./rack-document.ts";
-
 type Json = unknown;
 type Members = Readonly<Record<string, Json>>;
 
-export function mergePatch(document: RackDocument, patch: Json): Json {
+export function mergePatch(document: Json, patch: Json): Json {
   return merge(document, patch, "");
 }
 

@@ -76,7 +76,10 @@ const table: Readonly<
     "/api/v1/windows/night",
     { effect: "allows", opens: "daily 02:00", minutes: 60, zone: "UTC" },
   ],
+  "patch-window": ["admin", "/api/v1/windows/night", { minutes: 30 }],
   "delete-window": ["admin", "/api/v1/windows/night"],
+  "get-calendar": ["viewer", "/api/v1/calendar"],
+  "patch-schedule": ["operator", "/api/v1/schedules/weekly", { at: "sun 04:00" }],
   "list-schedules": ["viewer", "/api/v1/schedules"],
   "get-schedule": ["viewer", "/api/v1/schedules/weekly"],
   "put-schedule": [

@@ -12,15 +12,26 @@ async function start(t: ExecutionContext): Promise<TestServer> {
   return server;
 }
 
-async function call(server: TestServer, method: string, path: string, body?: object) {
+async function call(
+  server: TestServer,
+  method: string,
+  path: string,
+  body?: object,
+  ifMatch?: string,
+) {
   const response = await server.fetch(`/api/v1${path}`, {
     method,
     token: tokens.admin,
+    ...(ifMatch !== undefined && { headers: { "If-Match": ifMatch } }),
     ...(body && { body: JSON.stringify(body) }),
   });
   const text = await response.text();
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects
-  return { status: response.status, body: text === "" ? undefined : (JSON.parse(text) as any) };
+  return {
+    tag: response.headers.get("ETag") ?? "",
+    status: response.status,
+    // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects
+    body: text === "" ? undefined : (JSON.parse(text) as any),
+  };
 }
 
 test("a window is planned, made, listed with its next openings, and removed", async (t) => {
@@ -97,6 +108,69 @@ test("a schedule is planned, made, paused, resumed, run and removed", async (t) 
   t.is((await call(server, "DELETE", "/schedules/weekly")).status, 204);
   t.deepEqual((await call(server, "GET", "/schedules")).body.items, []);
   t.is((await call(server, "POST", "/schedules/weekly/run")).status, 404);
+});
+
+const changes = [
+  ["/windows/night", night, { minutes: 90 }, { effect: "allows", minutes: 90 }],
+  [
+    "/schedules/weekly",
+    { ...weekly, withinMinutes: 60, parameters: { warnSeconds: 5 } },
+    { at: "sat 04:00", withinMinutes: null, rollout: { canary: 1 } },
+    { at: "sat 04:00", parameters: { warnSeconds: 5 }, rollout: { canary: 1, failures: 0 } },
+  ],
+] as const;
+for (const [path, document, patch, after] of changes) {
+  test(`${path} is changed in part, and only as it was read`, async (t) => {
+    const server = await start(t);
+    await call(server, "PUT", path, document);
+    const { tag } = await call(server, "GET", path);
+    t.is((await call(server, "PATCH", path, { zone: "Nowhere/At-all" }, tag)).status, 400);
+    t.is((await call(server, "PATCH", path, { colour: "red" }, tag)).status, 400);
+    const tried = await call(server, "PATCH", path, { ...patch, dryRun: true }, tag);
+    t.is(tried.status, 200);
+    t.is((await call(server, "GET", path)).tag, tag, "a dry run changes nothing");
+    const changed = await call(server, "PATCH", path, patch, tag);
+    t.like(changed.body, after);
+    t.is(changed.body.withinMinutes, undefined);
+    t.not(changed.tag, tag);
+    for (const method of ["PATCH", "PUT", "DELETE"]) {
+      const body = { PATCH: patch, PUT: document, DELETE: undefined }[method];
+      const refused = await call(server, method, path, body, tag);
+      t.is(refused.status, 412, method);
+      t.regex(refused.body.title, /was changed meanwhile: read it again/);
+    }
+    t.is((await call(server, "DELETE", path, undefined, changed.tag)).status, 204);
+    t.is((await call(server, "PUT", path, document, "*")).status, 412);
+  });
+}
+
+test("what a schedule does by itself is no change of it", async (t) => {
+  const server = await start(t);
+  const { tag } = await call(server, "PUT", "/schedules/weekly", weekly);
+  await call(server, "POST", "/schedules/weekly/pause");
+  t.is((await call(server, "PATCH", "/schedules/weekly", { at: "sat 04:00" }, tag)).status, 200);
+});
+
+test("the calendar has windows, blackouts, schedules and jobs of the days asked for", async (t) => {
+  const server = await start(t);
+  await call(server, "PUT", "/windows/night", { ...night, zone: "UTC" });
+  await call(server, "PUT", "/windows/fair", {
+    ...{ effect: "forbids", opens: "sat 12:00", minutes: 30, zone: "Asia/Tokyo" },
+  });
+  await call(server, "PUT", "/schedules/weekly", weekly);
+  await call(server, "PUT", "/schedules/paused", weekly);
+  await call(server, "POST", "/schedules/paused/pause");
+  const { body } = await call(server, "GET", "/calendar?days=7");
+  const count = (kind: string) =>
+    body.entries.filter((entry: { kind: string }) => entry.kind === kind).length;
+  t.is(count("window"), 7);
+  t.is(count("blackout"), 1);
+  t.is(count("schedule"), 1);
+  t.true(body.isWhole);
+  const fair = body.entries.find(({ name }: { name: string }) => name === "fair");
+  t.is(fair.until - fair.at, 30 * 60_000);
+  t.like(fair, { zone: "Asia/Tokyo" });
+  t.is((await call(server, "GET", "/calendar?days=32")).status, 400);
 });
 
 test("schedules are paged by name", async (t) => {
