@@ -152,6 +152,7 @@ test("--wait follows the job to its end, and its outcome is the exit code", asyn
   const ran = await run(words, server, { token: tokens.operator });
   t.is(ran.code, 3, ran.err);
   t.regex(ran.err, /lab-a-1: failed: disk too small/);
+  t.regex(ran.err, /^lab-a-1: take a larger disk/m, "and what to do about it");
 });
 
 test("an image is pushed with progress and named after its file", async (t) => {

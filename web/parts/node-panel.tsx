@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
+import { remedyOf } from "#protocol/remedy.ts";
 import { call } from "../api.ts";
 import { stageText } from "../state/face.ts";
 import type { PageContext } from "./context.ts";
@@ -86,6 +87,7 @@ function TaskLog({ task, context }: { task: Task; context: PageContext }) {
       () => undefined,
     );
   }, [task.id, before, context.site.logs]);
+  const remedy = remedyOf(task);
   const lines = [...before.value, ...(context.site.logs.value.get(task.id) ?? [])];
   return (
     <>
@@ -94,6 +96,7 @@ function TaskLog({ task, context }: { task: Task; context: PageContext }) {
         <span class="quiet">{stageText(task)}</span>
       </h3>
       {task.reason !== undefined && <p class="refusal">{task.reason}</p>}
+      {remedy !== undefined && <p>{remedy}</p>}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolled box must be reachable by keyboard */}
       <section class="log" tabIndex={0} aria-label="Log of the task">
         {lines.length === 0 ? "no lines yet" : lines.slice(-200).join("\n")}

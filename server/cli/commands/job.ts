@@ -1,6 +1,7 @@
 /** `marcoboot job …` */
 
 import { milliseconds } from "#protocol/brand.ts";
+import { remedyOf } from "#protocol/remedy.ts";
 import { healthText } from "#protocol/rollout-text.ts";
 import { systemClock } from "../../clock.ts";
 import {
@@ -124,6 +125,7 @@ async function waitFor(run: Run, id: string): Promise<ExitCode> {
   }
   try {
     const job = await follow(run, id, AbortSignal.any([signal, late.signal]));
+    sayRemedies(run, job, await nodeNames(run));
     output.value(job, `job ${job.id}: ${job.state}`);
     return outcomeOf(job);
   } catch (error) {
@@ -196,6 +198,19 @@ function sayChanges(
   );
 }
 
+/** What to do about the nodes that failed, each thing once. */
+function sayRemedies(
+  { output }: Run,
+  { tasks }: JobWithTasks,
+  names: ReadonlyMap<string, string>,
+): void {
+  const failed = Map.groupBy(tasks, remedyOf);
+  for (const [remedy, those] of failed) {
+    if (remedy === undefined) continue;
+    output.say(`${those.map(({ nodeId }) => names.get(nodeId) ?? nodeId).join(", ")}: ${remedy}`);
+  }
+}
+
 function progressOf(task: Task): string {
   const rate = task.bytesPerSecond ? ` ${(task.bytesPerSecond / 1e6).toFixed(1)} MB/s` : "";
   return `${task.stage ?? task.state} ${Math.round(task.percent)} %${rate}`;
@@ -265,6 +280,7 @@ export const jobCommands: readonly Command[] = [
         ]),
         job,
       );
+      sayRemedies(run, job, names);
       return exitCodes.done;
     },
   },

@@ -1,5 +1,6 @@
 /** The work a node was given. */
 
+import { remedyOf } from "#protocol/remedy.ts";
 import { type RuleGroup, since } from "../rule.ts";
 import { durationText } from "../words.ts";
 
@@ -13,7 +14,7 @@ export const taskRules: RuleGroup = {
         task?.state === "failed"
           ? `its ${task.kind} failed${task.stage ? ` while ${task.stage}` : ""}: ${task.reason ?? "no reason recorded"}`
           : undefined,
-      remedy: "read the task's log, remove the reason, and make the job again",
+      remedy: ({ task }) => (task && remedyOf(task)) ?? "",
     },
     {
       code: "task-runs",
