@@ -12,6 +12,7 @@ import { NodePanel } from "./node-panel.tsx";
 import { PlannedList } from "./planned-list.tsx";
 import { RackFileButton } from "./rack-file-dialog.tsx";
 import { RackView } from "./rack-view.tsx";
+import { RuleList } from "./rule-list.tsx";
 import { TopBar } from "./top-bar.tsx";
 
 export function App({ context }: { context: PageContext }) {
@@ -59,6 +60,7 @@ function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }
           <NodePanel context={context} canAct={canAct} />
           <JobList context={context} canAct={canAct} />
           <PlannedList canAct={canAct} />
+          <RuleList context={context} />
         </div>
       </main>
       {canAct && <ActionBar context={context} toast={toast} />}

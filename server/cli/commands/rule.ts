@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import type { Rule, RuleMatch, RuleOrigin, RuleVerdict } from "#protocol/rule.ts";
+import { doesText, matchText } from "#protocol/rule-text.ts";
 import {
   type Command,
   confirm,
@@ -107,30 +108,6 @@ function linesOf(path: string | undefined): readonly string[] | undefined {
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "" && !line.startsWith("#"));
-}
-
-function matchText({ match }: Rule): string {
-  const { architecture, model, places, tags, serials, minMemoryMiB, minDiskGB } = match;
-  const words = [
-    architecture,
-    model && `model ${model}`,
-    places && `in ${places.join(" or ")}`,
-    tags?.map((tag) => `tag ${tag}`).join(" and "),
-    serials && `${serials.length} serial number${serials.length === 1 ? "" : "s"}`,
-    minMemoryMiB !== undefined && `${minMemoryMiB} MiB or more`,
-    minDiskGB !== undefined && `disk of ${minDiskGB} GB or more`,
-  ].filter(Boolean);
-  return words.length === 0 ? "every node" : words.join(", ");
-}
-
-function doesText({ image, disk, burnInSeconds, wipe = "known" }: Rule): string {
-  const words = [
-    burnInSeconds !== undefined && `test for ${burnInSeconds} s`,
-    image === undefined ? "leave alone" : `install ${image}`,
-    image !== undefined && disk !== undefined && `on ${disk}`,
-    image !== undefined && wipe === "any" && "whatever is on the disk",
-  ];
-  return words.filter(Boolean).join(", ");
 }
 
 export const ruleCommands: readonly Command[] = [

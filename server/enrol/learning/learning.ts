@@ -6,6 +6,7 @@
  *   run.ts      does the steps; outlets.ts switches, before.ts puts back, placing.ts places
  *   ledger.ts   what was heard when, and what is next (pure)
  *   plan.ts     who gets which slot and address (pure); twin.ts knows boards by their serial number
+ *   ports.ts    what boards that booted hear of their switches
  *   flags.ts    what people are told (pure)
  *   answers.ts  what people say afterwards
  *   evidence/   what knows a board's port of the switch
