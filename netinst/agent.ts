@@ -24,9 +24,10 @@ import {
   type UpdateAssignment,
 } from "#protocol/agent.ts";
 import type { HeartbeatOffer } from "#protocol/heartbeat.ts";
+import type { AgentProgram } from "#protocol/node.ts";
 import { linksOf } from "../server/discovery/shared/sockets.ts";
 import { correctClock } from "./clock.ts";
-import { type ClientCredential, type Connection, connect } from "./connection.ts";
+import { type ClientCredential, type Connection, connect, type Downloader } from "./connection.ts";
 import type { Console } from "./console.ts";
 import { discover } from "./discover.ts";
 import {
@@ -53,6 +54,7 @@ import { listenToSwitches, type SwitchListener, tellSwitchPorts } from "./lldp-l
 import { createLoadMeter, reportLoad } from "./load.ts";
 import { keepAuthority } from "./polo.ts";
 import { type Reporter, startReporter } from "./report.ts";
+import { fetchProgram, keepProgram, ownProgram } from "./self-update.ts";
 import type { Settings } from "./settings.ts";
 import { burnIn } from "./steps/burn-in.ts";
 import { capture } from "./steps/capture.ts";
@@ -73,6 +75,8 @@ export interface AgentContext {
   readonly install: (context: InstallContext, signal: AbortSignal) => Promise<Installed>;
   /** Hears what switches say of their ports (LLDP), and tells it. Default: not. */
   readonly listenToSwitches?: boolean;
+  /** Ends this process; whoever started it starts the program that was fetched. */
+  readonly restart?: () => void;
   /** First delay of discovery and of retries; tests make it short. Default 1000. */
   readonly paceMs?: number;
 }
@@ -94,6 +98,10 @@ interface Memory {
   connection: Connection | undefined;
   /** The assignment at work: it outlives a lost connection (downloads and reports try again). */
   acting: Promise<void> | undefined;
+  /** What this process runs of, where it can be replaced. */
+  readonly program: AgentProgram | undefined;
+  /** It has not called yet: the one before waits. */
+  isOnTrial: boolean;
   /** Somebody looks at this node: its load is being told. */
   telling: Promise<void> | undefined;
 }
@@ -113,6 +121,8 @@ export async function runAgent(context: AgentContext, signal: AbortSignal): Prom
     connection: undefined,
     acting: undefined,
     telling: undefined,
+    program: settings.home && (await ownProgram(settings.home)),
+    isOnTrial: settings.home?.isTrial ?? false,
   };
   const switches = context.listenToSwitches
     ? await listenToSwitches(settings.interface, console)
@@ -151,14 +161,20 @@ async function serve(
   const lost = new AbortController();
   const here = AbortSignal.any([signal, lost.signal]);
   try {
-    const answer = await introduce(context, key, server, connection, here);
+    const who = { connection, program: memory.program };
+    const answer = await introduce(context, key, server, who, here);
     memory.heardAt = performance.now();
     memory.connection = connection;
     console.info(`checked in at ${server.url} as ${answer.name}`);
     const isOwnClock = settings.role === "netinst" && process.getuid?.() === 0;
     if (isOwnClock && !settings.simulate) await correctClock(answer.now, console);
     const duty = { ...context, key, memory, server, identity, connection, nodeId: answer.nodeId };
-    if (await renewIfDue(duty, answer, here)) return;
+    if (settings.home && memory.isOnTrial) {
+      await keepProgram(settings.home);
+      memory.isOnTrial = false;
+      console.info("this program of the agent has called: it is the one from now on");
+    }
+    if (await isToBeginAnew(duty, answer, here)) return;
     if (switches) void tellSwitchPorts(switches, { connection, console }, here);
     using heartbeat = answer.heartbeat && heartbeatOf(duty, answer.heartbeat, here);
     await beOfService({ ...duty, heartbeat }, answer.checkInSeconds * 1000, here, signal);
@@ -176,11 +192,11 @@ async function introduce(
   context: AgentContext,
   key: PinnedKey,
   server: Server,
-  connection: Connection,
+  who: CheckingIn,
   signal: AbortSignal,
 ): Promise<CheckInAnswer> {
   try {
-    return await checkIn(context, connection, true, signal);
+    return await checkIn(context, who, true, signal);
   } catch (error) {
     const unknown = error instanceof ProblemError && (error.status === 401 || error.status === 403);
     const { identityDirectory, role } = context.settings;
@@ -273,13 +289,47 @@ async function renewIfDue(
   }
 }
 
+interface CheckingIn {
+  readonly connection: Connection;
+  /** What this process runs of, where it can be replaced. */
+  readonly program: AgentProgram | undefined;
+}
+
+/** With another certificate, or as another program. */
+async function isToBeginAnew(
+  duty: Omit<Duty, "heartbeat">,
+  answer: CheckInAnswer,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return (await renewIfDue(duty, answer, signal)) || (await updateIfTold(duty, answer, signal));
+}
+
+/** True when the agent ends, to be started as another. Never while it does something. */
+async function updateIfTold(
+  { settings, console, memory, connection, restart }: Omit<Duty, "heartbeat">,
+  { update }: CheckInAnswer,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (update === undefined || settings.home === undefined) return false;
+  if (memory.acting !== undefined) return false;
+  try {
+    console.info(`fetching the agent ${update.digest.slice(0, 12)}, ${update.sizeBytes} bytes`);
+    await fetchProgram(settings.home, update, connection, signal);
+  } catch (error) {
+    console.warn(`the agent was not updated: ${reasonOf(error)}`);
+    return false;
+  }
+  console.info("starting the new agent");
+  restart?.();
+  return true;
+}
+
 async function checkIn(
-  context: AgentContext,
-  connection: Connection,
+  { settings }: AgentContext,
+  { connection, program }: CheckingIn,
   withHardware: boolean,
   signal: AbortSignal,
 ): Promise<CheckInAnswer> {
-  const { settings } = context;
   const system = settings.role === "resident" ? readSystem(settings.identityDirectory) : undefined;
   const body: CheckIn = {
     role: settings.role,
@@ -289,6 +339,7 @@ async function checkIn(
     uptimeSeconds: Math.round(uptime()),
     usedMemoryMiB: usedMemoryMiB(),
     ...(system && { system }),
+    ...(program && { program }),
     ...(withHardware ? { hardware: await takeInventory("/sys", settings.diskFile) } : {}),
   };
   return (await connection.post("/agent/v1/check-in", body, signal)) as CheckInAnswer;
@@ -329,7 +380,7 @@ interface Duty extends AgentContext {
   readonly memory: Memory;
   readonly server: Server;
   readonly identity: ClientCredential;
-  readonly connection: Connection;
+  readonly connection: Connection & Downloader;
   readonly nodeId: string;
   /** Undefined: the server knows of none. */
   readonly heartbeat: Heartbeat | undefined;
@@ -359,11 +410,12 @@ async function beOfService(
       continue;
     }
     try {
-      const answer = await checkIn(duty, connection, false, here);
+      const who = { connection, program: memory.program };
+      const answer = await checkIn(duty, who, false, here);
       memory.heardAt = performance.now();
       failures = 0;
       begun = memory.heardAt;
-      if (await renewIfDue(duty, answer, here)) return;
+      if (await isToBeginAnew(duty, answer, here)) return;
       if (answer.heartbeat) heartbeat?.renew(answer.heartbeat);
       if (answer.isWatched) tellLoad(duty, here);
     } catch (error) {

@@ -3,6 +3,7 @@
  * node's certificate once it has one. One request, one answer; retrying is the caller's.
  */
 
+import type { IncomingMessage } from "node:http";
 import { Agent, request } from "node:https";
 import type { Problem } from "#protocol/problem.ts";
 import { NetworkError, ProblemError } from "./errors.ts";
@@ -27,11 +28,22 @@ export interface Connection {
 const defaultTimeoutMs = 15_000;
 /** The server answers when its disk has taken them: one that is busy may need a while. */
 const uploadTimeoutMs = 60_000;
+const downloadTimeoutMs = 30_000;
 /** Longest answer believed: an assignment with a few hundred keys is far below. */
 const maxAnswerOctets = 1 << 20;
 
+/** What is too long to be held in memory. */
+export interface Downloader {
+  /** The octets of an answer, as they come. @throws NetworkError, ProblemError */
+  stream(path: string, signal: AbortSignal): AsyncGenerator<Buffer, void>;
+}
+
 /** @param authority - PEM of the site's authority, from the signed discovery answer */
-export function connect(url: string, authority: string, credential?: ClientCredential): Connection {
+export function connect(
+  url: string,
+  authority: string,
+  credential?: ClientCredential,
+): Connection & Downloader {
   const agent = new Agent({
     keepAlive: true,
     maxSockets: 4,
@@ -39,16 +51,14 @@ export function connect(url: string, authority: string, credential?: ClientCrede
     ca: authority,
     ...(credential === undefined ? {} : { key: credential.key, cert: credential.certificate }),
   });
-  const send = (
+  const open = (
     method: string,
     path: string,
     body: string | Uint8Array | undefined,
     timeoutMs: number,
     signal: AbortSignal,
   ) =>
-    new Promise<unknown>((resolve, reject) => {
-      const fail = (cause: unknown) =>
-        reject(new NetworkError(`${method} ${path} at ${url}`, { cause }));
+    new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = request(new URL(path, url), {
         method,
         agent,
@@ -66,31 +76,30 @@ export function connect(url: string, authority: string, credential?: ClientCrede
         },
       });
       outgoing.on("timeout", () => outgoing.destroy(new Error(`silent for ${timeoutMs} ms`)));
-      outgoing.on("error", fail);
-      outgoing.on("response", (incoming) => {
-        const parts: Buffer[] = [];
-        let octets = 0;
-        incoming.on("data", (part: Buffer) => {
-          octets += part.length;
-          if (octets > maxAnswerOctets) outgoing.destroy(new Error("the answer is too long"));
-          else parts.push(part);
-        });
-        incoming.on("error", fail);
-        incoming.on("end", () => {
-          try {
-            resolve(readAnswer(incoming.statusCode ?? 0, Buffer.concat(parts).toString("utf8")));
-          } catch (error) {
-            reject(error);
-          }
-        });
-      });
+      outgoing.on("error", (cause) =>
+        reject(new NetworkError(`${method} ${path} at ${url}`, { cause })),
+      );
+      outgoing.on("response", resolve);
       outgoing.end(body);
     });
+  const send = async (...wanted: Parameters<typeof open>): Promise<unknown> =>
+    await answerOf(await open(...wanted), url);
   return {
     post: (path, body, signal) =>
       body instanceof Uint8Array
         ? send("POST", path, body, uploadTimeoutMs, signal)
         : send("POST", path, JSON.stringify(body), defaultTimeoutMs, signal),
+    async *stream(path, signal) {
+      const incoming = await open("GET", path, undefined, downloadTimeoutMs, signal);
+      if (incoming.statusCode !== 200) await answerOf(incoming, url);
+      try {
+        yield* incoming as AsyncIterable<Buffer>;
+      } catch (cause) {
+        throw new NetworkError(`GET ${path} at ${url}`, { cause });
+      } finally {
+        incoming.destroy();
+      }
+    },
     get: (path, timeoutMs, signal) => send("GET", path, undefined, timeoutMs, signal),
     rest() {
       // Not ended: one that fades away could be taken for the next request.
@@ -98,6 +107,22 @@ export function connect(url: string, authority: string, credential?: ClientCrede
     },
     close: () => agent.destroy(),
   };
+}
+
+/** @throws NetworkError, ProblemError */
+async function answerOf(incoming: IncomingMessage, url: string): Promise<unknown> {
+  const parts: Buffer[] = [];
+  let octets = 0;
+  try {
+    for await (const part of incoming as AsyncIterable<Buffer>) {
+      octets += part.length;
+      if (octets > maxAnswerOctets) throw new Error("the answer is too long");
+      parts.push(part);
+    }
+  } catch (cause) {
+    throw new NetworkError(`an answer of ${url}`, { cause });
+  }
+  return readAnswer(incoming.statusCode ?? 0, Buffer.concat(parts).toString("utf8"));
 }
 
 function readAnswer(status: number, text: string): unknown {

@@ -47,7 +47,10 @@ try {
     process.on("SIGHUP", () => polo.reload());
   }
   await runAgent(
-    { settings, console, power: powerOf(settings), install, listenToSwitches: true },
+    {
+      ...{ settings, console, power: powerOf(settings), install, listenToSwitches: true },
+      restart: () => process.exit(0),
+    },
     stopping.signal,
   );
   process.exit(0);

@@ -11,6 +11,8 @@
  *                                                   FILE.root/ plays the mounted root file system)
  *   --services DIR          --architecture amd64|arm64  (of the machine that is simulated)
  *   --agent-image FILE        --unreachable-seconds N
+ *   --home DIR                --trial            (where the resident agent's program lies, and whether
+ *                                                 it was never run here before: self-update.ts)
  */
 
 import { existsSync, readFileSync } from "node:fs";
@@ -20,6 +22,7 @@ import { discoveryGroup, discoveryPort } from "#protocol/discovery.ts";
 import type { Architecture } from "#protocol/firmware.ts";
 import type { AgentRole } from "#protocol/node.ts";
 import { AgentError } from "./errors.ts";
+import type { AgentHome } from "./self-update.ts";
 
 /** site.json: put into the initramfs by the server, and copied to the installed OS. */
 export interface Site {
@@ -52,6 +55,8 @@ export interface Settings {
   readonly servicesDirectory?: string;
   /** Squashfs of this agent, copied to the installed OS; absent: no resident agent is installed. */
   readonly agentImage?: string;
+  /** Of the resident agent; absent: its program is somebody else's business. */
+  readonly home?: AgentHome;
   /** Netinst restarts the machine when no server was heard for so long. */
   readonly unreachableMs: number;
 }
@@ -80,6 +85,8 @@ export function readSettings(args: readonly string[]): Settings {
       simulate: { type: "boolean" },
       architecture: { type: "string" },
       "agent-image": { type: "string" },
+      home: { type: "string" },
+      trial: { type: "boolean" },
       services: { type: "string" },
       "unreachable-seconds": { type: "string" },
     },
@@ -116,9 +123,14 @@ export function readSettings(args: readonly string[]): Settings {
       server: readServer(values["server-url"], values.authority),
       diskFile: values["disk-file"],
       servicesDirectory: values.services,
+      home: values.home === undefined ? undefined : homeOf(values.home, values.trial ?? false),
       agentImage,
     }),
   };
+}
+
+function homeOf(directory: string, isTrial: boolean): AgentHome {
+  return { directory, isTrial };
 }
 
 /** The members that have a value. */

@@ -17,6 +17,7 @@ import { createCaptures } from "../images/captures.ts";
 import { createLibrary, type Library } from "../images/library.ts";
 import { createUploads } from "../images/uploads.ts";
 import { startAgentListener } from "./agent/listener.ts";
+import { createSelfUpdates } from "./agent/self-update.ts";
 import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
 import { systemClock } from "./clock.ts";
@@ -229,6 +230,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const services = watchServices(config.discovery.services, (files) => tellServices(files, log));
     closers.push(() => services.close());
 
+    const selfUpdates = createSelfUpdates({ config, store, events, clock, log });
+
     for (const { subnet, address, bootUrl, agentUrl } of segments) {
       const interfaceName = subnet.interface;
       const tftp = await startTftp({
@@ -264,6 +267,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         nodes,
         jobs,
         uploads,
+        selfUpdates,
         watching,
         windows,
         store,

@@ -6,6 +6,7 @@ import { basename, dirname, join } from "node:path";
 import type { CopyAssignment } from "#protocol/agent.ts";
 import { manifestOf } from "../../images/manifest.ts";
 import type { Console } from "../console.ts";
+import { syncDirectory } from "../durable.ts";
 import { AgentError, reasonOf } from "../errors.ts";
 import { streamImage } from "../image-stream.ts";
 import type { Reporter } from "../report.ts";
@@ -50,14 +51,5 @@ export async function copyFile(context: CopyContext, signal: AbortSignal): Promi
     await unlink(temporary).catch(() => undefined); // the first error is the one to tell
     if (error instanceof AgentError || signal.aborted) throw error;
     throw new AgentError(`${path} could not be written: ${reasonOf(error)}`, { cause: error });
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }

@@ -1,34 +1,84 @@
 /**
- * What starts the agent with the installed system: two units where that has systemd, a script
+ * What starts the agent with the installed system: a unit where that has systemd, a script
  * where it has System V's init (LSB 5.0, init scripts), which Debian's and Devuan's insserv read.
  */
 
 import type { RootTree } from "../root-tree.ts";
+import { nextFile, programFile, runningFile } from "../self-update.ts";
 import { trialFile } from "./installed-system.ts";
 
 /** Of the agent on the installed system. */
 export const home = "/var/lib/marcoboot";
 
-const mountUnit = `[Unit]
-Description=Program files of the marcoboot agent
+/**
+ * Starts the agent from its squashfs, again when it ends, and a new one for a trial: unless that
+ * calls the server within the time it has, the one before goes on (self-update.ts). It needs nothing
+ * of either.
+ */
+const startScript = `#!/bin/sh
+# Runs the marcoboot agent: ${programFile}, or ${nextFile} once on trial.
+cd "\${MARCOBOOT_HOME:-${home}}" || exit 1
+PATIENCE=\${MARCOBOOT_TRIAL_SECONDS:-300}
+child=
+watch=
 
-[Mount]
-What=${home}/agent.squashfs
-Where=${home}/agent
-Type=squashfs
-Options=loop,ro,nosuid,nodev
+unmount() { while umount agent 2>/dev/null; do :; done; }
+stop_watch() { [ -z "$watch" ] || kill "$watch" 2>/dev/null; watch=; }
+# A signal ends the wait, not always the agent.
+wait_for_child() { while kill -0 "$child" 2>/dev/null; do wait "$child"; done; child=; }
+end() {
+  stop_watch
+  [ -z "$child" ] || { kill "$child" 2>/dev/null; wait_for_child; }
+  unmount
+  exit 0
+}
+trap end TERM INT
+trap '[ -z "$child" ] || kill -HUP "$child"' HUP
 
-[Install]
-WantedBy=multi-user.target
+run() {
+  unmount
+  mount -t squashfs -o loop,ro,nosuid,nodev "$1" agent || return 1
+  shift
+  agent/run --role resident --home "$PWD" "$@" &
+  child=$!
+  wait_for_child
+  unmount
+}
+
+# The program takes ${nextFile} away when it has called.
+try_next() {
+  : >${runningFile}
+  sync
+  me=$$
+  { sleep "$PATIENCE"; [ ! -e ${runningFile} ] || kill -USR1 $me; } >/dev/null 2>&1 &
+  watch=$!
+  trap '[ -z "$child" ] || kill -KILL "$child"' USR1
+  run ${nextFile} --trial
+  stop_watch
+  trap '' USR1
+}
+
+while :; do
+  if [ -e ${nextFile} ] && [ ! -e ${runningFile} ]; then
+    try_next
+    [ -e ${runningFile} ] || continue
+    echo "the new agent did not call: going on with the one before" >&2
+  fi
+  rm -f ${nextFile} ${runningFile}
+  run ${programFile}
+  [ -e ${nextFile} ] && continue
+  sleep 5 & child=$!
+  wait_for_child
+done
 `;
 
 const serviceUnit = `[Unit]
 Description=marcoboot agent: reports this node, and does what its server orders
 After=network.target
-RequiresMountsFor=${home}/agent
+RequiresMountsFor=${home}
 
 [Service]
-ExecStart=${home}/agent/run --role resident
+ExecStart=/bin/sh ${home}/start
 # reads the service files of discovery again
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
@@ -81,12 +131,7 @@ watch_trial() {
 start() {
   is_running && return 0
   watch_trial
-  [ -x "$HOME_DIR/agent/run" ] ||
-    mount -t squashfs -o loop,ro,nosuid,nodev "$HOME_DIR/agent.squashfs" "$HOME_DIR/agent" || return 1
-  # An agent that ends is started again; the shell that does it is the service.
-  setsid sh -c 'trap "kill \\$child 2>/dev/null; exit 0" TERM
-    while :; do "$0/agent/run" --role resident & child=$!; wait $child; sleep 5 & child=$!; wait $child; done' \\
-    "$HOME_DIR" >>"$LOG_FILE" 2>&1 </dev/null &
+  MARCOBOOT_HOME="$HOME_DIR" setsid sh "$HOME_DIR/start" >>"$LOG_FILE" 2>&1 </dev/null &
   echo $! >"$PID_FILE"
 }
 
@@ -109,12 +154,12 @@ const systemd = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 /** @returns what will start it; undefined when the system has nothing that we know */
 export function startAgentAtBoot(tree: RootTree): "systemd" | "sysv-init" | undefined {
   const hasSystemd = systemd.some((path) => tree.has(path));
+  tree.write(`${home}/start`, startScript, 0o755);
   const hasScripts = tree.has("/etc/init.d") && tree.has("/etc/rc2.d");
   if (!hasSystemd && hasScripts) return useInitScript(tree);
   if (!hasSystemd && !tree.has("/usr/lib/systemd") && !tree.has("/lib/systemd")) return undefined;
   const units = "/etc/systemd/system";
   for (const [name, content] of [
-    ["var-lib-marcoboot-agent.mount", mountUnit],
     ["marcoboot-agent.service", serviceUnit],
     ["marcoboot-trial.service", trialUnit],
   ] as const) {

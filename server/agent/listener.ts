@@ -44,7 +44,9 @@ import { createDoubles } from "./doubles.ts";
 import { createEnrolment } from "./enrolment.ts";
 import { type HeartbeatMetrics, type Heartbeats, startHeartbeats } from "./heartbeat.ts";
 import {
+  type AgentParams,
   type AssignmentQuery,
+  agentParamsSchema,
   assignmentQuerySchema,
   type CaptureEndBody,
   type CaptureQuery,
@@ -64,6 +66,7 @@ import {
   type SwitchPortsBody,
   switchPortsSchema,
 } from "./schemas.ts";
+import type { SelfUpdates } from "./self-update.ts";
 
 /** Seconds between two check-ins of an agent; three missed ones make a node offline. */
 const checkInSeconds = 15;
@@ -104,6 +107,7 @@ export interface AgentListenerContext {
     "report" | "checkAttempt" | "waitForAssignment" | "assignmentNameFor" | "onAssignment"
   >;
   readonly uploads: Pick<Uploads, "write" | "finish">;
+  readonly selfUpdates: SelfUpdates;
   readonly watching: Watching;
   readonly windows: Pick<Windows, "check" | "burn" | "isTokenOf">;
   readonly store: Pick<Store, "transaction" | "tasks" | "reservations" | "audit">;
@@ -209,12 +213,14 @@ export function agentRouter(
     const body = (await jsonOf(ctx, checkInSchema, maxNodeOctets)) as CheckInBody;
     const from = addressOf(ctx.req.socket);
     const node = holdDoubles(nodes.checkIn(id, cleaned(body), from), body.bootId, from);
+    const update = context.selfUpdates.offer(node);
     ctx.body = {
       nodeId: node.id,
       name: node.name,
       checkInSeconds,
       now: clock.now(),
       heartbeat: heartbeats.offer(node),
+      ...(update && { update }),
       ...(watching.isMissed(id) && { isWatched: true }),
       ...(credentials.isRenewalDue(node) && { renew: true }),
     } satisfies CheckInAnswer;
@@ -261,6 +267,15 @@ export function agentRouter(
     const at = before?.bootId === bootId ? before.at : clock.now();
     nodes.update(id, { switchPorts: { heard: cleaned(body.heard), at, bootId } });
     ctx.status = 204;
+  });
+
+  router.get("/agent/:digest", async (ctx) => {
+    const node = mayWorkOf(ctx);
+    const { digest } = checkInput(agentParamsSchema, ctx["params"], "params", false) as AgentParams;
+    const { sizeBytes, octets } = context.selfUpdates.open(node, digest);
+    ctx.type = "application/octet-stream";
+    ctx.length = sizeBytes;
+    ctx.body = octets;
   });
 
   router.post("/capture", async (ctx) => {

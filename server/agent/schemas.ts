@@ -128,6 +128,17 @@ export const checkInSchema = Type.Object(
     uptimeSeconds: Type.Number({ minimum: 0 }),
     hardware: Type.Optional(hardwareSchema),
     usedMemoryMiB: Type.Number({ minimum: 0 }),
+    program: Type.Optional(
+      Type.Object(
+        {
+          digest: hexDigits(64),
+          tried: Type.Optional(
+            Type.Object({ digest: hexDigits(64), times: Type.Integer({ minimum: 1 }) }, strict),
+          ),
+        },
+        strict,
+      ),
+    ),
     system: Type.Optional(
       Type.Object(
         {
@@ -203,6 +214,7 @@ export const assignmentQuerySchema = Type.Object(
   strict,
 );
 
+export const agentParamsSchema = Type.Object({ digest: hexDigits(64) }, strict);
 const octetCount = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const captureQuerySchema = Type.Object(
   { task: taskId, epoch: Type.Integer({ minimum: 1 }), boot: bootId, at: octetCount },
@@ -257,6 +269,7 @@ export type RenewBody = Static<typeof renewSchema>;
 export type CheckInBody = Static<typeof checkInSchema>;
 export type ReportBody = Static<typeof reportSchema>;
 export type SwitchPortsBody = Static<typeof switchPortsSchema>;
+export type AgentParams = Static<typeof agentParamsSchema>;
 export type CaptureQuery = Static<typeof captureQuerySchema>;
 export type CaptureEndBody = Static<typeof captureEndSchema>;
 export type AssignmentQuery = Static<typeof assignmentQuerySchema>;

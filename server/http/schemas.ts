@@ -108,6 +108,12 @@ export const nodeSchema = Type.Object({
       address: text,
       since: time,
       lastSeen: time,
+      program: Type.Optional(
+        Type.Object({
+          digest: text,
+          tried: Type.Optional(Type.Object({ digest: text, times: Type.Integer() })),
+        }),
+      ),
     }),
   ),
   hardware: Type.Optional(hardwareSchema),

@@ -426,7 +426,7 @@ function checkName(node: Node, store: Store): void {
 
 function sessionOf(
   node: Node,
-  { role, version, bootId, hostname, system }: CheckIn,
+  { role, version, bootId, hostname, system, program }: CheckIn,
   address: Ipv4Address,
   clock: Clock,
 ): AgentSession {
@@ -437,6 +437,7 @@ function sessionOf(
   return {
     ...{ role, version, bootId, hostname, address, since, lastSeen: now },
     ...(system && { system }),
+    ...(program && { program }),
   };
 }
 

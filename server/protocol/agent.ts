@@ -7,6 +7,7 @@
  *   POST /agent/v1/renew        RenewRequest      -> EnrolAnswer
  *   POST /agent/v1/load         NodeLoad          -> LoadAnswer         (each second, while somebody looks)
  *   POST /agent/v1/switch-ports SwitchPortsHeard  -> 204                (when it hears of another)
+ *   GET  /agent/v1/agent/<sha-256>                -> octets             (the agent's own program)
  *   POST /agent/v1/capture?task=&epoch=&boot=&at=  octets, 1 MiB at most -> 204 | 409   (a capture)
  *   POST /agent/v1/capture/end  CaptureEnd        -> 204 | 409
  *   POST /agent/v1/report       Report            -> ReportAnswer | 409 attempt-superseded
@@ -21,7 +22,7 @@ import type { Architecture } from "./firmware.ts";
 import type { HeartbeatOffer } from "./heartbeat.ts";
 import type { ImageManifest } from "./image.ts";
 import type { CaptureParameters, Stage } from "./job.ts";
-import type { AgentRole, BurnIn, Hardware, InstalledDisk, InstalledSystem } from "./node.ts";
+import type { AgentProgram, AgentRole, BurnIn, Hardware, InstalledDisk, InstalledSystem } from "./node.ts";
 import type { RootSlot } from "./root-slots.ts";
 import type { SwitchPort } from "./switch-port.ts";
 
@@ -78,6 +79,8 @@ export interface CheckIn {
   readonly usedMemoryMiB: number;
   /** Of a resident agent whose system was installed or updated from here. */
   readonly system?: InstalledSystem;
+  /** Of a resident agent that can replace itself. */
+  readonly program?: AgentProgram;
 }
 export interface CheckInAnswer {
   readonly nodeId: NodeId;
@@ -89,6 +92,8 @@ export interface CheckInAnswer {
   readonly isWatched?: true;
   /** The server's clock: a board without a battery begins in 1970. */
   readonly now: Instant;
+  /** It shall fetch this program, and run it in its own place. */
+  readonly update?: AgentUpdate;
   /** Its certificate ends soon, or has no end yet: it shall ask for another. */
   readonly renew?: true;
 }
@@ -96,6 +101,13 @@ export interface CheckInAnswer {
 /** Ports of switches, as they say by LLDP or CDP, that the agent's interface may hang on. */
 export interface SwitchPortsHeard {
   readonly heard: readonly SwitchPort[];
+}
+
+/** `agent.squashfs` of the server: Node, the agent and its tools. */
+export interface AgentUpdate {
+  /** sha-256, hex. */
+  readonly digest: string;
+  readonly sizeBytes: number;
 }
 
 interface AssignmentBase {

@@ -34,6 +34,14 @@ export interface SlotRef {
   readonly slot: string;
 }
 
+/** What a resident agent runs of, and what it ran in vain. */
+export interface AgentProgram {
+  /** sha-256 of its squashfs, hex. */
+  readonly digest: string;
+  /** An update that did not reach the server, and how often it was started. */
+  readonly tried?: { readonly digest: string; readonly times: number };
+}
+
 /** What the agent said about itself at its last check-in. */
 export interface AgentSession {
   readonly role: AgentRole;
@@ -46,6 +54,7 @@ export interface AgentSession {
   readonly lastSeen: Instant;
   /** Of a resident agent. */
   readonly system?: InstalledSystem;
+  readonly program?: AgentProgram;
 }
 
 /**

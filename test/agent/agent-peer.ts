@@ -16,6 +16,7 @@ import type { NodeLoad } from "#protocol/load.ts";
 import type { Node } from "#protocol/node.ts";
 import { createUploads } from "../../images/uploads.ts";
 import { type AgentListenerContext, startAgentListener } from "../../server/agent/listener.ts";
+import { createSelfUpdates } from "../../server/agent/self-update.ts";
 import { systemClock } from "../../server/clock.ts";
 import { openSite, type Site } from "../../server/enrol/authority.ts";
 import { createWindows } from "../../server/enrol/token.ts";
@@ -86,6 +87,7 @@ export async function startServer(t: ExecutionContext) {
   const polls: { readonly known: string | undefined; readonly signal: AbortSignal }[] = [];
   const orders = new Orders();
   const watching = createWatching(clock);
+  const netinstDirectory = join(temporaryDirectory(t), "netinst");
   const uploads = createUploads(join(temporaryDirectory(t), "captured"), () => true);
   const jobs: AgentListenerContext["jobs"] = {
     report: (_node, report) => {
@@ -109,6 +111,13 @@ export async function startServer(t: ExecutionContext) {
     nodes,
     jobs,
     uploads,
+    selfUpdates: createSelfUpdates({
+      config: { agent: { selfUpdate: true, updatesAtOnce: 4 }, netinstDirectory },
+      store,
+      events,
+      clock,
+      log,
+    }),
     watching,
     windows,
     store,
@@ -152,6 +161,7 @@ export async function startServer(t: ExecutionContext) {
       watching,
       jobs,
       uploads,
+      netinstDirectory,
     },
     ...{ call, enrolled, knownNode },
   };

@@ -6,7 +6,7 @@ import {
   protectionText,
   switchPortTexts,
 } from "#protocol/hardware-text.ts";
-import type { EnrolmentAsk } from "#protocol/node.ts";
+import type { AgentProgram, AgentSession, EnrolmentAsk } from "#protocol/node.ts";
 import { type Node, timeText } from "../shapes.ts";
 
 /** Its state, and whether somebody is needed for it. */
@@ -21,6 +21,15 @@ export function slotText({ slot }: Node): string {
 
 function askText({ code, address, at }: EnrolmentAsk): string {
   return `${code} from ${address} (${timeText(at)})`;
+}
+
+function agentText({ role, version, program }: AgentSession): string {
+  const which = program ? ` (${program.digest.slice(0, 12)})` : "";
+  return `${role} ${version}${which}`;
+}
+
+function triedText({ digest, times }: NonNullable<AgentProgram["tried"]>): string {
+  return `${digest.slice(0, 12)} was started ${times} times and did not call: the one before goes on`;
 }
 
 /** Rows of a name and a value; a value that is not there is a hyphen. */
@@ -40,7 +49,8 @@ export function describe(node: Node): string {
     ["address", node.address],
     ["firmware", node.firmware],
     ["architecture", node.architecture],
-    ["agent", node.agent && `${node.agent.role} ${node.agent.version}`],
+    ["agent", node.agent && agentText(node.agent)],
+    ["agent update", node.agent?.program?.tried && triedText(node.agent.program.tried)],
     ["last seen", node.agent && timeText(node.agent.lastSeen)],
     ["image", node.image],
     ["certificate", node.certificateUntil && `until ${timeText(node.certificateUntil)}`],
