@@ -3,7 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { choosePoints, judge } from "../scripts/lab/powercut.ts";
+import { choosePoints, judge } from "../scripts/lab/cut-points.ts";
 import { createRandom } from "../scripts/lab/random.ts";
 import { openWriteLog, ReplayedDisk, sectorOctets } from "../scripts/lab/write-log.ts";
 import { temporaryDirectory } from "./support/temporary.ts";

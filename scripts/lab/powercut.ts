@@ -1,41 +1,38 @@
 /**
- * `npm run -s lab -- powercut`: a real install on a QEMU machine whose disk writes are
- * logged, and then every disk that a power cut could have left: at each flush, and at
- * random points with any part of what was not flushed yet.
+ * `npm run -s lab -- powercut`: a real install and a real update on a QEMU machine whose disk writes
+ * are logged, and then every disk that a power cut could have left: at each flush, and at random
+ * points with any part of what was not flushed yet.
  *
- * A disk that no firmware would boot is installed again when its node boots from the
- * network; one that a firmware would boot must hold the whole new system, octet by
- * octet. Some of the disks, those around the commit among them, are booted for real.
+ * Within an install a disk that no firmware would boot is installed again when its node boots from
+ * the network; one that a firmware would boot must hold the whole new system, octet by octet. Within
+ * an update it boots the old system, untouched, or tries the new one, whole. Some of the disks,
+ * those around the commits among them, are booted for real; a new system that was tried once and is
+ * confirmed by nobody must have given way to the old one at the next boot.
  */
 
-import { spawn } from "node:child_process";
-import {
-  closeSync,
-  ftruncateSync,
-  mkdtempSync,
-  openSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Job, Task } from "#protocol/job.ts";
 import { prepare } from "../demo/prepare.ts";
-import { addImages, imageNameFor, learnRack, type Scenario, untilReady } from "../demo/scenario.ts";
-import { readArguments } from "../usage.ts";
-import { type Cleanup, endProcess } from "./cleanup.ts";
-import { tethered } from "./command.ts";
+import { readArguments, refuse } from "../usage.ts";
+import type { Cleanup } from "./cleanup.ts";
+import { bootDisk, type Seen, writeDisk } from "./cut-boot.ts";
+import {
+  type CutOutcome,
+  choosePoints,
+  type Judged,
+  judge,
+  judgeUpdate,
+  partsOf,
+  type Span,
+} from "./cut-points.ts";
+import { type Operation, operations, record } from "./cut-record.ts";
 import type { Accelerator } from "./kvm.ts";
 import { removeStaleNamespaces } from "./namespaces.ts";
 import { wholeNumber } from "./numbers.ts";
 import { createRandom, type Random } from "./random.ts";
-import { createVirtualRack } from "./virtual-rack.ts";
-import { watchWorld } from "./world.ts";
-import { mayBoot, openWriteLog, ReplayedDisk, sectorOctets, type WriteLog } from "./write-log.ts";
+import { openWriteLog, ReplayedDisk, sectorOctets, type WriteLog } from "./write-log.ts";
 
-export type CutOutcome = "old" | "new" | "reinstall" | "halfWritten";
-
-export interface PowercutResult extends Readonly<Record<CutOutcome, number>> {
+interface Counts extends Readonly<Record<CutOutcome, number>> {
   readonly points: number;
   /** Of the points: those right after a flush. */
   readonly flushes: number;
@@ -44,26 +41,22 @@ export interface PowercutResult extends Readonly<Record<CutOutcome, number>> {
   readonly bootedOtherwise: number;
 }
 
-export interface CutPoint {
-  /** Writes before it, all of them on the disk. */
-  readonly after: number;
-  /** Later writes that reached the disk too, though nothing was flushed since. */
-  readonly also: readonly number[];
-}
+/** Of all operations together, and of each. */
+export type PowercutResult = Counts & Readonly<Partial<Record<Operation, Counts>>>;
 
 const usage = `
-npm run -s lab -- powercut: what a power cut at any moment of an install leaves
+npm run -s lab -- powercut: what a power cut at any moment of an install or an update leaves
 
-  --points 200     random points, besides every flush
-  --boots 4        disks that are booted for real: those around the commit, then any
+  --operation both   install (of a whole disk), update, or both (of a root file system)
+  --points 200       random points of each, besides every flush
+  --boots 4          disks of each that are booted for real: those around the commit, then any
   --seed 1
-  --json           the result as a line of JSON
+  --json             the result as a line of JSON
 
 Progress is on standard error. Root and QEMU are needed. Exit code 1 when one disk would boot
 half a system, or does not do what was expected of it.
 `;
 
-const minute = 60_000;
 const diskSectors = (2 * 1024 ** 3) / sectorOctets;
 
 /** @returns the exit code. */
@@ -71,89 +64,64 @@ export async function runPowercut(cleanup: Cleanup): Promise<number> {
   const { values } = readArguments(usage, {
     allowPositionals: true,
     options: {
+      operation: { type: "string", default: "both" },
       points: { type: "string", default: "200" },
       boots: { type: "string", default: "4" },
       seed: { type: "string", default: "1" },
       json: { type: "boolean", default: false },
     },
   });
+  const wanted = operations.filter((one) => [one, "both"].includes(values.operation));
+  if (wanted.length === 0) refuse(`--operation ${values.operation}: install, update or both`);
   const random = createRandom(wholeNumber("seed", values.seed, 0));
   const points = wholeNumber("points", values.points, 0, 1_000_000);
   const boots = wholeNumber("boots", values.boots, 0, 1000);
   const say = (line: string) => void process.stderr.write(`${line}\n`);
   const directory = mkdtempSync("/var/tmp/marcoboot-powercut-");
   cleanup.add(directory, () => rmSync(directory, { recursive: true, force: true }));
-  const { images, ...prepared } = await prepare(["bios"], say);
+  const prepared = await prepare(["bios"], say);
   removeStaleNamespaces();
   const log = join(directory, "writes.log");
-  const octets = await recordInstall({ directory, log, images, prepared, cleanup, say });
-  const opened = openWriteLog(log, octets);
+  const spans = await record({ directory, log, wanted, prepared, cleanup, say });
+  const opened = openWriteLog(log);
+  const { accelerator } = prepared;
+  const cutting = { points, boots, random, directory, accelerator, cleanup, say };
   try {
-    const result = await cutAll(opened, {
-      points,
-      boots,
-      random,
-      directory,
-      cleanup,
-      say,
-      ...prepared,
-    });
-    const text = Object.entries(result).map(([name, value]) => `${name.padEnd(16)} ${value}`);
-    process.stdout.write(`${values.json ? JSON.stringify(result) : text.join("\n")}\n`);
+    let result: PowercutResult = nothing;
+    for (const operation of wanted) {
+      const span = spans[operation];
+      if (!span) continue;
+      const counts = await cutAll(opened, operation, span, cutting);
+      result = { ...result, ...sum(result, counts), [operation]: counts };
+    }
+    process.stdout.write(`${values.json ? JSON.stringify(result) : textOf(result, wanted)}\n`);
     return result.halfWritten === 0 && result.bootedOtherwise === 0 ? 0 : 1;
   } finally {
     opened.close();
   }
 }
 
-interface Recording {
-  readonly directory: string;
-  readonly log: string;
-  readonly images: Awaited<ReturnType<typeof prepare>>["images"];
-  readonly prepared: Omit<Awaited<ReturnType<typeof prepare>>, "images">;
-  readonly cleanup: Cleanup;
-  readonly say: (line: string) => void;
+const nothing: Counts = {
+  ...{ points: 0, flushes: 0, old: 0, new: 0, reinstall: 0, halfWritten: 0 },
+  ...{ booted: 0, bootedOtherwise: 0 },
+};
+const members = Object.keys(nothing) as readonly (keyof Counts)[];
+
+function sum(one: Counts, other: Counts): Counts {
+  const added = members.map((name) => [name, one[name] + other[name]]);
+  return Object.fromEntries(added) as unknown as Counts;
 }
 
-/** Installs one node. @returns how much of the log there was when the agent had committed */
-async function recordInstall(recording: Recording): Promise<number> {
-  const { directory, log, images, prepared, cleanup, say } = recording;
-  const rack = await createVirtualRack({
-    ...prepared,
-    firmwares: ["bios"],
-    directory,
-    adminPort: 8000,
-    writeLog: log,
-    cleanup,
-  });
-  const world = watchWorld(rack.api);
-  const scenario: Scenario = { rack, world, say, atOnce: 1 };
-  try {
-    await addImages(scenario, images);
-    await learnRack(scenario);
-    return await installAndMeasure(scenario, log);
-  } finally {
-    world.close();
-    await rack.close();
-  }
-}
-
-/** Up to the report that ends the agent's work: what the installed system writes afterwards is its own. */
-async function installAndMeasure(scenario: Scenario, log: string): Promise<number> {
-  const { rack, world, say } = scenario;
-  const [node] = rack.nodes;
-  if (!node) throw new Error("a rack without nodes");
-  const { id } = await untilReady(scenario, node);
-  say("installing, every write logged");
-  const parameters = { image: imageNameFor("bios"), authorizedKeys: [] };
-  const request = { kind: "install", selector: id, parameters };
-  const job = await rack.api.send<Job>("POST", "/api/v1/jobs", request);
-  const committed = (task: Task) => task.stage === "rebooting" || task.stage === "first-boot";
-  return await world.until("commit", 45 * minute, () => {
-    const task = [...world.tasks.values()].find(({ jobId }) => jobId === job.id);
-    if (task?.state === "failed") throw new Error(`install failed: ${task.reason}`);
-    return task && committed(task) ? statSync(log).size : undefined;
-  });
+function textOf(result: PowercutResult, wanted: readonly Operation[]): string {
+  const columns = [result, ...wanted.flatMap((operation) => result[operation] ?? [])];
+  const head = ["", "all", ...wanted].map((text) => text.padEnd(16)).join("");
+  const lines = members.map((name) =>
+    [name, ...columns.map((counts) => String(counts[name]))]
+      .map((text) => text.padEnd(16))
+      .join("")
+      .trimEnd(),
+  );
+  return [head.trimEnd(), ...lines].join("\n");
 }
 
 interface Cutting {
@@ -166,12 +134,20 @@ interface Cutting {
   readonly say: (line: string) => void;
 }
 
-async function cutAll(log: WriteLog, cutting: Cutting): Promise<PowercutResult> {
-  const { say } = cutting;
-  const points = choosePoints(log, cutting.points, cutting.random);
-  const flushes = log.writes.filter(({ flushes }) => flushes).length;
-  say(`${log.writes.length} writes, ${flushes} flushes: ${points.length} points`);
-  const outcomes = judge(log, diskSectors, points);
+async function cutAll(
+  log: WriteLog,
+  operation: Operation,
+  span: Span,
+  cutting: Cutting,
+): Promise<Counts> {
+  const { say, random } = cutting;
+  const points = choosePoints(log, cutting.points, random, span);
+  const flushes = log.writes.slice(span.from, span.to).filter((write) => write.flushes).length;
+  say(`${operation}: ${span.to - span.from} writes, ${flushes} flushes: ${points.length} points`);
+  const outcomes =
+    operation === "install"
+      ? judge(log, diskSectors, points, undefined, span)
+      : judgeUpdate(log, diskSectors, points, span);
   const counts = { old: 0, new: 0, reinstall: 0, halfWritten: 0 };
   for (const { outcome, reason } of outcomes) {
     counts[outcome]++;
@@ -179,69 +155,20 @@ async function cutAll(log: WriteLog, cutting: Cutting): Promise<PowercutResult> 
   }
   let booted = 0;
   let bootedOtherwise = 0;
-  for (const { point, outcome } of toBoot(outcomes, cutting.boots, cutting.random)) {
-    const seen = await bootDisk(log, point, cutting);
-    say(`cut after write ${point.after}: ${outcome} expected, the machine ${seen}`);
-    if (seen === (outcome === "new" ? "starts its system" : "finds nothing to boot")) booted++;
+  const rootsOf = rootsAt(log, operation, span);
+  for (const one of toBoot(outcomes, cutting.boots, random)) {
+    const wrong = await bootCut(log, one, rootsOf, cutting);
+    say(`cut after write ${one.point.after}: ${one.outcome} expected, ${wrong ?? "and seen"}`);
+    if (wrong === undefined) booted++;
     else bootedOtherwise++;
   }
   return { points: points.length, flushes, ...counts, booted, bootedOtherwise };
 }
 
-/** Right after each flush, and anywhere: half of those keep any part of what was not flushed. */
-export function choosePoints(log: WriteLog, count: number, random: Random): readonly CutPoint[] {
-  const all = log.writes.length;
-  const flushed = log.writes.flatMap(({ flushes }, index) => (flushes ? [index + 1] : []));
-  const points: CutPoint[] = flushed.map((after) => ({ after, also: [] }));
-  for (let made = 0; made < count; made++) {
-    const cut = Math.floor(random.next() * (all + 1));
-    if (made % 2 === 0) {
-      points.push({ after: cut, also: [] });
-      continue;
-    }
-    const after = flushed.findLast((flush) => flush <= cut) ?? 0;
-    const open = Array.from({ length: cut - after }, (_, index) => after + index);
-    points.push({ after, also: open.filter(() => random.next() < 0.5) });
-  }
-  return points.toSorted((a, b) => a.after - b.after);
-}
-
-export interface Judged {
-  readonly point: CutPoint;
-  readonly outcome: CutOutcome;
-  /** For `halfWritten`. */
-  readonly reason?: string;
-}
-
-/** @param points - by their `after`, rising */
-export function judge(
-  log: WriteLog,
-  sectors: number,
-  points: readonly CutPoint[],
-  base?: (sector: number) => Buffer,
-): readonly Judged[] {
-  const before = new ReplayedDisk(log, sectors, base);
-  const final = new ReplayedDisk(log, sectors, base);
-  for (const index of log.writes.keys()) final.apply(index);
-  const disk = new ReplayedDisk(log, sectors, base);
-  let applied = 0;
-  return points.map((point) => {
-    for (; applied < point.after; applied++) disk.apply(applied);
-    return disk.with(point.also, (): Judged => {
-      if (!mayBoot(disk)) return { point, outcome: "reinstall" };
-      const wrong = disk.firstDifference(final);
-      if (wrong === undefined) return { point, outcome: "new" };
-      if (disk.firstDifference(before) === undefined) return { point, outcome: "old" };
-      const reason = `cut after write ${point.after} and ${point.also.length} more: it may boot, but sector ${wrong} is not as it shall be`;
-      return { point, outcome: "halfWritten", reason };
-    });
-  });
-}
-
-/** The last that must not boot, the first that must, and any others. */
+/** The last that must boot the one way, the first that must boot the other, and any others. */
 function toBoot(all: readonly Judged[], count: number, random: Random): readonly Judged[] {
   const edge = [
-    all.findLast(({ outcome }) => outcome === "reinstall"),
+    all.findLast(({ outcome }) => outcome === "reinstall" || outcome === "old"),
     all.find(({ outcome }) => outcome === "new"),
   ].filter((one) => one !== undefined);
   const others = Array.from({ length: Math.max(0, count - edge.length) }, () => {
@@ -250,55 +177,52 @@ function toBoot(all: readonly Judged[], count: number, random: Random): readonly
   return [...edge, ...others].slice(0, count);
 }
 
-type Seen = "starts its system" | "finds nothing to boot" | "says neither";
+/** UUIDs of the roots that an update may end in. */
+interface Roots {
+  readonly old: string;
+  readonly new: string;
+}
 
-/** Boots the disk that the cut left, without a network. */
-async function bootDisk(log: WriteLog, point: CutPoint, cutting: Cutting): Promise<Seen> {
-  const path = join(cutting.directory, "cut.img");
-  writeDisk(log, point, path);
-  const [command, args] = tethered("qemu-system-x86_64", [
-    ...["-M", "pc", "-accel", cutting.accelerator, "-m", "256", "-nodefaults", "-display", "none"],
-    ...["-net", "none", "-chardev", "stdio,id=console,mux=on,signal=off"],
-    // SeaBIOS says on its debug port what it finds to boot.
-    ...["-serial", "chardev:console", "-device", "isa-debugcon,iobase=0x402,chardev=console"],
-    ...["-drive", `file=${path},format=raw,if=virtio,cache=unsafe`],
-  ]);
-  const machine = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
-  const forget = cutting.cleanup.add("QEMU of a cut disk", () => endProcess(machine.pid));
+function rootsAt(log: WriteLog, operation: Operation, { from, to }: Span): Roots | undefined {
+  if (operation === "install") return undefined;
+  const before = new ReplayedDisk(log, diskSectors);
+  for (let index = 0; index < from; index++) before.apply(index);
+  const { active, other } = partsOf(before);
+  const final = new ReplayedDisk(log, diskSectors);
+  for (let index = 0; index < to; index++) final.apply(index);
+  return { old: uuidAt(before, active), new: uuidAt(final, other) };
+}
+
+/** Of an ext4 file system: in its superblock, 1024 octets in. */
+function uuidAt(disk: ReplayedDisk, { from }: Span): string {
+  const hex = disk.sector(from + 2).toString("hex", 0x68, 0x78);
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+/** @returns what was seen instead of what was expected */
+async function bootCut(
+  log: WriteLog,
+  { point, outcome }: Judged,
+  roots: Roots | undefined,
+  { directory, accelerator, cleanup }: Cutting,
+): Promise<string | undefined> {
+  const path = join(directory, "cut.img");
+  writeDisk(log, point, diskSectors, path);
   try {
-    return await new Promise<Seen>((resolve) => {
-      const late = setTimeout(() => resolve("says neither"), 5 * minute);
-      let said = "";
-      const look = (part: Buffer) => {
-        said = (said + part.toString("latin1")).slice(-4096);
-        if (said.includes("No bootable device")) resolve("finds nothing to boot");
-        if (/ login: /.test(said)) resolve("starts its system");
-      };
-      machine.stdout.on("data", look);
-      machine.stderr.on("data", look);
-      machine.once("close", () => {
-        clearTimeout(late);
-        resolve("says neither");
-      });
-    });
+    const seen = await bootDisk(path, accelerator, cleanup);
+    if (outcome === "reinstall" || outcome === "halfWritten") {
+      return seen.does === "finds nothing to boot" ? undefined : `the machine ${seen.does}`;
+    }
+    const wrong = otherThan(seen, roots?.[outcome]);
+    if (wrong !== undefined || !roots || outcome === "old") return wrong;
+    const next = otherThan(await bootDisk(path, accelerator, cleanup), roots.old);
+    return next && `after the boot that tried it: ${next}`;
   } finally {
-    endProcess(machine.pid);
-    forget();
     rmSync(path, { force: true });
   }
 }
 
-function writeDisk(log: WriteLog, { after, also }: CutPoint, path: string): void {
-  const disk = new ReplayedDisk(log, diskSectors);
-  for (let index = 0; index < after; index++) disk.apply(index);
-  for (const index of also) disk.apply(index);
-  const file = openSync(path, "w");
-  try {
-    ftruncateSync(file, diskSectors * sectorOctets);
-    for (const [sector, content] of disk.written()) {
-      writeSync(file, content, 0, sectorOctets, sector * sectorOctets);
-    }
-  } finally {
-    closeSync(file);
-  }
+function otherThan({ does, root }: Seen, wanted: string | undefined): string | undefined {
+  if (does !== "starts a system") return `the machine ${does}`;
+  return wanted === undefined || root === wanted ? undefined : `it starts the root ${root}`;
 }

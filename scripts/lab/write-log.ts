@@ -116,10 +116,13 @@ export class ReplayedDisk {
     return this.#log.read(write.dataAt + (number - write.sector) * sectorOctets, sectorOctets);
   }
 
-  /** The first sector that holds something else there. */
-  firstDifference(other: ReplayedDisk): number | undefined {
+  /** The first sector that holds something else there, of those that are looked at. */
+  firstDifference(
+    other: ReplayedDisk,
+    isLookedAt: (sector: number) => boolean = () => true,
+  ): number | undefined {
     for (let number = 0; number < this.#last.length; number++) {
-      if (this.#last[number] === other.#last[number]) continue;
+      if (this.#last[number] === other.#last[number] || !isLookedAt(number)) continue;
       if (!this.sector(number).equals(other.sector(number))) return number;
     }
     return undefined;
