@@ -80,7 +80,8 @@ export function createUploads(directory: string, isWanted: (task: TaskId) => boo
     async finish(key, octets, digest) {
       if ((await finished(key))?.digest === digest) return;
       const { size } = await stat(partOf(key)).catch(() => ({ size: 0 }));
-      if (size !== octets) throw new ConflictError(`${size} octets are here, not ${octets}`);
+      if (size === 0 || size !== octets)
+        throw new ConflictError(`${size} octets are here, not ${octets}`);
       await using file = await open(partOf(key), "r+");
       await file.sync();
       await rename(partOf(key), join(directory, `${stem(key)}${digest}`));

@@ -20,7 +20,7 @@ import { createSelfUpdates } from "../../server/agent/self-update.ts";
 import { systemClock } from "../../server/clock.ts";
 import { openSite, type Site } from "../../server/enrol/authority.ts";
 import { createWindows } from "../../server/enrol/token.ts";
-import { AttemptSupersededError } from "../../server/errors.ts";
+import { AttemptSupersededError, ForbiddenError } from "../../server/errors.ts";
 import { createEventBus } from "../../server/events.ts";
 import { silentLog } from "../../server/log.ts";
 import { createNodes } from "../../server/node/nodes.ts";
@@ -94,7 +94,10 @@ export async function startServer(t: ExecutionContext) {
       reports.push(report);
       return { cancelled: cancelled.has(report.taskId) };
     },
-    checkAttempt: (_node, attempt) => {
+    checkAttempt: (node, attempt) => {
+      if (store.tasks.get(attempt.taskId)?.nodeId !== node) {
+        throw new ForbiddenError("it is another node's");
+      }
       if (cancelled.has(attempt.taskId)) throw new AttemptSupersededError("it has ended");
     },
     waitForAssignment: async (node, known, _waitMs, signal) => {

@@ -35,7 +35,7 @@ interface Row {
   readonly own: number;
   /** The node itself while it is held back. */
   readonly held: number;
-  readonly path?: string;
+  readonly path?: string | ((node: NodeId) => string);
   readonly body?: (node: NodeId) => unknown;
 }
 
@@ -66,6 +66,23 @@ const table: Readonly<Record<string, Row>> = {
   "POST /report": { stranger: 401, own: 200, held: 200, body: report },
   "POST /load": { stranger: 401, own: 200, held: 200, body: () => loadBody },
   "POST /switch-ports": { stranger: 401, own: 204, held: 204, body: () => switchPortsBody },
+  "GET /agent/:digest": { stranger: 401, own: 403, held: 403, path: `/agent/${"0".repeat(64)}` },
+  "POST /capture": {
+    stranger: 401,
+    own: 204,
+    held: 403,
+    path: (node) => `/capture?task=${taskOf(node).id}&epoch=1&boot=${checkInBody.bootId}&at=0`,
+    body: () => "octets",
+  },
+  "POST /capture/end": {
+    stranger: 401,
+    own: 409, // nothing was sent
+    held: 403,
+    body: (node) => ({
+      ...{ taskId: taskOf(node).id, epoch: 1, bootId: checkInBody.bootId },
+      ...{ octets: 6, digest: "0".repeat(64) },
+    }),
+  },
   "POST /renew": {
     stranger: 401,
     own: 200,
@@ -123,7 +140,8 @@ function ask(
   credential: Credential | undefined,
 ): Promise<Answer> {
   const { path, body } = table[route] ?? {};
-  const name = path ?? route.replace(/^[A-Z]+ /, "");
+  const given = typeof path === "function" ? path(node) : path;
+  const name = given ?? route.replace(/^[A-Z]+ /, "");
   return server.call(name, { credential, ...(body && { body: body(node) }) });
 }
 
