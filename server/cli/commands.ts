@@ -1,6 +1,7 @@
 /** All commands, in the order of the help. */
 
 import type { Command } from "./command.ts";
+import { calendarCommands } from "./commands/calendar.ts";
 import { discoverCommands } from "./commands/discover.ts";
 import { doctorCommands } from "./commands/doctor.ts";
 import { eventCommands } from "./commands/events.ts";
@@ -43,6 +44,7 @@ export const commands: readonly Command[] = [
   ...jobCommands,
   ...windowCommands,
   ...scheduleCommands,
+  ...calendarCommands,
   ...powerCommands,
   ...leaseCommands,
   ...eventCommands,

@@ -29,6 +29,29 @@ test("a window is shown before it is made, made, listed and removed", async (t) 
   t.deepEqual(server.store.windows.list(), []);
 });
 
+test("a window and a schedule are changed in part, and are on the calendar", async (t) => {
+  const server = await start(t);
+  const window = ["window", "add", "night", "--opens", "daily 02:00", "--minutes", "90"];
+  await run([...window, "--zone", "UTC", "--forbid"], server, admin);
+  const longer = await run(["window", "set", "night", "--minutes", "120"], server, admin);
+  t.regex(longer.out, / 02:00 UTC\t.* 04:00 UTC/);
+  t.like(server.store.windows.get("night"), { effect: "forbids", minutes: 120, zone: "UTC" });
+  const schedule = ["schedule", "add", "weekly", "reboot", "--at", "sun 03:00", "--zone", "UTC"];
+  await run([...schedule, "--select", "all", "--within", "60", "--warn", "9"], server, admin);
+  const set = ["schedule", "set", "weekly", "--at", "daily 04:00", "--without", "within"];
+  t.is((await run([...set, "--dry-run"], server, admin)).out.match(/ 04:00 UTC$/gm)?.length, 5);
+  t.like(server.store.schedules.get("weekly"), { at: "sun 03:00", withinMinutes: 60 });
+  t.is((await run([...set, "--canary", "1"], server, admin)).code, 0);
+  const changed = server.store.schedules.get("weekly");
+  t.like(changed, { at: "daily 04:00", parameters: { warnSeconds: 9 }, rollout: { canary: 1 } });
+  t.is(changed?.withinMinutes, undefined);
+  const wrong = await run(["schedule", "set", "weekly", "--without", "zone"], server, admin);
+  t.regex(wrong.err, /--without zone: only window, within, rollout can be left out/);
+  const calendar = await run(["calendar", "--days", "2", "--zone", "UTC"], server, admin);
+  t.is(calendar.out.match(/\tblackout: nothing planned begins\tnight\t/g)?.length, 2);
+  t.is(calendar.out.match(/ 04:00 UTC\t-\tschedule\tweekly\treboot of all$/gm)?.length, 2);
+});
+
 test("a schedule shows its next five runs, is paused, resumed and run", async (t) => {
   const server = await start(t);
   const words = ["schedule", "add", "weekly", "reboot", "--at", "sun 03:00", "--zone", "UTC"];

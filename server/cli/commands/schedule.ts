@@ -1,6 +1,5 @@
 /** `marcoboot schedule …`: jobs that are made when their time has come. */
 
-import type { Instant } from "#protocol/brand.ts";
 import type { Schedule } from "#protocol/schedule.ts";
 import { momentText } from "../../job/recurrence.ts";
 import {
@@ -8,9 +7,11 @@ import {
   confirm,
   exitCodes,
   flagOf,
+  type OptionSpec,
   type Run,
   required,
   textOf,
+  UsageError,
   yesOption,
 } from "../command.ts";
 import type { Job, Page } from "../shapes.ts";
@@ -21,22 +22,65 @@ import {
   rolloutOptions,
   selectOption,
   textMembers,
-  wholeNumber,
   zoneOf,
   zoneOption,
 } from "./job-request.ts";
+import { dryRunOption, numberMember, pathOf, plannedCommands, type Recurring } from "./planned.ts";
 
-type ScheduleView = Schedule & { readonly next: readonly Instant[] };
+type ScheduleView = Schedule & Recurring;
 
-function pathOf(run: Run): string {
-  return `/api/v1/schedules/${encodeURIComponent(required(run.positionals[0], "NAME"))}`;
-}
+const options: Readonly<Record<string, OptionSpec>> = {
+  at: {
+    type: "string",
+    value: "WHEN",
+    about: '"sun 03:00", "daily 02:00", cron "0 3 * * 2#2", or once "2026-12-24 18:00"',
+  },
+  zone: zoneOption,
+  select: selectOption,
+  window: { type: "string", value: "NAME", about: "its jobs begin in this window only" },
+  within: { type: "string", value: "MINUTES", about: "give up what has not begun by then" },
+  missed: {
+    type: "string",
+    value: "POLICY",
+    about: "the server was off: skip (default), or run-once for all that was missed",
+  },
+  overlap: {
+    type: "string",
+    value: "POLICY",
+    about: "its last job has not ended: skip (default), or queue",
+  },
+  ...rolloutOptions,
+};
+/** What a schedule may be without. */
+const removable = ["window", "within", "rollout"];
 
 function showNext({ output }: Run, schedule: ScheduleView): void {
   output.table(
     ["makes a job"],
     schedule.next.map((at) => [momentText(at, schedule.zone)]),
     schedule,
+  );
+}
+
+function membersOf(run: Run): object {
+  const rollout = rolloutOf(run);
+  const texts = { at: "at", zone: "zone", selector: "select", window: "window" };
+  return {
+    ...textMembers(run, { ...texts, missed: "missed", overlap: "overlap" }),
+    ...numberMember(run, "withinMinutes", "within"),
+    ...(rollout && { rollout }),
+  };
+}
+
+/** @throws UsageError for what a schedule cannot be without */
+function withoutOf({ values }: Run): object {
+  const named = textOf(values, "without")?.split(",") ?? [];
+  const wrong = named.find((one) => !removable.includes(one));
+  if (wrong !== undefined) {
+    throw new UsageError(`--without ${wrong}: only ${removable.join(", ")} can be left out`);
+  }
+  return Object.fromEntries(
+    named.map((one) => [one === "within" ? "withinMinutes" : one, null] as const),
   );
 }
 
@@ -54,7 +98,10 @@ function pausing(verb: "pause" | "resume", about: string): Command {
     options: {},
     examples: [`marcoboot schedule ${verb} weekly`],
     async run(run) {
-      const schedule = (await run.client.send("POST", `${pathOf(run)}/${verb}`)) as ScheduleView;
+      const schedule = (await run.client.send(
+        "POST",
+        `${pathOf("schedule", run)}/${verb}`,
+      )) as ScheduleView;
       const { due, zone, name, isPaused } = schedule;
       const next = due === undefined ? "never" : momentText(due, zone);
       run.output.value(schedule, isPaused ? `${name} is paused` : `${name} is due ${next}`);
@@ -102,30 +149,7 @@ export const scheduleCommands: readonly Command[] = [
     verb: "add",
     about: "make or replace a schedule, and show its next five runs",
     positionals: ["NAME", "KIND"],
-    options: {
-      at: {
-        type: "string",
-        value: "WHEN",
-        about: '"sun 03:00", "daily 02:00", cron "0 3 * * 2#2", or once "2026-12-24 18:00"',
-      },
-      zone: zoneOption,
-      select: selectOption,
-      ...kindOptions,
-      window: { type: "string", value: "NAME", about: "its jobs begin in this window only" },
-      within: { type: "string", value: "MINUTES", about: "give up what has not begun by then" },
-      missed: {
-        type: "string",
-        value: "POLICY",
-        about: "the server was off: skip (default), or run-once for all that was missed",
-      },
-      overlap: {
-        type: "string",
-        value: "POLICY",
-        about: "its last job has not ended: skip (default), or queue",
-      },
-      ...rolloutOptions,
-      "dry-run": { type: "boolean", about: "only show its next five runs" },
-    },
+    options: { ...options, ...kindOptions, "dry-run": dryRunOption },
     examples: [
       'marcoboot schedule add weekly reboot --at "sun 03:00" --select rack:lab --batch 25%',
       'marcoboot schedule add fresh install --at "0 2 1 * *" --select tag:ci --image debian-12 --dry-run',
@@ -133,35 +157,35 @@ export const scheduleCommands: readonly Command[] = [
     async run(run) {
       const { values, client, positionals } = run;
       const kind = required(positionals[1], "KIND");
-      const within = textOf(values, "within");
-      const rollout = rolloutOf(run);
-      const schedule = (await client.send("PUT", pathOf(run), {
-        at: required(textOf(values, "at"), "--at"),
+      required(textOf(values, "at"), "--at");
+      required(textOf(values, "select"), "--select");
+      const schedule = (await client.send("PUT", pathOf("schedule", run), {
+        ...membersOf(run),
         zone: zoneOf(run),
         kind,
-        selector: required(textOf(values, "select"), "--select"),
         parameters: parametersOf(kind, run),
-        ...textMembers(run, { window: "window", missed: "missed", overlap: "overlap" }),
-        ...(within !== undefined && { withinMinutes: wholeNumber(within, "--within") }),
-        ...(rollout && { rollout }),
         dryRun: flagOf(values, "dry-run"),
       })) as ScheduleView;
       showNext(run, schedule);
       return exitCodes.done;
     },
   },
-  {
+  ...plannedCommands<ScheduleView>({
     noun: "schedule",
-    verb: "next",
-    about: "its next five runs",
-    positionals: ["NAME"],
-    options: {},
-    examples: ["marcoboot schedule next weekly"],
-    async run(run) {
-      showNext(run, (await run.client.get(pathOf(run))) as ScheduleView);
-      return exitCodes.done;
+    showNext,
+    aboutNext: "its next five runs",
+    aboutRemove: "forget a schedule; jobs it has made go on",
+    example: "weekly",
+    options: {
+      ...options,
+      without: { type: "string", value: "WHAT", about: "takes out: window, within, rollout" },
     },
-  },
+    membersOf: (run) => ({ ...withoutOf(run), ...membersOf(run) }),
+    setExamples: [
+      'marcoboot schedule set weekly --at "sat 04:00"',
+      "marcoboot schedule set weekly --batch 10% --without window --dry-run",
+    ],
+  }),
   {
     noun: "schedule",
     verb: "run",
@@ -170,28 +194,13 @@ export const scheduleCommands: readonly Command[] = [
     options: { yes: yesOption },
     examples: ["marcoboot schedule run weekly --yes"],
     async run(run) {
-      const schedule = (await run.client.get(pathOf(run))) as ScheduleView;
+      const schedule = (await run.client.get(pathOf("schedule", run))) as ScheduleView;
       await confirm(run, `${schedule.kind} of ${schedule.selector}, now.`, schedule.name);
-      const job = (await run.client.send("POST", `${pathOf(run)}/run`)) as Job;
+      const job = (await run.client.send("POST", `${pathOf("schedule", run)}/run`)) as Job;
       run.output.value(job, job.id);
       return exitCodes.done;
     },
   },
   pausing("pause", "make no more jobs until it is resumed"),
   pausing("resume", "make jobs again; what was missed is not made up for"),
-  {
-    noun: "schedule",
-    verb: "remove",
-    about: "forget a schedule; jobs it has made go on",
-    positionals: ["NAME"],
-    options: { yes: yesOption },
-    examples: ["marcoboot schedule remove weekly --yes"],
-    async run(run) {
-      const [name = ""] = run.positionals;
-      await confirm(run, `Schedule ${name} will be forgotten.`, name);
-      await run.client.send("DELETE", pathOf(run));
-      run.output.value({ removed: name }, `schedule ${name} is gone`);
-      return exitCodes.done;
-    },
-  },
 ];

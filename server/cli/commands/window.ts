@@ -3,24 +3,22 @@
 import type { Instant } from "#protocol/brand.ts";
 import type { Window } from "#protocol/schedule.ts";
 import { momentText } from "../../job/recurrence.ts";
-import {
-  type Command,
-  confirm,
-  exitCodes,
-  flagOf,
-  type Run,
-  required,
-  textOf,
-  yesOption,
-} from "../command.ts";
+import { type Command, exitCodes, flagOf, type Run, required, textOf } from "../command.ts";
 import type { Page } from "../shapes.ts";
-import { wholeNumber, zoneOf, zoneOption } from "./job-request.ts";
+import { textMembers, zoneOf, zoneOption } from "./job-request.ts";
+import { dryRunOption, numberMember, pathOf, plannedCommands, type Recurring } from "./planned.ts";
 
-type WindowView = Window & { readonly openUntil?: Instant; readonly next: readonly Instant[] };
+type WindowView = Window & Recurring & { readonly openUntil?: Instant };
 
-function pathOf(run: Run): string {
-  return `/api/v1/windows/${encodeURIComponent(required(run.positionals[0], "NAME"))}`;
-}
+const options = {
+  opens: {
+    type: "string",
+    value: "WHEN",
+    about: '"sat,sun 02:00", "daily 02:00", cron "0 2 * * 2#2", or once "2026-12-24 18:00"',
+  },
+  minutes: { type: "string", value: "MINUTES", about: "how long it stays open" },
+  zone: zoneOption,
+} as const;
 
 function showNext({ output }: Run, window: WindowView): void {
   output.table(
@@ -31,6 +29,13 @@ function showNext({ output }: Run, window: WindowView): void {
     ]),
     window,
   );
+}
+
+function membersOf(run: Run): object {
+  return {
+    ...textMembers(run, { opens: "opens", zone: "zone" }),
+    ...numberMember(run, "minutes", "minutes"),
+  };
 }
 
 export const windowCommands: readonly Command[] = [
@@ -65,15 +70,9 @@ export const windowCommands: readonly Command[] = [
     about: "make or replace a window, and show when it opens",
     positionals: ["NAME"],
     options: {
-      opens: {
-        type: "string",
-        value: "WHEN",
-        about: '"sat,sun 02:00", "daily 02:00", cron "0 2 * * 2#2", or once "2026-12-24 18:00"',
-      },
-      minutes: { type: "string", value: "MINUTES", about: "how long it stays open" },
-      zone: zoneOption,
+      ...options,
       forbid: { type: "boolean", about: "a blackout: nothing that was planned begins inside" },
-      "dry-run": { type: "boolean", about: "only show when it would open" },
+      "dry-run": dryRunOption,
     },
     examples: [
       'marcoboot window add night --opens "daily 02:00" --minutes 120 --zone Europe/Madrid',
@@ -81,10 +80,11 @@ export const windowCommands: readonly Command[] = [
     ],
     async run(run) {
       const { values, client } = run;
-      const window = (await client.send("PUT", pathOf(run), {
+      required(textOf(values, "opens"), "--opens");
+      required(textOf(values, "minutes"), "--minutes");
+      const window = (await client.send("PUT", pathOf("window", run), {
+        ...membersOf(run),
         effect: flagOf(values, "forbid") ? "forbids" : "allows",
-        opens: required(textOf(values, "opens"), "--opens"),
-        minutes: wholeNumber(required(textOf(values, "minutes"), "--minutes"), "--minutes"),
         zone: zoneOf(run),
         dryRun: flagOf(values, "dry-run"),
       })) as WindowView;
@@ -92,31 +92,17 @@ export const windowCommands: readonly Command[] = [
       return exitCodes.done;
     },
   },
-  {
+  ...plannedCommands<WindowView>({
     noun: "window",
-    verb: "next",
-    about: "the next five times it opens and closes",
-    positionals: ["NAME"],
-    options: {},
-    examples: ["marcoboot window next night"],
-    async run(run) {
-      showNext(run, (await run.client.get(pathOf(run))) as WindowView);
-      return exitCodes.done;
-    },
-  },
-  {
-    noun: "window",
-    verb: "remove",
-    about: "forget a window that nothing needs",
-    positionals: ["NAME"],
-    options: { yes: yesOption },
-    examples: ["marcoboot window remove night --yes"],
-    async run(run) {
-      const [name = ""] = run.positionals;
-      await confirm(run, `Window ${name} will be forgotten.`, name);
-      await run.client.send("DELETE", pathOf(run));
-      run.output.value({ removed: name }, `window ${name} is gone`);
-      return exitCodes.done;
-    },
-  },
+    showNext,
+    aboutNext: "the next five times it opens and closes",
+    aboutRemove: "forget a window that nothing needs",
+    example: "night",
+    options,
+    membersOf,
+    setExamples: [
+      "marcoboot window set night --minutes 180",
+      'marcoboot window set night --opens "sat,sun 02:00" --dry-run',
+    ],
+  }),
 ];
