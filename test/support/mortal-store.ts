@@ -3,6 +3,7 @@
  * before it is on the disk or right after. From then on nothing works, as for a killed process.
  */
 
+import { UnavailableError } from "../../server/errors.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import type { Store } from "../../server/store/store.ts";
 
@@ -11,7 +12,8 @@ export class Killed extends Error {}
 export interface Death {
   /** Counted from 1, over all stores that share this object. */
   readonly at: number;
-  readonly when: "before" | "after";
+  /** `refused`: it lives on, and the disk took everything but that one. */
+  readonly when: "before" | "after" | "refused";
   /** Durable changes so far. */
   count: number;
 }
@@ -43,6 +45,9 @@ export function openMortalStore(path: string, death: Death): Store {
     if (depth > 0) return work();
     death.count += 1;
     const isLast = death.count === death.at;
+    if (isLast && death.when === "refused") {
+      throw new UnavailableError("the journal cannot be written: database or disk is full");
+    }
     depth += 1;
     try {
       if (!isLast) return store.transaction(work);
