@@ -123,13 +123,13 @@ interface Kept {
   readonly power: Partial<JobPower>;
 }
 
-/** @param own - the test's own journal, and what its outlet does other than write down its verbs */
+/** @param own - the test's own journal and clock, and what its outlet does other than write down its verbs */
 export async function createRig(
   outlet: PowerState | "none" = "none",
-  own: { readonly store?: Store; readonly power?: Partial<JobPower> } = {},
+  own: Partial<Pick<Kept, "store" | "clock" | "power">> = {},
 ): Promise<Rig> {
-  const { store = openSqliteStore(":memory:"), power = {} } = own;
-  return await startRig({ store, clock: manualClock(), verbs: [], outlet, power });
+  const { store = openSqliteStore(":memory:"), clock = manualClock(), power = {} } = own;
+  return await startRig({ store, clock, verbs: [], outlet, power });
 }
 
 async function startRig(kept: Kept): Promise<Rig> {

@@ -1,0 +1,158 @@
+/** Nodes that lose their power again and again, lie, crawl or restart their agent; servers without a clock. */
+
+import test from "ava";
+import type { Report } from "#protocol/agent.ts";
+import type { Instant } from "#protocol/brand.ts";
+import { manualClock } from "../support/manual-clock.ts";
+import { bringTo, createRig, digest, finish, ms, type Rig } from "./rig.ts";
+
+const agentStages = ["preparing", "writing", "verifying", "configuring", "committing"] as const;
+
+/** The node is back in netinst, from its next boot. */
+async function cut(rig: Rig, boot: number): Promise<void> {
+  await rig.checkIn("netinst", `netinst-${boot}`);
+  await rig.live(60, "netinst", `netinst-${boot}`);
+}
+
+for (const stage of agentStages) {
+  test(`E50: power lost while ${stage} in every attempt: given up after three, held, with the reason`, async (t) => {
+    const rig = await bringTo(await createRig("on"), stage);
+    for (const boot of [2, 3, 4]) {
+      await cut(rig, boot);
+      if (boot === 4) break;
+      t.is(rig.task().epoch, boot);
+      await rig.report({ bootId: `netinst-${boot}`, stage, percent: 1 });
+    }
+    const reason = `the node restarted while ${stage}`;
+    t.like(rig.task(), { state: "failed", epoch: 3, reason });
+    const expected = stage === "preparing" ? { state: "ready" } : { state: "failed", reason };
+    t.like(rig.node, expected);
+    const verbs = rig.verbs.length;
+    await cut(rig, 5);
+    t.is(rig.order(), undefined, "it boots once more: there is nothing for it to do");
+    t.is(rig.verbs.length, verbs, "and its power is left alone");
+    t.is(rig.task().epoch, 3);
+  });
+}
+
+for (const stage of ["waiting-for-agent", ...agentStages, "rebooting", "first-boot"] as const) {
+  test(`E55: cancelled while ${stage}: no order is left, and nothing that comes late counts`, async (t) => {
+    const rig = await bringTo(await createRig("on"), stage);
+    const { id, epoch, jobId } = rig.task();
+    rig.jobs.cancel(jobId, "ada");
+    await rig.checkIn("netinst", "netinst-1");
+    t.is(rig.order(), undefined);
+    const late = { taskId: id, epoch, stage: "committing", status: "done" } as const;
+    t.deepEqual(await rig.report(late), { cancelled: true });
+    await rig.checkIn("resident", "disk-1");
+    t.is(rig.task().state, "cancelled");
+    const isClean = stage === "waiting-for-agent" || stage === "preparing";
+    t.is(rig.node.state, isClean ? "ready" : "failed");
+    t.is(rig.node.image, undefined);
+  });
+}
+
+test("E52: a server that is away for ten minutes while a node writes: the same attempt ends", async (t) => {
+  const before = await bringTo(await createRig("on"), "writing");
+  await before.jobs.close();
+  await before.clock.advance(600_000);
+  const rig = await before.restart();
+  await rig.report({ stage: "writing", percent: 90 });
+  t.like(rig.task(), { state: "running", stage: "writing", epoch: 1, percent: 90 });
+  await finish(rig);
+  t.like(rig.task(), { state: "done", epoch: 1 });
+});
+
+test("E54: an agent that is killed, as for want of memory, and started again in the same boot gets its order again", async (t) => {
+  const rig = await bringTo(await createRig("on"), "verifying");
+  const order = rig.order();
+  t.like(order, { action: "install", epoch: 1 });
+  await rig.checkIn("netinst", "netinst-1");
+  t.deepEqual(rig.order(), order);
+  await rig.report({ stage: "preparing", percent: 0 });
+  t.like(rig.task(), { stage: "verifying", epoch: 1 }, "what is shown does not go back");
+  await finish(rig);
+  t.like(rig.task(), { state: "done", epoch: 1 });
+});
+
+test("a node that crawls is not waited for without end: the attempt is over after two hours", async (t) => {
+  const rig = await bringTo(await createRig("on"), "writing");
+  await rig.live(7200, "netinst", "netinst-1");
+  await rig.live(60, "netinst", "netinst-1");
+  t.is(rig.attempts()[0]?.reason, "not finished after 120 minutes: writing");
+  t.is(rig.task().epoch, 2);
+});
+
+const lies: readonly (readonly [title: string, report: Partial<Report>])[] = [
+  ["more than all of it", { stage: "writing", percent: 4000 }],
+  ["less than nothing", { stage: "writing", percent: -1 }],
+  ["a stage it has passed", { stage: "preparing", percent: 100 }],
+  ["a stage that is the server's to tell", { stage: "first-boot", percent: 100 }],
+  ["a stage of another kind of job", { stage: "powering-off", percent: 100 }],
+];
+for (const [title, report] of lies) {
+  test(`a node that reports ${title} stays where it is`, async (t) => {
+    const rig = await bringTo(await createRig("on"), "writing");
+    await rig.report(report);
+    const { state, stage, percent } = rig.task();
+    t.deepEqual({ state, stage }, { state: "running", stage: "writing" });
+    t.true(percent >= 0 && percent <= 100);
+    await finish(rig);
+    t.is(rig.task().state, "done");
+  });
+}
+
+test("a node that floods its log fills no more than 200 lines of 2000 characters a report", async (t) => {
+  const rig = await bringTo(await createRig("on"), "writing");
+  await rig.report({ log: Array.from({ length: 5000 }, () => "x".repeat(10_000)) });
+  const lines = rig.store.tasks.log(rig.task().id).filter(({ line }) => line.startsWith("x"));
+  t.true(lines.length <= 200);
+  t.true(lines.every(({ line }) => line.length <= 2000));
+});
+
+test("D41: a queue that delivers an entry again and again runs its task once", async (t) => {
+  const rig = await bringTo(await createRig("on"), "writing");
+  const { id, epoch } = rig.task();
+  const verbs = rig.verbs.length;
+  for (let time = 0; time < 5; time++) await rig.queue.add([{ taskId: id, epoch: 0 }]);
+  t.like(rig.task(), { epoch, state: "running" });
+  t.is(rig.verbs.length, verbs);
+  await finish(rig);
+  await rig.queue.add([{ taskId: id, epoch }]);
+  t.like(rig.task(), { state: "done", epoch: 1 });
+  t.is(rig.node.image, digest);
+});
+
+const years = (count: number) => count * 365 * 24 * 3_600_000;
+const jumps = [
+  ["56 years back, to 1970", -years(56)],
+  ["an hour back", -3_600_000],
+  ["ten years forward", years(10)],
+] as const;
+for (const [title, jump] of jumps) {
+  test(`the server's clock jumps ${title} while a node is installed: nothing ends early, or twice`, async (t) => {
+    const clock = manualClock();
+    let offset = 0;
+    const jumping = { ...clock, now: () => (clock.now() + offset) as Instant };
+    const rig = await bringTo(await createRig("on", { clock: jumping }), "writing");
+    offset = jump;
+    await rig.live(60, "netinst", "netinst-1");
+    await rig.report({ stage: "verifying", percent: 10 });
+    t.like(rig.task(), { state: "running", stage: "verifying", epoch: 1 });
+    t.true(Object.values(rig.task().stageSeconds).every((seconds) => seconds >= 0));
+    const again = await rig.restart();
+    await finish(again);
+    t.like(again.task(), { state: "done", epoch: 1 });
+    t.is(again.node.state, "installed");
+  });
+}
+
+test("a server without a clock, in 1970, installs and reboots all the same", async (t) => {
+  const rig = await bringTo(await createRig("on", { clock: manualClock(ms(5000)) }), "first-boot");
+  await rig.checkIn("resident", "disk-1");
+  t.is(rig.task().state, "done");
+  const job = await rig.create({ kind: "reboot", parameters: { warnSeconds: 0 } });
+  rig.order();
+  await rig.checkIn("resident", "disk-2");
+  t.is(rig.task(job).state, "done");
+});
