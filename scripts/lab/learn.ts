@@ -33,6 +33,7 @@ export interface LearnOptions
     | "stacks"
     | "perStack"
     | "perSlotOutlets"
+    | "hasPorts"
     | "models"
     | "faults"
     | "senses"

@@ -25,6 +25,8 @@ export interface RackOptions {
   readonly perStack: number;
   /** Every slot has an outlet; else every stack has one. */
   readonly perSlotOutlets: boolean;
+  /** The rack file says which port of the switch each slot has. */
+  readonly hasPorts?: boolean;
   /** Slot after slot, in turn. */
   readonly models: readonly ModelName[];
   readonly faults: Faults;
@@ -199,7 +201,12 @@ function rackFile(options: RackOptions, socket: string): string {
       ...(!options.perSlotOutlets && { outlet: outlet(stack) }),
       slots: Array.from({ length: options.perStack }, (_, index) => {
         const name = String(index + 1);
-        return { name, ...(options.perSlotOutlets && { outlet: outlet(`${stack}${name}`) }) };
+        return {
+          name,
+          ...(options.perSlotOutlets && { outlet: outlet(`${stack}${name}`) }),
+          // the board's end of the cable in the switch's namespace
+          ...(options.hasPorts && { port: `${stack}${name}v` }),
+        };
       }),
     })),
   });
