@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import {
@@ -97,6 +97,34 @@ test("a damaged append-only file is set aside", async (t) => {
   t.truthy(redis.pid());
   t.true(readdirSync(directory).includes("appendonlydir.damaged"));
 });
+
+const damages: readonly (readonly [title: string, damage: (file: Buffer) => Buffer])[] = [
+  ["changed in its middle", (file) => file.fill(0x58, file.length / 2, file.length / 2 + 40)],
+  ["cut in its middle", (file) => file.subarray(0, file.length / 2)],
+  ["cut in its last entry", (file) => file.subarray(0, file.length - 3)],
+];
+for (const [title, damage] of damages) {
+  test(`D43: an append-only file that was ${title}: the queue is filled again and runs`, async (t) => {
+    const directory = temporaryDirectory(t);
+    const entries = Array.from({ length: 50 }, (_, index) => entry(`task ${index}`));
+    const before = await startRedis({ directory, log });
+    const lost = await openQueue({ redisUrl: before.url, log });
+    await lost.add(entries);
+    await lost.close();
+    await before.close();
+    const kept = join(directory, "appendonlydir");
+    const file = join(kept, readdirSync(kept).find((one) => one.endsWith("incr.aof")) ?? "");
+    writeFileSync(file, damage(readFileSync(file)));
+    const redis = await start(t, directory);
+    const queue = await openQueue({ redisUrl: redis.url, log });
+    t.teardown(() => queue.close());
+    const ran: string[] = [];
+    queue.process(async ({ taskId }) => void ran.push(taskId));
+    await queue.rebuild(() => entries);
+    await until(() => new Set(ran).size === entries.length);
+    t.is(new Set(ran).size, entries.length);
+  });
+}
 
 test("entries run, also those added while redis was away", async (t) => {
   const redis = await start(t, temporaryDirectory(t));

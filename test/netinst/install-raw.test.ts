@@ -6,7 +6,7 @@ import test from "ava";
 import { parseImageDigest } from "#protocol/brand.ts";
 import { compressions, type ImageManifest } from "#protocol/image.ts";
 import { chooseDisk, openDisk } from "../../netinst/disk.ts";
-import { AttemptEndedError, InstallRefusedError } from "../../netinst/errors.ts";
+import { AttemptEndedError, DiskError, InstallRefusedError } from "../../netinst/errors.ts";
 import { growLastPartition, makeGpt, partitionTypes } from "../../netinst/partition-table.ts";
 import { installRaw } from "../../netinst/steps/install-raw.ts";
 import {
@@ -160,6 +160,43 @@ test("a disk that returns other bytes than were written is not made bootable", a
   };
   await t.throwsAsync(run({ disk }), { message: /returns other bytes/ });
   t.true(isUnbootable(disk));
+});
+
+test("E51: a disk that refuses any one write, read or flush: bootable only once all of it is there", async (t) => {
+  let refused = 0;
+  for (let at = 1; ; at++) {
+    const good = memoryDisk(diskSize);
+    const before = Buffer.from(good.bytes);
+    let count = 0;
+    const refusing =
+      <Values extends readonly unknown[], Result>(work: (...values: Values) => Promise<Result>) =>
+      async (...values: Values): Promise<Result> => {
+        count += 1;
+        if (count === at) throw new DiskError(`operation ${at}`);
+        return await work(...values);
+      };
+    const disk: RecordedDisk = {
+      ...good,
+      write: refusing(good.write),
+      read: refusing(good.read),
+      flush: refusing(good.flush),
+    };
+    const error = await run({ disk }).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    const isUntouched = good.bytes.equals(before);
+    const isBootable = good.bytes.subarray(0, 4096).some((octet) => octet !== 0);
+    const isWhole = good.bytes
+      .subarray(mebibyte, imageSize)
+      .equals(image.subarray(mebibyte, imageSize));
+    t.true(isUntouched || !isBootable || isWhole, `operation ${at}`);
+    if (error === undefined) break;
+    t.true(error instanceof DiskError && error.retryable, `operation ${at}: ${String(error)}`);
+    refused += 1;
+  }
+  t.true(refused > 15, `${refused}`);
+  t.log(`${refused} operations refused`);
 });
 
 test("a download that breaks goes on where it was", async (t) => {

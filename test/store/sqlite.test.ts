@@ -9,6 +9,7 @@ import type { Instant } from "#protocol/brand.ts";
 import { ConfigurationError } from "../../server/errors.ts";
 import { openDatabase } from "../../server/store/database.ts";
 import { migrations } from "../../server/store/schema.ts";
+import { seal } from "../../server/store/seal.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import { exampleNode, storeContract } from "./contract.ts";
@@ -20,6 +21,8 @@ let files = 0;
 storeContract("in memory", () => openSqliteStore(":memory:"));
 storeContract("in a file", () => openSqliteStore(join(directory, `${files++}.db`)));
 
+/** Documents have a checksum from this version on. */
+const sealedSince = 4;
 const nextVersion = (migrations.at(-1)?.version ?? 0) + 1;
 
 test("a journal opened again has everything, and nobody else may read it", (t) => {
@@ -55,6 +58,25 @@ test("a journal of a newer marcoboot is refused and left alone", (t) => {
     ),
   });
 });
+
+for (const { version, name } of migrations) {
+  test(`D45: a journal of version ${version} (${name}) is brought forward with what is in it`, (t) => {
+    const path = join(temporaryDirectory(t), "journal.db");
+    const older = openDatabase(
+      path,
+      migrations.filter((step) => step.version <= version),
+    );
+    const node = exampleNode();
+    const text = JSON.stringify(node);
+    older
+      .prepare("INSERT INTO nodes (id, mac, name, body) VALUES (?, ?, ?, ?)")
+      .run(node.id, node.mac, node.name, version < sealedSince ? text : seal(text));
+    older.close();
+    const store = openSqliteStore(path);
+    t.deepEqual(store.nodes.list(), [node]);
+    store.close();
+  });
+}
 
 test("a step that fails leaves the schema as it was", (t) => {
   const path = join(temporaryDirectory(t), "journal.db");
