@@ -38,7 +38,7 @@ const dialects: readonly Dialect[] = [
 ];
 
 export interface SwitchListener {
-  /** Ports that count now, of those heard since it was made; the latest last. */
+  /** Ports that count now, of those heard since it was made. */
   heard(): readonly SwitchPort[];
   close(): void;
 }
@@ -75,16 +75,19 @@ export async function listenToSwitches(
   };
 }
 
-/** Ports until their time is over; of too many the longest silent goes. Exported for its test. */
+/**
+ * Ports until their time is over. Whoever comes when there are too many is left out: a list that
+ * changed with every frame would be news every time. Exported for its test.
+ */
 export function createPortList() {
   const ports = new Map<string, { readonly port: SwitchPort; readonly until: number }>();
   return {
     add({ port, seconds }: Advertisement, now: number): void {
       const name = `${port.protocol} ${port.chassis} ${port.port}`;
-      ports.delete(name);
-      if (seconds > 0) ports.set(name, { port, until: now + seconds * 1000 });
-      const [oldest] = ports.keys();
-      if (ports.size > mostSwitchPorts && oldest !== undefined) ports.delete(oldest);
+      if (seconds === 0) ports.delete(name);
+      else if (ports.has(name) || ports.size < mostSwitchPorts) {
+        ports.set(name, { port, until: now + seconds * 1000 });
+      }
     },
     list(now: number): readonly SwitchPort[] {
       for (const [name, { until }] of ports) if (until <= now) ports.delete(name);
