@@ -46,25 +46,31 @@ const dispensable: readonly OptionName[] = [
   "clientIdentifier",
 ];
 /** These come first whatever the client's order is: some ROMs read no further than they must. */
-const leading: readonly OptionName[] = ["messageType", "serverIdentifier", "leaseTime"];
-const trailing: readonly OptionName[] = ["bootFileName", "relayAgentInformation"];
+const leading = (["messageType", "serverIdentifier", "leaseTime"] as const).map(optionCode);
+const trailing = (["bootFileName", "relayAgentInformation"] as const).map(optionCode);
 
 export function buildReply(
   type: "offer" | "ack",
   request: DhcpPacket,
   parts: ReplyParts,
 ): DhcpPacket {
-  const { boot, clientClass } = parts;
+  const { boot, clientClass, hostname } = parts;
   const asked = requestedCodes(request);
+  const hasAddress = parts.yiaddr !== unspecified;
   const options = new Map<number, Uint8Array>([
     option("messageType", messageTypes[type]),
     option("serverIdentifier", parts.server),
-    ...leaseOptions(parts),
-    ...networkOptions(parts, asked),
-    ...(boot ? bootOptions(boot, parts.client, request) : []),
-    ...(clientClass?.options ?? []),
-    ...echoed(request),
   ]);
+  for (const { entry, sent } of subnetOptions(parts.subnet)) {
+    const [code, value] = entry;
+    if (sent === "with an address" && !hasAddress) continue;
+    if (sent === "when asked for" && asked?.has(code) === false) continue;
+    options.set(code, value);
+  }
+  add(options, hostname ? [option("hostName", hostname)] : []);
+  add(options, boot ? bootOptions(boot, parts.client, request) : []);
+  add(options, clientClass?.options ?? []);
+  add(options, echoed(request));
   const packet: DhcpPacket = {
     ...replyHeader(request),
     // the ACK of a renewal repeats ciaddr; an OFFER never has one
@@ -150,38 +156,52 @@ function bootFields(boot: BootReply | undefined): Pick<DhcpPacket, "siaddr" | "s
   };
 }
 
+function add(options: Map<number, Uint8Array>, entries: readonly Entry[]): void {
+  for (const [code, value] of entries) options.set(code, value);
+}
+
+/** What a subnet's clients are told: encoded once. */
+interface SubnetOption {
+  readonly entry: Entry;
+  /** What makes the message long is sent only when option 55 names it, or there is none. */
+  readonly sent: "always" | "with an address" | "when asked for";
+}
+
+const encoded = new WeakMap<Subnet, readonly SubnetOption[]>();
+
+function subnetOptions(subnet: Subnet): readonly SubnetOption[] {
+  const known = encoded.get(subnet);
+  if (known) return known;
+  const { routes, router, dns, domainName, domainSearch, ntp } = subnet;
+  const all = (sent: SubnetOption["sent"], ...entries: readonly (Entry | false)[]) =>
+    entries.flatMap((entry) => (entry ? [{ entry, sent }] : []));
+  const made = [
+    ...all("with an address", ...leaseOptions(subnet)),
+    ...all(
+      "always",
+      option("subnetMask", subnet.netmask),
+      option("broadcastAddress", subnet.broadcast),
+      router !== undefined && option("router", [router]),
+      dns.length > 0 && option("domainNameServer", dns),
+    ),
+    ...all(
+      "when asked for",
+      routes.length > 0 && option("classlessRoutes", withDefaultRoute(subnet)),
+      domainName !== undefined && option("domainName", domainName),
+      domainSearch.length > 0 && option("domainSearch", domainSearch),
+      ntp.length > 0 && option("ntpServers", ntp),
+    ),
+  ];
+  encoded.set(subnet, made);
+  return made;
+}
+
 /** T1 is a half, T2 seven eighths of the lease (RFC 2131 §4.4.5). */
-function leaseOptions({ yiaddr, subnet }: ReplyParts): readonly Entry[] {
-  if (yiaddr === unspecified) return [];
-  const { leaseSeconds } = subnet;
+function leaseOptions({ leaseSeconds }: Subnet): readonly Entry[] {
   return [
     option("leaseTime", leaseSeconds),
     option("renewalTime", Math.floor(leaseSeconds / 2)),
     option("rebindingTime", Math.floor((leaseSeconds * 7) / 8)),
-  ];
-}
-
-/** @param asked - option 55; what makes the message long is sent only when it is in there */
-function networkOptions(
-  { subnet, hostname }: ReplyParts,
-  asked: ReadonlySet<number> | undefined,
-): readonly Entry[] {
-  const wants = (name: OptionName) => asked === undefined || asked.has(optionCode(name));
-  const { routes, domainName, domainSearch, ntp } = subnet;
-  return [
-    option("subnetMask", subnet.netmask),
-    option("broadcastAddress", subnet.broadcast),
-    ...(routes.length > 0 && wants("classlessRoutes")
-      ? [option("classlessRoutes", withDefaultRoute(subnet))]
-      : []),
-    ...(subnet.router ? [option("router", [subnet.router])] : []),
-    ...(subnet.dns.length > 0 ? [option("domainNameServer", subnet.dns)] : []),
-    ...(hostname ? [option("hostName", hostname)] : []),
-    ...(domainName && wants("domainName") ? [option("domainName", domainName)] : []),
-    ...(domainSearch.length > 0 && wants("domainSearch")
-      ? [option("domainSearch", domainSearch)]
-      : []),
-    ...(ntp.length > 0 && wants("ntpServers") ? [option("ntpServers", ntp)] : []),
   ];
 }
 
@@ -205,12 +225,14 @@ function bootOptions(boot: BootReply, client: BootClient, request: DhcpPacket): 
 }
 
 /** Client identifier (RFC 6842) and, as the last, the relay's option (RFC 3046 §2.2), octet by octet. */
-function echoed(request: DhcpPacket): readonly Entry[] {
-  return (["clientIdentifier", "relayAgentInformation"] as const).flatMap((name) => {
-    const value = readOption(request.options, name);
-    return value ? [option(name, value)] : [];
+function echoed({ options }: DhcpPacket): readonly Entry[] {
+  return echoedCodes.flatMap((code): readonly Entry[] => {
+    const value = options.get(code);
+    return value ? [[code, value]] : [];
   });
 }
+
+const echoedCodes = (["clientIdentifier", "relayAgentInformation"] as const).map(optionCode);
 
 /** Option 55, in the client's order of preference (RFC 2132 §9.8); undefined when it sent none. */
 function requestedCodes(request: DhcpPacket): ReadonlySet<number> | undefined {
@@ -224,16 +246,18 @@ function requestedCodes(request: DhcpPacket): ReadonlySet<number> | undefined {
  * begins, and a relay agent takes its own off the end (RFC 3046 §2.1).
  */
 function inOrder(options: Options, asked: ReadonlySet<number> | undefined): Options {
-  const codes = new Set([...leading.map(optionCode), ...(asked ?? []), ...options.keys()]);
-  for (const code of trailing.map(optionCode)) {
-    codes.delete(code);
-    codes.add(code);
-  }
   const ordered = new Map<number, Uint8Array>();
-  for (const code of codes) {
+  const take = (code: number): void => {
     const value = options.get(code);
-    if (value) ordered.set(code, value);
-  }
+    if (value) ordered.set(code, value); // one that has its place keeps it
+  };
+  const unlessTrailing = (code: number): void => {
+    if (!trailing.includes(code)) take(code);
+  };
+  leading.forEach(unlessTrailing);
+  asked?.forEach(unlessTrailing);
+  for (const code of options.keys()) unlessTrailing(code);
+  trailing.forEach(take);
   return ordered;
 }
 

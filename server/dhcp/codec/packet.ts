@@ -184,11 +184,15 @@ const relayAgentInformation = 82;
 const neverMoved: readonly number[] = [53, 54];
 
 function layOut(packet: DhcpPacket): Layout {
-  const entries = [...packet.options].filter(([code]) => isCarried(code));
-  const last = entries.filter(([code]) => code === relayAgentInformation);
-  const others = entries.filter(([code]) => code !== relayAgentInformation);
+  const others: Entry[] = [];
+  const last: Entry[] = [];
+  for (const entry of packet.options) {
+    if (isCarried(entry[0])) (entry[0] === relayAgentInformation ? last : others).push(entry);
+  }
   const room = (packet.maximumSize ?? Number.POSITIVE_INFINITY) - headerSize - 1; // 1: end option
-  if (sizeOf(entries) <= room) return { main: others, last, file: [], sname: [], overload: 0 };
+  if (sizeOf(others) + sizeOf(last) <= room) {
+    return { main: others, last, file: [], sname: [], overload: 0 };
+  }
 
   const main = others.filter(([code]) => neverMoved.includes(code));
   const file: Entry[] = [];
