@@ -99,9 +99,70 @@ test("a paused roll-out says why, and is resumed; windows and schedules are list
   t.is(await page.getByRole("heading", { name: "Planned" }).count(), 1);
   t.deepEqual(await axe(page), []);
   await page.getByRole("button", { name: "Resume" }).first().click();
-  await page.getByRole("button", { name: "Pause" }).click(); // of the schedule
+  await page.getByRole("button", { name: "Pause weekly" }).click();
   await page.getByText("paused", { exact: false }).first().waitFor();
   while (!server.store.schedules.get("weekly")?.isPaused) await page.waitForTimeout(20);
   t.true(server.calls.includes("resume job_9 by admin"));
   t.deepEqual(complaints, []);
+});
+
+test("windows and schedules are made, changed as they were read, seen in their week, and forgotten", async (t) => {
+  const { page, server, complaints } = await open(t, { width: 360 });
+  await signIn(page);
+  const dialog = page.getByRole("dialog");
+  await page.getByRole("button", { name: "Add a window" }).click();
+  await dialog.getByRole("textbox", { name: "Name" }).fill("night");
+  await dialog.getByLabel("Opens").fill("daily 25:00");
+  await dialog.getByLabel("Time zone").fill("Asia/Tokyo");
+  t.deepEqual(await axe(page), []);
+  await dialog.getByRole("button", { name: "Keep", exact: true }).click();
+  await dialog.getByRole("alert").waitFor();
+  await dialog.getByLabel("Opens").fill("daily 02:00");
+  await dialog.getByRole("button", { name: "Keep", exact: true }).click();
+  await page.getByText(/opens in .*: .*, 02:00 in Asia\/Tokyo/).waitFor();
+
+  await page.getByRole("button", { name: "Add a schedule" }).click();
+  await dialog.getByRole("textbox", { name: "Name" }).fill("weekly");
+  await dialog.getByLabel(/^Nodes rack/).fill("rack:lab");
+  await dialog.getByLabel(/^When sun/).fill("daily 03:00");
+  await dialog.getByLabel("Time zone").fill("UTC");
+  await dialog.getByText("When, and how many at a time").click();
+  await dialog.getByLabel("Begin").selectOption("night");
+  await dialog.getByLabel("Nodes that go first, alone").fill("1");
+  await dialog.getByRole("button", { name: "Keep", exact: true }).click();
+  await page.getByText("reboot of rack:lab").first().waitFor();
+  const made = server.store.schedules.get("weekly");
+  t.like(made, { at: "daily 03:00", zone: "UTC", window: "night", rollout: { canary: 1 } });
+
+  const week = page.getByRole("region", { name: "The next seven days" });
+  await week.getByLabel("Times of").selectOption("Asia/Tokyo");
+  t.true((await week.getByText("02:00–04:00").count()) >= 6);
+  t.deepEqual(await axe(page), []);
+  const wide = await page.evaluate("document.documentElement.scrollWidth");
+  t.true(Number(wide) <= 360, `${wide} px wide`);
+
+  await page.getByRole("button", { name: "Change weekly" }).click();
+  await dialog.getByLabel(/^When sun/).fill("daily 05:00");
+  if (made) server.store.schedules.put({ ...made, selector: "stack:lab/a" }); // somebody was quicker
+  await dialog.getByRole("button", { name: "Keep", exact: true }).click();
+  await dialog.getByText("schedule weekly was changed meanwhile: read it again").waitFor();
+  await dialog.getByRole("button", { name: "Keep as it is" }).click();
+  await page.getByRole("button", { name: "Change weekly" }).click();
+  await dialog.getByLabel(/^When sun/).fill("daily 05:00");
+  await dialog.getByRole("button", { name: "Keep", exact: true }).click();
+  await dialog.waitFor({ state: "hidden" });
+  const changed = server.store.schedules.get("weekly");
+  t.like(changed, { at: "daily 05:00", selector: "stack:lab/a", window: "night" });
+
+  for (const name of ["weekly", "night"]) {
+    await page.getByRole("button", { name: `Remove ${name}` }).click();
+    await dialog.getByRole("button", { name: "Forget it" }).click();
+    await dialog.waitFor({ state: "hidden" });
+  }
+  await page.getByText("Nothing happens by itself so far.").waitFor();
+  t.deepEqual(server.store.windows.list(), []);
+  t.deepEqual(
+    complaints.filter((text) => !/40[09]|412/.test(text)),
+    [],
+  );
 });

@@ -1,7 +1,10 @@
 /** The page: forms until someone is signed in, then the rack. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
+import { call } from "../api.ts";
+import { createPlanned } from "../state/planned.ts";
+import type { User } from "../state/session.ts";
 import { ActionBar } from "./action-bar.tsx";
 import { ActivityList } from "./activity-list.tsx";
 import type { PageContext } from "./context.ts";
@@ -14,17 +17,35 @@ import { RackFileButton } from "./rack-file-dialog.tsx";
 import { RackView } from "./rack-view.tsx";
 import { RuleList } from "./rule-list.tsx";
 import { TopBar } from "./top-bar.tsx";
+import { WeekView } from "./week-view.tsx";
 
 export function App({ context }: { context: PageContext }) {
   const state = context.session.state.value;
   if (state.step === "loading") return <main class="gate" aria-busy="true" />;
   if (state.step === "setup") return <SetupForm session={context.session} />;
   if (state.step === "sign-in") return <SignInForm session={context.session} />;
-  return <RackPage context={context} canAct={state.user.role !== "viewer"} />;
+  return <RackPage context={context} role={state.user.role} />;
 }
 
-function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }) {
+const plannedAgainMs = 30_000;
+
+function RackPage({ context, role }: { context: PageContext; role: User["role"] }) {
   const { site, selection, live } = context;
+  const canAct = role !== "viewer";
+  const planned = useMemo(
+    () =>
+      createPlanned({
+        get: (path) => call("GET", path),
+        now: Date.now,
+        viewersZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+      }),
+    [],
+  );
+  useEffect(() => {
+    void planned.read();
+    const timer = setInterval(() => void planned.read(), plannedAgainMs);
+    return () => clearInterval(timer);
+  }, [planned]);
   const toast = useSignal<string | undefined>(undefined);
   useEffect(() => {
     const clear = (event: KeyboardEvent) => {
@@ -54,12 +75,13 @@ function RackPage({ context, canAct }: { context: PageContext; canAct: boolean }
             <RackView key={rack.name} rack={rack} context={context} canAct={canAct} />
           ))}
           <Unplaced context={context} />
+          <WeekView planned={planned} />
           <ActivityList site={site} />
         </div>
         <div class="desk-side">
           <NodePanel context={context} canAct={canAct} />
           <JobList context={context} canAct={canAct} />
-          <PlannedList canAct={canAct} />
+          <PlannedList planned={planned} images={site.images.value} role={role} />
           <RuleList context={context} />
         </div>
       </main>

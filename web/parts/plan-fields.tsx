@@ -4,6 +4,7 @@ import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Window } from "#protocol/schedule.ts";
 import { call } from "../api.ts";
+import { SelectField, TextField } from "./field.tsx";
 
 export interface PlanForm {
   readonly window: Signal<string>;
@@ -23,8 +24,13 @@ export function usePlanForm(): PlanForm {
   };
 }
 
+export interface Plan {
+  readonly when?: { readonly window: string };
+  readonly rollout?: object;
+}
+
 /** Members of the request for a job; the server says what is wrong with them. */
-export function planOf({ window, canary, batch, failures, health }: PlanForm): object {
+export function planOf({ window, canary, batch, failures, health }: PlanForm): Plan {
   const checks = health.value.split(",").flatMap((one) => one.trim() || []);
   const numbers = Object.fromEntries(
     Object.entries({ canary, batch, failures }).flatMap(([member, { value }]) => {
@@ -54,44 +60,23 @@ export function PlanFields({ form }: { form: PlanForm }) {
   return (
     <details>
       <summary>When, and how many at a time</summary>
-      <label class="field">
-        <span>Begin</span>
-        <select
-          value={form.window.value}
-          onChange={(event) => {
-            form.window.value = event.currentTarget.value;
-          }}
-        >
-          <option value="">at once</option>
-          {windows.value.map(({ name, opens, zone }) => (
-            <option key={name} value={name}>
-              in window {name} ({opens}, {zone})
-            </option>
-          ))}
-        </select>
-      </label>
-      <Field text="Nodes that go first, alone" value={form.canary} />
-      <Field text="Nodes at a time, or a part of all: 25%" value={form.batch} />
-      <Field text="Nodes that may fail before the rest is paused" value={form.failures} />
-      <Field
+      <SelectField
+        text="Begin"
+        value={form.window}
+        options={[
+          ["", "at once"] as const,
+          ...windows.value.map(
+            ({ name, opens, zone }) => [name, `in window ${name} (${opens}, ${zone})`] as const,
+          ),
+        ]}
+      />
+      <TextField text="Nodes that go first, alone" value={form.canary} />
+      <TextField text="Nodes at a time, or a part of all: 25%" value={form.batch} />
+      <TextField text="Nodes that may fail before the rest is paused" value={form.failures} />
+      <TextField
         text="What each must pass afterwards: online, port:22, http:80/ready, a command"
         value={form.health}
       />
     </details>
-  );
-}
-
-function Field({ text, value }: { text: string; value: Signal<string> }) {
-  return (
-    <label class="field">
-      <span>{text}</span>
-      <input
-        value={value.value}
-        autocomplete="off"
-        onInput={(event) => {
-          value.value = event.currentTarget.value;
-        }}
-      />
-    </label>
   );
 }
