@@ -42,15 +42,23 @@ export function placeSeat(
   });
 }
 
-/** It leaves its slot; a node that had only waited there asks the rules of the next one anew. */
+/** It leaves its slot. */
 export function unplace(mac: MacAddress, { store, nodes }: Pick<Rooms, "store" | "nodes">): void {
   const node = store.nodes.byMac(mac);
-  if (!node?.slot) return;
-  const hasWaited = node.state === "ready" && node.rule?.jobId === undefined;
-  nodes.update(node.id, {
-    ...{ slot: undefined, name: nameOfMac(mac) },
-    ...(hasWaited && { state: "enrolled", rule: undefined }),
-  });
+  if (node?.slot) nodes.update(node.id, { slot: undefined, name: nameOfMac(mac) });
+}
+
+/**
+ * It was never in the slot that this run gave it: address and name were another's, and what the
+ * rules said of that slot counts for nothing.
+ */
+export function displace(mac: MacAddress, rooms: Rooms): void {
+  const node = rooms.store.nodes.byMac(mac);
+  if (node?.state === "ready" && node.rule?.jobId === undefined) {
+    rooms.nodes.update(node.id, { state: "enrolled", rule: undefined });
+  }
+  unplace(mac, rooms);
+  rooms.leases.forget(mac);
 }
 
 export function withSeat(record: LearningRecord, index: number, seat: Seat): LearningRecord {

@@ -6,7 +6,7 @@
  * switched off and on once more. What a person or an earlier run said becomes a question.
  */
 
-import { type MacAddress, milliseconds } from "#protocol/brand.ts";
+import { type MacAddress, type Milliseconds, milliseconds } from "#protocol/brand.ts";
 import type { LearningGroup, LearningRecord, Seat } from "#protocol/learning.ts";
 import type { Node } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
@@ -39,13 +39,14 @@ export function portWait(
   record: LearningRecord,
   facts: PortFacts,
   clock: Pick<Clock, "monotonic">,
-): { readonly asked: number; pending(): number } {
+): { readonly asked: number; pending(): number; atMost(): Milliseconds } {
   const asked = record.groups.flatMap(toBeAsked).map(({ mac }) => mac);
   const began = clock.monotonic();
   const longest = record.options.lateTimeoutSeconds * 1000 + portPatience;
   const called = new Map<MacAddress, number>();
   return {
     asked: asked.length,
+    atMost: () => milliseconds(Math.max(0, Math.round(began + longest - clock.monotonic()))),
     pending() {
       const now = clock.monotonic();
       if (now - began >= longest) return 0;

@@ -38,7 +38,7 @@ import {
   woken,
 } from "./ledger.ts";
 import { createOutlets, type Fault, type Outlets, watchOutlets } from "./outlets.ts";
-import { placeSeat, unplace, withSeat } from "./placing.ts";
+import { displace, placeSeat, withSeat } from "./placing.ts";
 import { plan } from "./plan.ts";
 import { type PortFacts, portWait, withPortsTold } from "./ports.ts";
 
@@ -349,14 +349,14 @@ export class LearningRun {
     this.#say(`${wait.asked} boards boot, and tell which port of their switch they hear of (LLDP)`);
     for (let pending = wait.pending(); pending > 0; pending = wait.pending()) {
       const told = wait.asked - pending;
-      this.#doing(`waiting for switch ports: ${told} of ${wait.asked} boards are through`);
+      const doing = `waiting for switch ports: ${told} of ${wait.asked} boards are through`;
+      this.#doing(doing, wait.atMost());
       await this.#sleep(portLook);
     }
     const isAtWork = (group: LearningGroup) => this.#isAtWork(group);
     const { record, displaced } = withPortsTold(this.#record, facts, isAtWork);
     store.transaction(() => {
-      for (const mac of displaced) unplace(mac, this.#context);
-      for (const mac of displaced) this.#context.leases.forget(mac);
+      for (const mac of displaced) displace(mac, this.#context);
       this.#save(record);
     });
     for (const mac of displaced) this.#say(`${mac} hangs on another port: it is placed again`);

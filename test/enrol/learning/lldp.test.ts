@@ -99,6 +99,32 @@ test("boards of one outlet get the slots their switch tells, with the slots' add
   t.deepEqual(boards.map(world.powerUpsOf), [3, 3, 3]); // observed, woken, and once more for another slot
 });
 
+test("what rules said of a slot that a board never had counts for nothing", async (t) => {
+  const boards = [1, 3, 2].map((port, index) => hearing(port, 5000 + index, port));
+  const world = createWorld({ rack: rackWithPorts(1, 3), boards });
+  world.learning().start({ rack: "r" }, "ada");
+  while (!world.learning().status().doing?.startsWith("waiting for switch ports")) {
+    await world.clock.advance(1000);
+  }
+  const text = "no rule matches: it is left alone";
+  for (const { id } of world.store.nodes.list()) {
+    world.server().nodes.update(id, { state: "ready", rule: { text, at: world.clock.now() } });
+  }
+  await world.untilEnded();
+  t.deepEqual(slots(world), ["01", "02", "03"]);
+  t.deepEqual(
+    [1, 2, 3].map((number) => {
+      const node = world.store.nodes.byMac(macOf(number));
+      return [node?.state, node?.rule?.text];
+    }),
+    [
+      ["ready", text],
+      ["enrolled", undefined],
+      ["enrolled", undefined],
+    ],
+  );
+});
+
 test("boards whose order was right are not switched off again", async (t) => {
   const boards = [1, 2, 3].map((port, index) => hearing(port, 5000 + index, port));
   const world = createWorld({ rack: rackWithPorts(1, 3), boards });
