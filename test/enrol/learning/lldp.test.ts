@@ -2,6 +2,7 @@ import test from "ava";
 import type { SwitchPort } from "#protocol/switch-port.ts";
 import { portsHeard } from "../../../server/enrol/learning/evidence/lldp.ts";
 import { parseRackFile } from "../../../server/rack/rack-file.ts";
+import { exampleJob, exampleTask } from "../../store/contract.ts";
 import { board, createWorld, macOf, outlet, ownRack, type World } from "./world.ts";
 
 const told = (port: string, more: Partial<SwitchPort> = {}): SwitchPort => ({
@@ -210,6 +211,32 @@ test("power and switch that say different slots: the board loses the slot, and i
   );
   t.is(world.store.nodes.byMac(macOf(1))?.slot, undefined);
   t.is(world.store.reservations.byMac(macOf(1)), undefined);
+});
+
+test("a node at work keeps its slot and its power, and is flagged where its switch says another", async (t) => {
+  const boards = [2, 1].map((port, index) => hearing(index + 1, 5000 + index, port));
+  const world = createWorld({ rack: rackWithPorts(1, 2), boards });
+  world.learning().start({ rack: "r" }, "ada");
+  const placed = () => world.store.nodes.byMac(macOf(1));
+  while (!placed()?.slot) await world.clock.advance(1000);
+  world.store.jobs.put(exampleJob("job_1"));
+  world.store.tasks.put(exampleTask("task_1", "running", placed()?.id));
+  await world.untilEnded();
+  t.deepEqual(slots(world), ["01", "02"]);
+  t.deepEqual(boards.map(world.powerUpsOf), [2, 2]);
+  t.deepEqual(flags(world).toSorted(), [
+    "cabling 01",
+    "cabling 02",
+    "unconfirmed 01",
+    "unconfirmed 02",
+  ]);
+  t.regex(
+    world
+      .learning()
+      .status()
+      .flagged.find(({ reason }) => reason === "cabling")?.text ?? "",
+    /hangs on port sw1\/gi2, which is slot r\/s1\/2, and not the one it has: another board has that$/,
+  );
 });
 
 test("two boards that hear of one port prove nothing", async (t) => {
