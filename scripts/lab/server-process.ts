@@ -23,7 +23,7 @@ export interface ServerProcess {
 export type SubnetSettings = Partial<Pick<Subnet, "mode" | "secureBoot">>;
 
 export interface ServerOptions {
-  readonly network: LabNetwork;
+  readonly network: Pick<LabNetwork, "serverNamespace" | "serverInterface">;
   /** State goes to `<directory>/server`, the log to `<directory>/server.log`. Keep the path short. */
   readonly directory: string;
   readonly netinstDirectory: string;
