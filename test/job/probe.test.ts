@@ -36,7 +36,7 @@ test("a port that takes connections is healthy; the server asks from its own add
   const sockets: Socket[] = [];
   const port = await listening(
     t,
-    createServer((socket) => void sockets.push(socket.on("error", () => undefined))),
+    createServer((socket) => void sockets.push(socket.on("error", () => undefined).resume())),
   );
   t.is(await hurriedProbe()(node, { check: "port", port }, never), undefined);
 });
@@ -102,7 +102,7 @@ test("a service that never answers is given up", async (t) => {
 test("what is not HTTP is said to be so", async (t) => {
   const port = await listening(
     t,
-    createServer((socket) => socket.on("error", () => undefined).end("SSH-2.0-x\r\n")),
+    createServer((socket) => socket.on("error", () => undefined).resume().end("SSH-2.0-x\r\n")),
   );
   const reason = await hurriedProbe()(node, { check: "http", port, path: "/" }, never);
   t.regex(reason ?? "", /Parse Error/);
