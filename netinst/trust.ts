@@ -114,6 +114,13 @@ function isKnown(fields: Record<string, unknown>): boolean {
       const { argv, timeoutSeconds } = fields;
       return isTexts(argv) && typeof timeoutSeconds === "number";
     }
+    case "capture":
+      return (
+        (fields["format"] === "raw" || fields["format"] === "rootfs-tar") &&
+        isTexts(fields["leaveOut"]) &&
+        typeof fields["bootloader"] === "string" &&
+        typeof fields["isLast"] === "boolean"
+      );
     case "identify":
       return typeof fields["seconds"] === "number" && typeof fields["name"] === "string";
     default:

@@ -22,14 +22,17 @@ import type { CaptureAssignment } from "#protocol/agent.ts";
 import type { NodeId, TaskId } from "#protocol/brand.ts";
 import { rootfsTar } from "../../images/formats/rootfs-tar.ts";
 import { createUploads } from "../../images/uploads.ts";
+import { runAgent } from "../../netinst/agent.ts";
 import type { Connection } from "../../netinst/connection.ts";
 import { AttemptEndedError, NetworkError, ProblemError } from "../../netinst/errors.ts";
 import type { Settings } from "../../netinst/settings.ts";
 import { capture } from "../../netinst/steps/capture.ts";
 import { mergedRanges } from "../../netinst/steps/capture-disk.ts";
 import { tarOf, type Walked, walk } from "../../netinst/steps/capture-tree.ts";
+import { install } from "../../netinst/steps/install.ts";
 import { identityPaths, matcherOf, passingPaths } from "../../netinst/steps/left-out.ts";
 import { openTreeUnpacker } from "../../netinst/steps/unpack-tree.ts";
+import { macA, startServer } from "../agent/agent-peer.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import { recordConsole } from "./support.ts";
 
@@ -271,4 +274,53 @@ test("ranges that touch or overlap are one", (t) => {
       [50, 60],
     ],
   );
+});
+
+test("the whole agent sends over mutual TLS; a cancelled one restarts into the system on its disk", async (t) => {
+  const server = await startServer(t);
+  const { id } = server.knownNode(macA);
+  server.windows.open(macA, "power-on");
+  server.store.jobs.put({ id: "job_1", kind: "capture", state: "running" } as never);
+  server.store.tasks.put({ id: assignment.taskId, jobId: "job_1", nodeId: id, epoch: 1 } as never);
+  server.orders.set(id, { ...assignment, nodeId: id });
+  const directory = temporaryDirectory(t);
+  const diskFile = join(directory, "disk");
+  makeSystem(`${diskFile}.root`);
+  writeFileSync(diskFile, randomBytes(3 << 20));
+  const stop = new AbortController();
+  const powered: string[] = [];
+  const token = server.windows.tokenFor(macA);
+  const running = runAgent(
+    {
+      settings: {
+        ...{ ...settings, mac: macA, diskFile, identityDirectory: join(directory, "identity") },
+        site: { ...settings.site, serverKey: server.site.serverKey },
+        server: {
+          url: `https://127.0.0.1:${server.listener.port}`,
+          authority: server.site.authorityPem,
+        },
+        ...(token !== undefined && { token }),
+      },
+      ...{ console: recordConsole(), install, paceMs: 5 },
+      power: async (verb) => void powered.push(verb),
+    },
+    stop.signal,
+  );
+  t.teardown(async () => {
+    stop.abort();
+    await running;
+  });
+  const until = async (holds: () => boolean) => {
+    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  await until(() => server.reports.some(({ status }) => status === "done"));
+  const upload = await server.uploads.finished(assignment);
+  const archive = zstdDecompressSync(readFileSync(upload?.path ?? ""));
+  t.true(archive.includes("by somebody"));
+  t.false(archive.includes("secret"));
+  t.deepEqual(powered, [], "the server says when it goes back");
+  server.cancelled.add(assignment.taskId);
+  server.orders.set(id, { ...assignment, nodeId: id, epoch: 2, format: "raw" });
+  await until(() => powered.length > 0);
+  t.deepEqual(powered, ["reboot"]);
 });

@@ -94,7 +94,8 @@ function installedDisk({ installedDisk: disk }: Node): string | undefined {
 }
 
 /** What a system of this node's kind boots by. */
-function bootloaderOf({ firmware }: Node): "grub" | "raspberry-pi" {
+function bootloaderOf({ firmware, installedDisk: disk }: Node): "grub" | "raspberry-pi" {
+  if (disk?.slots) return disk.slots.bootloader;
   return firmware?.startsWith("raspberry-pi") ? "raspberry-pi" : "grub";
 }
 
