@@ -8,15 +8,24 @@
  */
 
 import { chmodSync, lchownSync, realpathSync, symlinkSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { crc32 } from "node:zlib";
 import { type ReadEntry, Unpack } from "tar";
-import { InstallRefusedError, reasonOf } from "../errors.ts";
+import { DiskError, InstallRefusedError, reasonOf } from "../errors.ts";
 
 export interface TreeUnpacker {
   /** Resolves when more may come. @throws InstallRefusedError */
   write(chunk: Buffer): Promise<void>;
-  /** Resolves when everything is there. @returns devices and pipes left out, which the OS makes itself */
-  end(): Promise<{ readonly skipped: number }>;
+  /** Resolves when everything is there. */
+  end(): Promise<Unpacked>;
+}
+
+export interface Unpacked {
+  /** Devices and pipes left out, which the OS makes itself. */
+  readonly skipped: number;
+  /** CRC-32 of each file as it came, by its path in the archive. */
+  readonly sums: ReadonlyMap<string, number>;
 }
 
 interface Deferred {
@@ -34,6 +43,7 @@ export function openTreeUnpacker(directory: string): TreeUnpacker {
   const root = realpathSync(directory);
   const links: Deferred[] = [];
   const modes: { readonly path: string; readonly mode: number }[] = [];
+  const sums = new Map<string, number>();
   let skipped = 0;
   let failure: unknown;
   const asRoot = process.getuid?.() === 0;
@@ -56,6 +66,9 @@ export function openTreeUnpacker(directory: string): TreeUnpacker {
       }
       if (plainTypes.has(type) && type !== "Link" && ((mode ?? 0) & 0o7000) !== 0) {
         modes.push({ path, mode: (mode ?? 0) & 0o7777 });
+      }
+      if (plainTypes.has(type) && type !== "Link" && type !== "Directory") {
+        sumUp(path, entry as ReadEntry, sums);
       }
       return true; // what tar does not know is its error, being strict
     },
@@ -85,9 +98,52 @@ export function openTreeUnpacker(directory: string): TreeUnpacker {
       await closed.catch(refuse);
       for (const link of links) makeLink(root, link, asRoot);
       for (const { path, mode } of modes) chmodSync(join(root, path), mode);
-      return { skipped };
+      return { skipped, sums };
     },
   };
+}
+
+/** Sees an entry's octets as they are handed to it: whoever writes them takes them from there. */
+function sumUp(path: string, entry: ReadEntry, sums: Map<string, number>): void {
+  const write = entry.write.bind(entry);
+  sums.set(path, 0);
+  entry.write = (chunk) => {
+    const own = chunk.subarray(0, entry.remain); // the rest fills the last block
+    sums.set(path, crc32(own, sums.get(path)));
+    return write(chunk);
+  };
+}
+
+const readOctets = 1 << 20;
+
+/**
+ * Reads the files of an unpacked tree back.
+ *
+ * @param tick - called with the octets read so far
+ * @throws DiskError naming the first that is not as it came
+ */
+export async function verifyTree(
+  directory: string,
+  sums: Unpacked["sums"],
+  tick: (octets: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const buffer = Buffer.allocUnsafe(readOctets);
+  let done = 0;
+  for (const [path, wanted] of sums) {
+    signal.throwIfAborted();
+    await using file = await open(join(directory, path));
+    let sum = 0;
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, readOctets);
+      if (bytesRead === 0) break;
+      sum = crc32(buffer.subarray(0, bytesRead), sum);
+      done += bytesRead;
+    }
+    if (sum !== wanted)
+      throw new DiskError(`the disk returns other bytes of ${path} than were written`);
+    tick(done);
+  }
 }
 
 function makeLink(root: string, link: Deferred, asRoot: boolean): void {

@@ -12,7 +12,7 @@ import type { Volumes } from "../volumes.ts";
 import { rootLabel, writeGrubConfiguration } from "./bootloader.ts";
 import type { Layout, RootVolume } from "./disk-layout.ts";
 import { meter } from "./meter.ts";
-import { openTreeUnpacker } from "./unpack-tree.ts";
+import { openTreeUnpacker, type Unpacked, verifyTree } from "./unpack-tree.ts";
 
 export interface RootWriting {
   readonly disk: Pick<TargetDisk, "flush" | "dropCaches">;
@@ -36,10 +36,12 @@ export async function writeRoot<T>(
   const { disk, volumes, source, reporter } = writing;
   const { architecture, bootloader } = source.manifest;
   await volumes.makeExt4(root, root.name === "root" ? rootLabel : root.name);
-  await volumes.mount(root, (directory) => unpack(writing, directory, signal));
+  const sums = await volumes.mount(root, (directory) => unpack(writing, directory, signal));
   reporter.progress("verifying", 0);
   await disk.dropCaches();
   await volumes.check(root);
+  const tick = meter("verifying", source.manifest.sizeBytes, reporter);
+  await volumes.mount(root, (directory) => verifyTree(directory, sums, tick, signal), "read");
   signal.throwIfAborted();
   reporter.progress("configuring", 0);
   const result = await volumes.mount(root, async (directory) => {
@@ -57,7 +59,7 @@ async function unpack(
   { source, reporter, console }: RootWriting,
   directory: string,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Unpacked["sums"]> {
   const tick = meter("writing", source.manifest.sizeBytes, reporter);
   const unpacker = openTreeUnpacker(directory);
   await streamImage(
@@ -68,8 +70,9 @@ async function unpack(
     },
     signal,
   );
-  const { skipped } = await unpacker.end();
+  const { skipped, sums } = await unpacker.end();
   if (skipped > 0) console.info(`${skipped} devices and pipes of the archive were left out`);
+  return sums;
 }
 
 /** Where the boot partition is mounted in the installed system. */
