@@ -124,6 +124,7 @@ testProp(
     }
     t.pass();
   },
+  { numRuns: 10_000 },
 );
 
 const advertisement = (name: string, seconds = 120) => ({
