@@ -18,7 +18,7 @@ import { watchWorld } from "../../scripts/lab/world.ts";
 const minute = 60_000;
 const slotTimeoutSeconds = 60;
 /** Enough to be stopped in the middle of it. */
-const content = randomBytes(96 << 20);
+const content = randomBytes(64 << 20);
 
 test("a captured system is installed elsewhere: what was changed is there, who it was is not", async (t) => {
   t.timeout(10 * minute);
