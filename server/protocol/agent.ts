@@ -22,7 +22,14 @@ import type { Architecture } from "./firmware.ts";
 import type { HeartbeatOffer } from "./heartbeat.ts";
 import type { ImageManifest } from "./image.ts";
 import type { CaptureParameters, Stage } from "./job.ts";
-import type { AgentProgram, AgentRole, BurnIn, Hardware, InstalledDisk, InstalledSystem } from "./node.ts";
+import type {
+  AgentProgram,
+  AgentRole,
+  BurnIn,
+  Hardware,
+  InstalledDisk,
+  InstalledSystem,
+} from "./node.ts";
 import type { RootSlot } from "./root-slots.ts";
 import type { SwitchPort } from "./switch-port.ts";
 
