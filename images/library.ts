@@ -223,7 +223,7 @@ function manifest(request: AddRequest, ingested: Ingested): ImageManifest {
  * @throws InvalidInputError where they mean nothing, or hold no system
  */
 function slotsOf(
-  { slots, keep, origin }: AddRequest,
+  { slots, keep, origin, bootloader }: AddRequest,
   { format, sizeBytes }: Ingested,
 ): Pick<ImageManifest, "slots" | "keep"> {
   if ((slots || keep) && format !== "rootfs-tar") {
@@ -231,6 +231,11 @@ function slotsOf(
       `root slots and kept paths are for root file systems, this image is ${format}`,
       [{ pointer: slots ? "/rootMiB" : "/keep", detail: "leave it out, or push a tar archive" }],
     );
+  }
+  if (slots && bootloader === "raspberry-pi") {
+    throw new InvalidInputError("a Raspberry Pi has one root: its boot partition tries no other", [
+      { pointer: "/rootMiB", detail: "leave it out; `install` replaces such a system" },
+    ]);
   }
   const leastMiB = Math.ceil(treeRootBytes({ sizeBytes }) / 1024 ** 2);
   if (slots && slots.rootMiB < leastMiB) {

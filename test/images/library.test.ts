@@ -197,6 +197,35 @@ test("the same bytes under another description are a conflict", async (t) => {
   await t.throwsAsync(add(disk, { architecture: "arm64" }), { instanceOf: ConflictError });
 });
 
+const slots = { rootMiB: 512, data: "/srv" };
+
+test("root slots and kept paths are part of what is signed", async (t) => {
+  const { add } = await setUp(t);
+  const image = await add(archive, { slots, keep: ["/etc/app"] });
+  t.like(image, { slots, keep: ["/etc/app"] });
+  t.regex(
+    signedManifestText(image),
+    /"keep":\["\/etc\/app"\].*"slots":\{"data":"\/srv","rootMiB":512\}/,
+  );
+});
+
+const wrongSlots = [
+  ["of a disk", disk, {}, /are for root file systems, this image is raw/],
+  [
+    "that are too small",
+    archive,
+    { slots: { ...slots, rootMiB: 100 } },
+    /of 100 MiB .* it needs 145/,
+  ],
+  ["of a Raspberry Pi", archive, { bootloader: "raspberry-pi" }, /has one root/],
+] as const;
+for (const [title, bytes, more, message] of wrongSlots) {
+  test(`root slots ${title} are refused`, async (t) => {
+    const { add } = await setUp(t);
+    await t.throwsAsync(add(bytes, { slots, ...more }), { message });
+  });
+}
+
 test("a worker killed in the middle publishes nothing, and the next image goes in", async (t) => {
   const { library, file, isEmpty, open } = await setUp(t);
   const large = Buffer.concat(Array.from({ length: 16 }, () => disk));
