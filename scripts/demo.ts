@@ -9,6 +9,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { forwardPort } from "./demo/forward.ts";
+import type { PlannedSteps } from "./demo/planned.ts";
 import { createProgress, type Progress } from "./demo/progress.ts";
 import type { NodeSummary, Scenario } from "./demo/scenario.ts";
 import { type Cleanup, cleanUpOnSignals, createCleanup } from "./lab/cleanup.ts";
@@ -25,13 +26,15 @@ interface Options {
   readonly state: string | undefined;
 }
 
-interface Summary {
+interface Summary extends PlannedSteps {
   readonly ok: boolean;
   readonly nodes: readonly NodeSummary[];
   readonly seconds: number;
   /** What did not hold. */
   readonly reason?: string;
 }
+
+const plannedSteps = ["canary", "cancelled", "update", "window"] as const;
 
 const usage = `
 npm run demo [-- options]: a virtual rack installs itself
@@ -99,7 +102,10 @@ async function run(options: Options, lab: Lab): Promise<Summary> {
     // Loaded late: what they stand on may be installed by the step before.
     const { prepare } = await import("./demo/prepare.ts");
     const prepared = await prepare(options.firmwares, say);
-    const scenarioSteps = await import("./demo/scenario.ts");
+    const { addImages, learnRack } = await import("./demo/scenario.ts");
+    const { addSettings, demoCommands, secondVersion } = await import("./demo/planned.ts");
+    const { withSecondVersions } = await import("./demo/versions.ts");
+    const { workOnRack } = await import("./demo/work.ts");
     const { createVirtualRack } = await import("./lab/virtual-rack.ts");
     const { watchWorld } = await import("./lab/world.ts");
 
@@ -110,6 +116,7 @@ async function run(options: Options, lab: Lab): Promise<Summary> {
       firmwares: options.firmwares,
       directory,
       adminPort: 8000,
+      settings: { commands: demoCommands },
       cleanup,
     });
     const world = watchWorld(rack.api, () => progress.update());
@@ -117,12 +124,20 @@ async function run(options: Options, lab: Lab): Promise<Summary> {
     progress.show(rack.nodes, world);
     if (options.keep) await openPage(options.port, rack, cleanup, say);
     const scenario: Scenario = { rack, world, say, atOnce: Math.max(1, availableParallelism()) };
-    await scenarioSteps.addImages(scenario, prepared.images);
-    await scenarioSteps.learnRack(scenario);
-    const nodes = await scenarioSteps.workOnStacks(scenario);
+    const { images, trees } = prepared;
+    await addImages(
+      scenario,
+      await withSecondVersions(images, trees, options.firmwares, secondVersion),
+    );
+    await addSettings(scenario);
+    await learnRack(scenario);
+    const { nodes, steps } = await workOnRack(scenario);
     progress.close();
-    say(`every point held: ${nodes.length} nodes installed, rebooted and shut down`);
-    const summary: Summary = { ok: true, nodes, seconds: seconds() };
+    say(`every point held: ${nodes.length} nodes installed, restarted and shut down`);
+    for (const missing of plannedSteps.filter((step) => steps[step] === undefined)) {
+      say(`not shown: ${missing}, which wants two nodes of one image (bios and uefi-x64)`);
+    }
+    const summary: Summary = { ok: true, nodes, ...steps, seconds: seconds() };
     if (options.keep) {
       lab.releaseSignals();
       await keepUp(options.port, rack, summary.seconds, say);

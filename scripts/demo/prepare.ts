@@ -15,6 +15,8 @@ export interface Prepared {
   readonly netinstDirectory: string;
   readonly loadersDirectory: string;
   readonly images: ReadonlyMap<string, ImageFile>;
+  /** The root file system of each image, as tar. */
+  readonly trees: ReadonlyMap<string, string>;
   readonly accelerator: Accelerator;
 }
 
@@ -25,7 +27,7 @@ export async function prepare(
 ): Promise<Prepared> {
   const architectures = [...new Set(firmwares.map(guestArchitecture))];
   await setup({ purpose: "demo", architectures, log: say });
-  const images = await withLock(join(cache, "images.lock"), say, async () => {
+  const { images, trees } = await withLock(join(cache, "images.lock"), say, async () => {
     await ensureWebBuilt();
     return buildImages(firmwares, say, format);
   });
@@ -35,15 +37,17 @@ export async function prepare(
   say(
     accelerator === "kvm" ? "KVM runs guests here" : "no usable KVM: x86 guests are emulated too",
   );
-  return { netinstDirectory, loadersDirectory: join(cache, "loaders"), images, accelerator };
+  const loadersDirectory = join(cache, "loaders");
+  return { netinstDirectory, loadersDirectory, images, trees, accelerator };
 }
 
 async function buildImages(
   firmwares: readonly GuestFirmware[],
   say: (line: string) => void,
   format: ImageFormat,
-): Promise<ReadonlyMap<string, ImageFile>> {
+): Promise<Pick<Prepared, "images" | "trees">> {
   const images = new Map<string, ImageFile>();
+  const trees = new Map<string, string>();
   for (const firmware of firmwares) {
     const name = imageNameFor(firmware);
     if (images.has(name)) continue;
@@ -52,6 +56,7 @@ async function buildImages(
     const built = await buildImage({ architecture, variant: bootloader, cache, log: say });
     const path = format === "raw" ? built.raw : built.tar;
     images.set(name, { path, format, architecture, bootloader });
+    trees.set(name, built.tar);
   }
-  return images;
+  return { images, trees };
 }

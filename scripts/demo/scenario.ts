@@ -1,8 +1,8 @@
 /**
  * What the demonstration proves, step by step: a rack of empty disks is learned,
- * installed, rebooted and shut down. Everything is asked of the server's public
- * API; what must hold is then checked without it: by the serial console, by QEMU's
- * way of ending, by boot ids.
+ * installed, rebooted and shut down; planned.ts has what comes between. Everything is
+ * asked of the server's public API; what must hold is then checked without it: by the
+ * serial console, by QEMU's way of ending, by boot ids.
  */
 
 import type { Image, ImageFormat } from "#protocol/image.ts";
@@ -13,7 +13,7 @@ import { type GuestFirmware, guestArchitecture } from "../lab/qemu.ts";
 import type { LabNode, VirtualRack } from "../lab/virtual-rack.ts";
 import { rackFileOf } from "../lab/virtual-rack.ts";
 import type { World } from "../lab/world.ts";
-import { createPermits, type Permits } from "./permits.ts";
+import type { Permits } from "./permits.ts";
 
 /** One node of the summary. */
 export interface NodeSummary {
@@ -35,6 +35,8 @@ export interface ImageFile {
   readonly format: ImageFormat;
   readonly architecture: "amd64" | "arm64";
   readonly bootloader: "grub" | "raspberry-pi";
+  /** Of a root file system: two slots of so many MiB each, the rest of the disk is data. */
+  readonly rootMiB?: number;
 }
 
 /** Something that had to hold and did not. */
@@ -57,13 +59,14 @@ export interface Scenario {
 
 const minute = 60_000;
 /** Three times and more of what emulation took (design measurements: learning 30 s, netboot 100 s, cycle 170 s). */
-const limits = {
+export const limits = {
   learning: 12 * minute,
   ready: 12 * minute,
   install: 45 * minute, // a Raspberry Pi's USB network gives 0.2-0.5 MB/s; the others need 3-5 minutes
   reboot: 12 * minute,
   shutdown: 6 * minute,
   powerOff: 3 * minute,
+  planned: 4 * minute, // without a restart: copying a file, running a command, waiting for a minute of the clock
 } as const;
 
 /** Nobody else is on the rack's network. */
@@ -76,9 +79,12 @@ export function imageNameFor(firmware: GuestFirmware): string {
 }
 
 export async function addImages({ rack, say }: Scenario, images: ImageFiles): Promise<void> {
-  for (const [name, { path, format, architecture, bootloader }] of images) {
+  for (const [name, { path, format, architecture, bootloader, rootMiB }] of images) {
     say(`image ${name}: uploading and checking`);
-    const query = new URLSearchParams({ name, architecture, bootloader, format });
+    const query = new URLSearchParams({
+      ...{ name, architecture, bootloader, format },
+      ...(rootMiB !== undefined && { rootMiB: `${rootMiB}`, data: "/srv" }),
+    });
     const image = await rack.api.upload<Image>(`/api/v1/images?${query}`, path);
     say(`image ${name}: ${mebibytes(image.sizeBytes)}, stored as ${mebibytes(image.storedBytes)}`);
   }
@@ -116,36 +122,31 @@ export async function learnRack({ rack, world, say }: Scenario): Promise<void> {
   say("learning: every node is in its slot");
 }
 
-/** Install, reboot and shutdown of all stacks, each as soon as its nodes are ready and cores are free. */
-export async function workOnStacks(scenario: Scenario): Promise<readonly NodeSummary[]> {
-  const permits = createPermits(scenario.atOnce);
-  const stacks = [...new Set(scenario.rack.nodes.map((node) => node.stack))];
-  const summaries = await Promise.all(stacks.map((stack) => workOnStack(scenario, stack, permits)));
-  return summaries.flat();
+/** Nodes of a stack that get one image. */
+export interface Group {
+  readonly image: string;
+  readonly nodes: readonly LabNode[];
 }
 
-async function workOnStack(
+/** The nodes of a stack need not be alike. */
+export function groupsOf(nodes: readonly LabNode[]): readonly Group[] {
+  const byStack = Map.groupBy(nodes, ({ stack }) => stack);
+  return [...byStack.values()].flatMap((members) =>
+    [...Map.groupBy(members, ({ guest }) => imageNameFor(guest.firmware))].map(
+      ([image, group]): Group => ({ image, nodes: group }),
+    ),
+  );
+}
+
+/** Waits until the nodes are ready and installs them; cores are taken from `permits`. */
+export async function installGroup(
   scenario: Scenario,
-  stack: string,
+  { image, nodes }: Group,
   permits: Permits,
-): Promise<readonly NodeSummary[]> {
-  const members = scenario.rack.nodes.filter((node) => node.stack === stack);
-  await Promise.all(members.map((member) => untilReady(scenario, member)));
-  scenario.say(`stack ${stack}: ready`);
-  // One job per image: the nodes of a stack need not be alike.
-  const groups = [...Map.groupBy(members, (one) => imageNameFor(one.guest.firmware))];
-  return (
-    await Promise.all(
-      groups.map(([image, group]) =>
-        permits.holding(group.length, async () => {
-          await installNodes(scenario, group, image);
-          await rebootNodes(scenario, group);
-          await shutDownNodes(scenario, group);
-          return group.map((member) => summaryOf(scenario, member));
-        }),
-      ),
-    )
-  ).flat();
+): Promise<void> {
+  await Promise.all(nodes.map((member) => untilReady(scenario, member)));
+  scenario.say(`ready: ${nodes.map(({ hostname }) => hostname).join(", ")}`);
+  await permits.holding(nodes.length, () => installNodes(scenario, nodes, image));
 }
 
 /** Netbooted, discovered and enrolled. */
@@ -186,7 +187,7 @@ export function checkInstalled({ world, rack }: Scenario, member: LabNode): void
   }
 }
 
-async function rebootNodes(scenario: Scenario, group: readonly LabNode[]): Promise<void> {
+export async function rebootNodes(scenario: Scenario, group: readonly LabNode[]): Promise<void> {
   const { world } = scenario;
   const bootIdOf = (member: LabNode) => world.nodes.get(member.guest.mac)?.agent?.bootId;
   const before = new Map(group.map((member) => [member, bootIdOf(member)]));
@@ -207,7 +208,7 @@ async function rebootNodes(scenario: Scenario, group: readonly LabNode[]): Promi
   }
 }
 
-async function shutDownNodes(scenario: Scenario, group: readonly LabNode[]): Promise<void> {
+export async function shutDownNodes(scenario: Scenario, group: readonly LabNode[]): Promise<void> {
   const { world, rack } = scenario;
   const job = await createJob(scenario, group, "shutdown", { warnSeconds: 0 });
   await untilDone(scenario, job, group, limits.shutdown);
@@ -221,15 +222,29 @@ async function shutDownNodes(scenario: Scenario, group: readonly LabNode[]): Pro
   }
 }
 
-async function createJob(
-  { rack, world, say }: Scenario,
+export async function createJob(
+  scenario: Scenario,
   group: readonly LabNode[],
   kind: JobKindName,
   parameters: object,
+  planned: object = {},
 ): Promise<Job> {
-  const selector = group.map(({ guest }) => world.nodes.get(guest.mac)?.id ?? guest.mac).join(",");
+  const { rack, say } = scenario;
+  const selector = selectorOf(scenario, group);
   say(`${kind}: ${group.map((member) => member.hostname).join(", ")}`);
-  return await rack.api.send<Job>("POST", "/api/v1/jobs", { kind, selector, parameters });
+  const request = { kind, selector, parameters, ...planned };
+  return await rack.api.send<Job>("POST", "/api/v1/jobs", request);
+}
+
+export function selectorOf(scenario: Scenario, group: readonly LabNode[]): string {
+  return group.map((member) => nodeOf(scenario, member).id).join(",");
+}
+
+/** As the server knows it. @throws DemoFailure */
+export function nodeOf({ world }: Scenario, { guest, hostname, outlet }: LabNode): Node {
+  const node = world.nodes.get(guest.mac);
+  if (!node) throw new DemoFailure(`the server knows no ${hostname}`, outlet);
+  return node;
 }
 
 /** @throws DemoFailure with the reason of the task that failed. */
@@ -250,11 +265,11 @@ export async function untilDone(
   });
 }
 
-function tasksOf(world: World, job: Job): readonly Task[] {
+export function tasksOf(world: World, job: Job): readonly Task[] {
   return [...world.tasks.values()].filter((task) => task.jobId === job.id);
 }
 
-function summaryOf({ world }: Scenario, member: LabNode): NodeSummary {
+export function summaryOf({ world }: Scenario, member: LabNode): NodeSummary {
   const { mac, firmware, memoryMiB } = member.guest;
   const node = world.nodes.get(mac);
   const task = [...world.tasks.values()].find(

@@ -12,7 +12,7 @@ import { type LabAdmin, startLabServer } from "./lab-server.ts";
 import { createNetwork, type LabNetwork } from "./namespaces.ts";
 import { type Guest, type GuestFirmware, variableTemplates } from "./qemu.ts";
 import { type QemuRack, startQemuRack } from "./qemu-rack.ts";
-import type { SubnetSettings } from "./server-process.ts";
+import type { ServerOptions, SubnetSettings } from "./server-process.ts";
 
 /** A node as the laboratory knows it: the truth that the server has to find out. */
 export interface LabNode {
@@ -53,6 +53,8 @@ export interface VirtualRackOptions {
   readonly adminPort: number;
   /** Settings of the subnet other than the usual ones. */
   readonly subnet?: SubnetSettings;
+  /** Other settings of the server's configuration. */
+  readonly settings?: NonNullable<ServerOptions["settings"]>;
   readonly logLevel?: string;
   readonly cleanup: Cleanup;
   readonly onLine?: (outlet: string, line: string) => void;
