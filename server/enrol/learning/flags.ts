@@ -14,7 +14,7 @@ import type { Rack } from "#protocol/rack.ts";
 import { switchPortText } from "#protocol/switch-port.ts";
 import type { Reservation } from "../../store/store.ts";
 import { portSlot } from "./evidence/port.ts";
-import { isSameSlot, isShared, nameOf, refsOf, slotText } from "./groups.ts";
+import { isSameSlot, isShared, nameOf, refsOf, slotText, subnetOf } from "./groups.ts";
 import { boardsOf, isComplete, needsTry } from "./ledger.ts";
 
 export interface FlagFacts {
@@ -148,9 +148,9 @@ function seatFlags(
   return [...flags, ...group.heard.flatMap((one) => cablingFlag(one, group, record, rack))];
 }
 
-/** The switch says one slot, the outlet or another board another. */
+/** The switch or the network says one place, the outlet or another board another. */
 function cablingFlag(
-  { mac, port }: Sighting,
+  { mac, port, subnet }: Sighting,
   group: LearningGroup,
   record: LearningRecord,
   rack: Rack | undefined,
@@ -158,15 +158,30 @@ function cablingFlag(
   const there = rack && portSlot(rack, port);
   const seat = group.seats.find((one) => one.mac === mac);
   const isAsked = record.questions.some((question) => question.mac === mac);
-  if (!there || isAsked || seat?.by === "person") return [];
+  if (isAsked || seat?.by === "person") return [];
+  const wanted = rack && subnetOf(rack, group.stack);
+  if (wanted !== undefined && wanted !== subnet && !seat) {
+    const why = `has power from ${nameOf(group)} and asks in ${subnet}, but the rack file says ${wanted}`;
+    return [wrongCable(mac, why, group, record)];
+  }
+  if (!there) return [];
   const isHere = there.stack === group.stack && group.slots.includes(there.slot);
   if (isHere && seat?.slot === there.slot) return [];
   const why = isHere
     ? `and not the one it has: ${isTaken(there, group) ? "another board has that" : "it is at work"}`
     : `but has power from ${nameOf(group)}`;
-  const text = `${mac} hangs on port ${port}, which is slot ${slotText(there)}, ${why}`;
-  const remedy = `correct the cabling or the rack file, then: marcoboot learn start ${record.rack}`;
-  return [{ reason: "cabling", text, remedy, stack: group.stack, mac, answers: ["place"] }];
+  const told = `hangs on port ${port}, which is slot ${slotText(there)}, ${why}`;
+  return [wrongCable(mac, told, group, record)];
+}
+
+function wrongCable(
+  mac: MacAddress,
+  why: string,
+  { stack }: LearningGroup,
+  { rack }: LearningRecord,
+): Flag {
+  const remedy = `correct the cabling or the rack file, then: marcoboot learn start ${rack}`;
+  return { reason: "cabling", text: `${mac} ${why}`, remedy, stack, mac, answers: ["place"] };
 }
 
 function isTaken({ slot }: SlotRef, { seats }: LearningGroup): boolean {

@@ -37,6 +37,11 @@ export function slotOf(rack: Rack, { stack, slot }: Omit<SlotRef, "rack">): Slot
   return found?.slots.find(({ name }) => name === slot);
 }
 
+/** The subnet a stack's boards must ask in; undefined: the rack file names none. */
+export function subnetOf(rack: Rack, stack: string): string | undefined {
+  return rack.stacks.find(({ name }) => name === stack)?.subnet ?? rack.subnet;
+}
+
 export function isSameSlot(a: SlotRef, b: SlotRef): boolean {
   return a.rack === b.rack && a.stack === b.stack && a.slot === b.slot;
 }

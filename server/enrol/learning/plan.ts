@@ -23,7 +23,7 @@ import type { Rack } from "#protocol/rack.ts";
 import type { AddressRange } from "../../config.ts";
 import type { Reservation } from "../../store/store.ts";
 import { portSlot } from "./evidence/port.ts";
-import { isSameSlot, isShared, refsOf, slotOf } from "./groups.ts";
+import { isSameSlot, isShared, refsOf, slotOf, subnetOf } from "./groups.ts";
 import { boardsOf, isExpected } from "./ledger.ts";
 import { twinOf } from "./twin.ts";
 
@@ -76,6 +76,7 @@ class Seating {
     this.#waiting = new Map(
       boards
         .filter(({ mac }) => !this.seats.some((seat) => seat.mac === mac))
+        .filter((board) => this.#isOnItsSubnet(board)) // else flagged
         .map((board) => [board.mac, board]),
     );
   }
@@ -83,7 +84,8 @@ class Seating {
   /** The port of the switch tells it, also for a board whose outlet cannot be switched off. */
   byPort(): void {
     const { strangers } = this.#record;
-    for (const board of [...this.#waiting.values(), ...strangers.filter(isHopeful)]) {
+    const hopeful = strangers.filter((one) => isHopeful(one) && this.#isOnItsSubnet(one));
+    for (const board of [...this.#waiting.values(), ...hopeful]) {
       const slot = portSlot(this.#facts.rack, board.port);
       if (!slot) continue;
       if (slot.stack === this.#group.stack && this.#free.has(slot.slot)) {
@@ -129,6 +131,11 @@ class Seating {
     } else if (holder !== undefined && holder !== mac) {
       this.questions.push({ ...asked, kind: "swapped", holder });
     } else this.seats.push({ slot: slot.slot, mac, by, state: "expected" });
+  }
+
+  #isOnItsSubnet({ subnet }: Board): boolean {
+    const wanted = subnetOf(this.#facts.rack, this.#group.stack);
+    return wanted === undefined || wanted === subnet;
   }
 
   #slotOf(mac: MacAddress): SlotRef | undefined {
@@ -183,11 +190,11 @@ function addressed(
     }
     return undefined;
   };
-  const subnetOf = (group: LearningGroup) => group.heard[0]?.subnet;
-  let subnet = record.groups.map(subnetOf).find((one) => one !== undefined);
+  const askedIn = (group: LearningGroup) => subnetOf(rack, group.stack) ?? group.heard[0]?.subnet;
+  let subnet = record.groups.map(askedIn).find((one) => one !== undefined);
   let isShort = false;
   const groups = record.groups.map((group) => {
-    subnet = subnetOf(group) ?? subnet;
+    subnet = askedIn(group) ?? subnet;
     const addresses = new Map(
       refsOf(record.rack, group).map((ref) => {
         const seat = group.seats.find(({ slot }) => slot === ref.slot);

@@ -70,6 +70,31 @@ test("a stack with one outlet: in the order heard, flagged until confirmed", asy
   );
 });
 
+const other = { ...subnet, cidr: "10.88.0.0/24" };
+const named = `subnet: ${subnet.cidr}`;
+const namings = [
+  ["rack", sharedRack(2, 2).replace("stacks:", `${named}\nstacks:`)],
+  ["stack", sharedRack(2, 2).replaceAll("{ name: s", `{ ${named}, name: s`)],
+] as const;
+for (const [whose, rack] of namings) {
+  test(`a board that asks in another subnet than its ${whose}'s is flagged, and gets no slot`, async (t) => {
+    const world = createWorld({
+      subnets: [subnet, other],
+      rack,
+      boards: [board(1, "s1", { subnet: other }), board(2, "s1"), board(3, "s2"), board(4, "s2")],
+    });
+    world.learning().start({ rack: "r" }, "ada");
+    await world.untilEnded();
+    t.is(world.store.nodes.byMac(macOf(1))?.slot, undefined);
+    t.is(world.store.reservations.byMac(macOf(1)), undefined);
+    t.deepEqual(world.store.nodes.byMac(macOf(2))?.slot, { rack: "r", stack: "s1", slot: "1" });
+    const { flagged } = world.learning().status();
+    const [flag] = flagged.filter(({ reason }) => reason === "cabling");
+    t.like(flag, { stack: "s1", mac: macOf(1) });
+    t.regex(flag?.text ?? "", /asks in 10\.88\.0\.0\/24, but the rack file says 10\.77\.0\.0\/24/);
+  });
+}
+
 test("a late board is dark and flagged until the end, and placed when it comes alone", async (t) => {
   const late = board(1, "s1/1", { delay: 200_000 });
   const world = createWorld({ rack: ownRack(1, 2), boards: [late, board(2, "s1/2")] });

@@ -77,6 +77,8 @@ export interface Board {
   readonly hangsAt?: readonly number[];
   readonly isDead?: boolean;
   readonly serial?: string;
+  /** Where it asks; absent: {@link subnet}. */
+  readonly subnet?: Subnet;
   readonly circuit?: BootClient["circuit"];
   /** Once it is answered, its agent calls so many milliseconds later; absent: never. */
   readonly bootMs?: number;
@@ -197,14 +199,14 @@ export function createWorld(options: WorldOptions) {
   }
 
   /** True when it is answered, and boots. */
-  function ask({ mac, serial, circuit }: Board): boolean {
+  function ask({ mac, serial, circuit, subnet: asksIn = subnet }: Board): boolean {
     const client: BootClient = {
       ...{ mac, firmware: "raspberry-pi-3", ipxe: false, architectures: [0] },
       ...(serial !== undefined && { serial }),
       ...(circuit && { circuit }),
     };
     if (server.isAlive()) server.nodes.heard(client); // as main.ts does with the event
-    const admitted = server.learning.heard(client, subnet);
+    const admitted = server.learning.heard(client, asksIn);
     const found = store.reservations.byMac(mac) ?? admitted;
     if (found === undefined || found === "wait") return false;
     answered.set(mac, found.address);
