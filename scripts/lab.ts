@@ -24,7 +24,7 @@ npm run -s lab -- <what> [-- options]; each has its own --help
   ${models.join("|")}   a rack of simulated boards boots from our server and from dnsmasq
   learn         a rack of simulated boards, some with faults, is learned: who is where
   load          thousands of agents are online: memory, processor time, time to an order
-  powercut      a real install, and what a power cut at any moment of it leaves on the disk
+  powercut      a real install and update, and what a power cut at any moment of them leaves on the disk
   storm         installs while server, Redis and agents are killed at random
 `;
 

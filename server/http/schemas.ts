@@ -11,6 +11,7 @@ import { type Job, jobKinds, stages, type Task, taskStates } from "#protocol/job
 import { type Node, nodeStates } from "#protocol/node.ts";
 import { occasions, type StoredNotice } from "#protocol/notice.ts";
 import type { Rack } from "#protocol/rack.ts";
+import { rootSlots } from "#protocol/root-slots.ts";
 import type { Finding } from "#protocol/timeline.ts";
 import { rolloutSchema } from "../job/rollout.ts";
 import { ruleSchema } from "../rule/rule.ts";
@@ -150,6 +151,15 @@ export const nodeSchema = Type.Object({
     }),
   ),
   image: Type.Optional(text),
+  installedDisk: Type.Optional(
+    Type.Object({
+      name: text,
+      serial: Type.Optional(text),
+      slots: Type.Optional(
+        Type.Object({ active: oneOf(rootSlots), rootBytes: Type.Integer(), data: text }),
+      ),
+    }),
+  ),
   createdAt: time,
   updatedAt: time,
 });

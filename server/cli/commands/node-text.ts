@@ -6,7 +6,8 @@ import {
   protectionText,
   switchPortTexts,
 } from "#protocol/hardware-text.ts";
-import type { AgentProgram, AgentSession, EnrolmentAsk } from "#protocol/node.ts";
+import type { AgentProgram, AgentSession, EnrolmentAsk, InstalledSlots } from "#protocol/node.ts";
+import { otherSlot } from "#protocol/root-slots.ts";
 import { type Node, timeText } from "../shapes.ts";
 
 /** Its state, and whether somebody is needed for it. */
@@ -26,6 +27,11 @@ function askText({ code, address, at }: EnrolmentAsk): string {
 function agentText({ role, version, program }: AgentSession): string {
   const which = program ? ` (${program.digest.slice(0, 12)})` : "";
   return `${role} ${version}${which}`;
+}
+
+function slotsText({ active, rootBytes, data }: InstalledSlots): string {
+  const size = `${Math.round(rootBytes / 1024 ** 2)} MiB each`;
+  return `${active} boots, an update writes ${otherSlot(active)}; ${size}, data at ${data}`;
 }
 
 function triedText({ digest, times }: NonNullable<AgentProgram["tried"]>): string {
@@ -53,6 +59,7 @@ export function describe(node: Node): string {
     ["agent update", node.agent?.program?.tried && triedText(node.agent.program.tried)],
     ["last seen", node.agent && timeText(node.agent.lastSeen)],
     ["image", node.image],
+    ["root slots", node.installedDisk?.slots && slotsText(node.installedDisk.slots)],
     ["certificate", node.certificateUntil && `until ${timeText(node.certificateUntil)}`],
     ["asks", node.asks?.map(askText).join(", ")],
     ["rule", node.rule?.text],
