@@ -120,7 +120,7 @@ async function answerOf(incoming: IncomingMessage, url: string): Promise<unknown
       parts.push(part);
     }
   } catch (cause) {
-    throw new NetworkError(`an answer of ${url}`, { cause });
+    throw new NetworkError(`the connection broke in an answer of ${url}`, { cause });
   }
   return readAnswer(incoming.statusCode ?? 0, Buffer.concat(parts).toString("utf8"));
 }
