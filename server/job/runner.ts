@@ -107,9 +107,10 @@ export function createRunner(context: RunnerContext): Runner {
   const closing = new AbortController();
 
   const pause = async (run: Running, duration: Milliseconds): Promise<void> => {
+    closing.signal.throwIfAborted();
     const woken = new AbortController();
-    run.wake = () => woken.abort();
-    await clock.sleep(duration, AbortSignal.any([closing.signal, woken.signal]));
+    run.wake = () => woken.abort("woken"); // by default an error with its stack would be made each time
+    await clock.sleep(duration, woken.signal);
     closing.signal.throwIfAborted();
   };
 
@@ -174,9 +175,8 @@ export function createRunner(context: RunnerContext): Runner {
   };
 
   const runTask = async (id: TaskId, run: Running): Promise<void> => {
-    while (!closing.signal.aborted) {
-      const task = store.tasks.get(id);
-      if (!task || !isItsTurn(task)) return;
+    while (!closing.signal.aborted && nextOf(run.nodeId)?.id === id) {
+      const task = journal.task(id);
       if (task.epoch > 0 && !journal.openAttempt(task)) await waitBeforeNext(task, run);
       const attempt = await gather(() => attemptOf(journal.task(id)));
       if (attempt) await oneAttempt(task, attempt.epoch, run);
@@ -218,6 +218,7 @@ export function createRunner(context: RunnerContext): Runner {
     wake: (id) => running.get(id)?.wake(),
     async close() {
       closing.abort();
+      for (const run of running.values()) run.wake();
       await Promise.all(ended);
     },
   };

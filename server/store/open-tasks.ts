@@ -81,6 +81,11 @@ function isAtWork({ state }: Task): boolean {
 }
 
 function atWorkOf(tasks: Iterable<Task>): readonly Task[] {
-  const all = [...tasks];
-  return ["running", "queued"].flatMap((state) => all.filter((task) => task.state === state));
+  const running: Task[] = [];
+  const queued: Task[] = [];
+  for (const task of tasks) {
+    if (task.state === "running") running.push(task);
+    else if (task.state === "queued") queued.push(task);
+  }
+  return running.concat(queued);
 }
