@@ -20,7 +20,7 @@ import { startAgentListener } from "./agent/listener.ts";
 import { createSelfUpdates } from "./agent/self-update.ts";
 import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
-import { systemClock } from "./clock.ts";
+import { steadyClock, systemClock } from "./clock.ts";
 import { type Config, readConfig, type Subnet } from "./config.ts";
 import { mayBeProxy } from "./dhcp/mode.ts";
 import { startDhcp } from "./dhcp/server.ts";
@@ -91,6 +91,7 @@ interface Served {
  */
 export async function startServer(config: Config): Promise<RunningServer> {
   const clock = systemClock;
+  const steady = steadyClock(clock);
   const log = createLog(config.logLevel);
   const closers: (() => Promise<void> | void)[] = [];
   const closeAll = async () => {
@@ -127,7 +128,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     );
     closers.push(() => leaseFile.close());
     const packetEvents = unhurried(events, { clock, log });
-    const leases = createLeases({ store, file: leaseFile, clock, events: packetEvents });
+    const leases = createLeases({ store, file: leaseFile, clock: steady, events: packetEvents });
     const neighbours = await createNeighbours();
     closers.push(() => neighbours.close());
     const keeper = createNeighbourKeeper({ subnets: config.subnets, neighbours, log });
@@ -137,7 +138,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     closers.push(() => sightings?.close());
     // Where another server gives the addresses, its clients are known by what was seen of them.
     const peers = { macOf: (one: Ipv4Address) => sightings?.macOf(one) ?? leases.macOf(one) };
-    const windows = createWindows({ store, clock, config, log });
+    const windows = createWindows({ store, clock: steady, config, log });
     // A boot client nobody wrote into the rack file becomes a node of state "discovered".
     events.on("heard", (heard) => {
       const client = clientOf(heard);

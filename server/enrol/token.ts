@@ -94,6 +94,10 @@ export function createWindows(context: {
   const isOpen = (window: OpenWindow | undefined, now: Instant): window is OpenWindow =>
     window !== undefined && now < window.expiresAt;
 
+  /** No window ends so late: this machine's clock was set back since, as where there is no RTC. */
+  const isFromElsewhen = (expiresAt: Instant, now: Instant): boolean =>
+    expiresAt - now > 2 * duration;
+
   function forgetExpired(now: Instant): void {
     for (const [mac, window] of windows) if (!isOpen(window, now)) windows.delete(mac);
     // A late token shall be known as late, not as a guess: its row stays a day longer.
@@ -106,6 +110,9 @@ export function createWindows(context: {
     if (!row) throw new TokenRefusedError(`enrolment token of ${mac} is unknown`, undefined);
     if (row.mac !== mac) {
       throw new TokenRefusedError(`enrolment token of ${row.mac} came from ${mac}`, row.mac);
+    }
+    if (isFromElsewhen(row.expiresAt, now)) {
+      throw new TokenRefusedError(`enrolment token of ${mac} was made on another clock`, row.mac);
     }
     if (now >= row.expiresAt) {
       throw new TokenRefusedError(
@@ -135,7 +142,7 @@ export function createWindows(context: {
   /** A window that was open when the server stopped: its token is lost, its time is not over. */
   function resume(mac: MacAddress, now: Instant): string | undefined {
     const [row] = store.tokens.openOf(mac, now);
-    if (!row) return undefined;
+    if (!row || isFromElsewhen(row.expiresAt, now)) return undefined;
     const token = newToken();
     store.tokens.put({ ...row, hash: hashOf(token) });
     windows.set(mac, { token, expiresAt: row.expiresAt });

@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import test, { type ExecutionContext } from "ava";
 import { parseMacAddress } from "#protocol/brand.ts";
+import { steadyClock } from "../../server/clock.ts";
 import { codeOfKey } from "../../server/enrol/keys.ts";
 import { createWindows, TokenRefusedError } from "../../server/enrol/token.ts";
 import { EnrolmentRefusedError } from "../../server/errors.ts";
@@ -106,6 +107,35 @@ test("I80: a late token is refused and its node held, also a long time after", (
   clock.advance(60 * minute);
   windows.open(other, "power-on"); // forgets what is over
   t.is(refusal(() => windows.burn(mac, { token, holder: own }))?.holds, mac);
+});
+
+for (const years of [-50, 10]) {
+  test(`a clock that is set by ${years} years neither ends a window nor keeps it open`, (t) => {
+    const { store, clock, refusal } = setUp(t);
+    const context = { store, config: { enrolmentMinutes: 10 }, log: silentLog };
+    const windows = createWindows({ ...context, clock: steadyClock(clock) });
+    windows.open(mac, "power-on");
+    const token = windows.tokenFor(mac) ?? "";
+    clock.jump(years * 365 * 24 * 60 * minute);
+    clock.advance(9 * minute);
+    t.is(windows.tokenFor(mac), token);
+    t.notThrows(() => windows.check(mac, { token, holder: own }));
+    clock.advance(minute);
+    t.is(windows.tokenFor(mac), undefined);
+    t.regex(refusal(() => windows.burn(mac, { token, holder: own }))?.message ?? "", /too late/);
+  });
+}
+
+test("a server that starts in 1970, for want of a clock, opens no window of before again", (t) => {
+  const { clock, opened, refusal, restarted } = setUp(t);
+  const token = opened();
+  clock.jump(-clock.now());
+  const windows = restarted();
+  t.is(windows.tokenFor(mac), undefined);
+  t.regex(refusal(() => windows.burn(mac, { token, holder: own }))?.message ?? "", /another clock/);
+  windows.open(mac, "power-on");
+  const next = windows.tokenFor(mac) ?? "";
+  t.notThrows(() => windows.burn(mac, { token: next, holder: own }));
 });
 
 test("a token is good until the last millisecond of its window", (t) => {
