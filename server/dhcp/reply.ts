@@ -71,15 +71,12 @@ export function buildReply(
   add(options, boot ? bootOptions(boot, parts.client, request) : []);
   add(options, clientClass?.options ?? []);
   add(options, echoed(request));
-  const packet: DhcpPacket = {
-    ...replyHeader(request),
-    // the ACK of a renewal repeats ciaddr; an OFFER never has one
-    ciaddr: type === "ack" ? request.ciaddr : unspecified,
+  const packet = replyTo(request, {
+    ciaddr: ciaddrOf(type, request),
     yiaddr: parts.yiaddr,
-    ...bootFields(boot),
+    boot,
     options: inOrder(options, asked),
-    maximumSize: clientMaximum(request),
-  };
+  });
   return shrink(packet, asked);
 }
 
@@ -103,20 +100,17 @@ export function buildProxyReply(
     ...(clientClass?.options ?? []),
     ...echoed(request),
   ]);
-  const packet: DhcpPacket = {
-    ...replyHeader(request),
-    ciaddr: type === "ack" ? request.ciaddr : unspecified,
-    ...bootFields(boot),
+  const packet = replyTo(request, {
+    ciaddr: ciaddrOf(type, request),
+    boot,
     options: inOrder(options, asked),
-    maximumSize: clientMaximum(request),
-  };
+  });
   return shrink(packet, asked);
 }
 
 /** @param reason - shown by some clients; plain ASCII */
 export function buildNak(request: DhcpPacket, server: Ipv4Address, reason: string): DhcpPacket {
-  return {
-    ...replyHeader(request),
+  return replyTo(request, {
     // a relay must broadcast it: the client's address is wrong (RFC 2131 §4.3.2)
     flags: request.giaddr === unspecified ? request.flags : request.flags | broadcastFlag,
     options: new Map([
@@ -125,10 +119,20 @@ export function buildNak(request: DhcpPacket, server: Ipv4Address, reason: strin
       option("message", reason),
       ...echoed(request),
     ]),
-  };
+  });
 }
 
-function replyHeader(request: DhcpPacket): DhcpPacket {
+/** What is not in every reply. */
+interface Own {
+  readonly flags?: number;
+  readonly ciaddr?: Ipv4Address;
+  readonly yiaddr?: Ipv4Address;
+  readonly boot?: BootReply | undefined;
+  readonly options: Options;
+}
+
+function replyTo(request: DhcpPacket, own: Own): DhcpPacket {
+  const { boot } = own;
   return {
     operation: "reply",
     hardwareType: request.hardwareType,
@@ -136,24 +140,22 @@ function replyHeader(request: DhcpPacket): DhcpPacket {
     hops: 0,
     xid: request.xid,
     secs: 0,
-    flags: request.flags,
-    ciaddr: unspecified,
-    yiaddr: unspecified,
-    siaddr: unspecified,
+    flags: own.flags ?? request.flags,
+    ciaddr: own.ciaddr ?? unspecified,
+    yiaddr: own.yiaddr ?? unspecified,
+    siaddr: boot?.nextServer ?? unspecified,
     giaddr: request.giaddr,
     chaddr: request.chaddr,
-    sname: "",
-    file: "",
-    options: new Map(),
+    sname: fitting(boot?.serverName ?? "", 63),
+    file: fitting(boot?.bootFile ?? "", 127),
+    options: own.options,
+    maximumSize: clientMaximum(request),
   };
 }
 
-function bootFields(boot: BootReply | undefined): Pick<DhcpPacket, "siaddr" | "sname" | "file"> {
-  return {
-    siaddr: boot?.nextServer ?? unspecified,
-    sname: fitting(boot?.serverName ?? "", 63),
-    file: fitting(boot?.bootFile ?? "", 127),
-  };
+/** The ACK of a renewal repeats it; an OFFER never has one. */
+function ciaddrOf(type: "offer" | "ack", request: DhcpPacket): Ipv4Address {
+  return type === "ack" ? request.ciaddr : unspecified;
 }
 
 function add(options: Map<number, Uint8Array>, entries: readonly Entry[]): void {
