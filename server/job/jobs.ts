@@ -403,15 +403,14 @@ export function createJobs(context: JobsContext): Jobs {
       return order && !signal.aborted ? await gather(() => take(order)) : undefined;
     },
 
-    imageAllowed: (ticket, digest) =>
-      store.tasks.unfinished().some((task) => {
-        if (!journal.openAttempt(task)) return false;
-        if (nodes.get(task.nodeId)?.quarantined !== false) return false;
-        const job = store.jobs.get(task.jobId);
-        const parameters = job?.parameters ?? {};
-        const isWanted = "image" in parameters && parameters.image === digest;
-        return isWanted && tickets.matches(ticket, task, digest);
-      }),
+    imageAllowed(ticket, digest) {
+      const task = store.tasks.get(tickets.taskOf(ticket));
+      if (!task || !journal.openAttempt(task)) return false;
+      if (nodes.get(task.nodeId)?.quarantined !== false) return false;
+      const parameters = store.jobs.get(task.jobId)?.parameters ?? {};
+      const isWanted = "image" in parameters && parameters.image === digest;
+      return isWanted && tickets.matches(ticket, task, digest);
+    },
 
     async start() {
       unsubscribe.push(
