@@ -102,6 +102,8 @@ interface Memory {
   readonly program: AgentProgram | undefined;
   /** It has not called yet: the one before waits. */
   isOnTrial: boolean;
+  /** When the server first said that this netinst may leave. */
+  leavingSince: number | undefined;
   /** Somebody looks at this node: its load is being told. */
   telling: Promise<void> | undefined;
 }
@@ -121,6 +123,7 @@ export async function runAgent(context: AgentContext, signal: AbortSignal): Prom
     connection: undefined,
     acting: undefined,
     telling: undefined,
+    leavingSince: undefined,
     program: settings.home && (await ownProgram(settings.home)),
     isOnTrial: settings.home?.isTrial ?? false,
   };
@@ -295,12 +298,29 @@ interface CheckingIn {
   readonly program: AgentProgram | undefined;
 }
 
+/** Twice, some seconds apart: a job may just be on its way. */
+async function leaveIfTold(
+  { settings, console, memory, power, paceMs = 1000 }: Omit<Duty, "heartbeat">,
+  { leave }: CheckInAnswer,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!leave || settings.role !== "netinst" || memory.acting !== undefined) {
+    memory.leavingSince = undefined;
+    return;
+  }
+  memory.leavingSince ??= performance.now();
+  if (performance.now() - memory.leavingSince < 10 * paceMs) return;
+  console.warn("there is nothing to do here: restarting into the system on the disk");
+  await power("reboot", 0, signal);
+}
+
 /** With another certificate, or as another program. */
 async function isToBeginAnew(
   duty: Omit<Duty, "heartbeat">,
   answer: CheckInAnswer,
   signal: AbortSignal,
 ): Promise<boolean> {
+  await leaveIfTold(duty, answer, signal);
   return (await renewIfDue(duty, answer, signal)) || (await updateIfTold(duty, answer, signal));
 }
 

@@ -26,6 +26,8 @@ import type { Log } from "../log.ts";
 import { openDatagramSocket, type Sender } from "../net/udp.ts";
 import type { Nodes } from "../node/nodes.ts";
 import type { Watching } from "../node/watching.ts";
+import type { Store } from "../store/store.ts";
+import { isGuest } from "./guest.ts";
 import { createPlaces } from "./places.ts";
 
 export type HeartbeatOutcome = "heard" | "renewed" | "malformed" | "refused" | "replayed";
@@ -49,6 +51,7 @@ export interface HeartbeatsContext {
   readonly site: Pick<Site, "secret">;
   readonly nodes: Pick<Nodes, "get" | "heartbeat">;
   readonly jobs: Pick<Jobs, "assignmentNameFor" | "onAssignment">;
+  readonly store: Pick<Store, "tasks">;
   readonly watching: Pick<Watching, "isMissed" | "onBegin">;
   readonly clock: Clock;
   readonly log: Log;
@@ -87,7 +90,8 @@ const comesWithin = milliseconds(300);
 const present = milliseconds(45_000);
 
 export async function startHeartbeats(context: HeartbeatsContext): Promise<Heartbeats> {
-  const { config, address, interfaceName, site, nodes, jobs, watching, clock, log } = context;
+  const { config, address, interfaceName, site, nodes, jobs, store, watching, clock, log } =
+    context;
   const name = interfaceName ?? address;
   const sessions = new Map<NodeId, Session>();
   const places = createPlaces(calledAtOnce);
@@ -134,11 +138,11 @@ export async function startHeartbeats(context: HeartbeatsContext): Promise<Heart
   const wantedOf = (session: Session, node: Node): number => {
     const isCalled = isCallable(session, node);
     if (isCalled) context.metrics?.called(name);
-    const hasMoved = node.address !== session.from?.address;
+    const isToCheckIn = node.address !== session.from?.address || isGuest(node, store);
     const isMissed = watching.isMissed(node.id);
     return (
       (isCalled ? wants.assignment : 0) |
-      (hasMoved ? wants.checkIn : 0) |
+      (isToCheckIn ? wants.checkIn : 0) |
       (isMissed ? wants.load : 0)
     );
   };

@@ -42,6 +42,7 @@ import type { Store } from "../store/store.ts";
 import { addressOf, type Credentials, createCredentials } from "./credentials.ts";
 import { createDoubles } from "./doubles.ts";
 import { createEnrolment } from "./enrolment.ts";
+import { isGuest } from "./guest.ts";
 import { type HeartbeatMetrics, type Heartbeats, startHeartbeats } from "./heartbeat.ts";
 import {
   type AgentParams,
@@ -221,6 +222,7 @@ export function agentRouter(
       now: clock.now(),
       heartbeat: heartbeats.offer(node),
       ...(update && { update }),
+      ...(isGuest(node, store) && { leave: true }),
       ...(watching.isMissed(id) && { isWatched: true }),
       ...(credentials.isRenewalDue(node) && { renew: true }),
     } satisfies CheckInAnswer;

@@ -101,6 +101,8 @@ export interface CheckInAnswer {
   readonly now: Instant;
   /** It shall fetch this program, and run it in its own place. */
   readonly update?: AgentUpdate;
+  /** Of a node with a system of its own, for whose netinst there is nothing to do: it shall go back. */
+  readonly leave?: true;
   /** Its certificate ends soon, or has no end yet: it shall ask for another. */
   readonly renew?: true;
 }

@@ -218,9 +218,9 @@ test("a server that starts again knows the beats, but not those recorded before"
   const server = await startServer(t);
   const { id, offer } = await checkedIn(server);
   await server.listener.close();
-  const { site, nodes, jobs, watching } = server;
+  const { site, nodes, jobs, store, watching } = server;
   const restarted = await startHeartbeats({
-    ...{ config: { agentPort: 0 }, address: loopback, site, nodes, jobs, watching },
+    ...{ config: { agentPort: 0 }, address: loopback, site, nodes, jobs, store, watching },
     ...{ clock: systemClock, log: silentLog },
   });
   t.teardown(() => restarted.close());
@@ -247,9 +247,9 @@ test("an agent is heard, is called, and goes on through a restart of the server"
   t.true(await agent.called(15_000, patience));
   having = nameOfOrder;
   await server.listener.close();
-  const { site, nodes, jobs, watching } = server;
+  const { site, nodes, jobs, store, watching } = server;
   const restarted = await startHeartbeats({
-    ...{ config: { agentPort: offer.port }, address: loopback, site, nodes, jobs, watching },
+    ...{ config: { agentPort: offer.port }, address: loopback, site, nodes, jobs, store, watching },
     ...{ clock: systemClock, log: silentLog },
   });
   t.teardown(() => restarted.close());
