@@ -1,6 +1,6 @@
 /**
- * A simulated board's system becomes an image, over a cancelled capture and a killed server, and is
- * installed on another board: real server, real agents, directories as file systems.
+ * A simulated board's system becomes an image, over a killed server, and is installed on another
+ * board: real server, real agents, directories as file systems.
  */
 
 import { randomBytes } from "node:crypto";
@@ -17,8 +17,8 @@ import { watchWorld } from "../../scripts/lab/world.ts";
 
 const minute = 60_000;
 const slotTimeoutSeconds = 60;
-/** Enough to be stopped in the middle of it. */
-const content = randomBytes(64 << 20);
+/** Enough for the server to be killed in the middle of it. */
+const content = randomBytes(48 << 20);
 
 test("a captured system is installed elsewhere: what was changed is there, who it was is not", async (t) => {
   t.timeout(10 * minute);
@@ -79,12 +79,6 @@ test("a captured system is installed elsewhere: what was changed is there, who i
     mkdirSync(dirname(`${root}/${path}`), { recursive: true });
     writeFileSync(`${root}/${path}`, text);
   }
-
-  const cancelled = await create("capture", first, { name: "cancelled" });
-  await atStage(cancelled, "sending");
-  await api.send("POST", `/api/v1/jobs/${cancelled.id}/cancel`);
-  t.is((await ended(cancelled)).state, "cancelled");
-  await world.until("its system runs again", 2 * minute, isBack);
 
   const capture = await create("capture", first, { name: "golden", leaveOut: ["/opt/private"] });
   await atStage(capture, "sending");
