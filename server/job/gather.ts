@@ -38,7 +38,7 @@ export function createGather(together: <T>(work: () => T) => T): Gather {
         }
       };
       waiting.push({ attempt, reject });
-      // After what else came with the same reading of a socket.
-      if (waiting.length === 1) void Promise.resolve().then(() => Promise.resolve().then(flush));
+      // After everything else of this turn of the event loop.
+      if (waiting.length === 1) setImmediate(flush);
     });
 }

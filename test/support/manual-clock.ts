@@ -10,7 +10,10 @@ export interface ManualClock extends Clock {
 
 /** Lets everything that waits for a promise run on. */
 export async function settle(): Promise<void> {
-  for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+  for (let turn = 0; turn < 50; turn++) {
+    await Promise.resolve();
+    if (turn % 5 === 4) await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 interface Sleeper {
