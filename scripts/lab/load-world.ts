@@ -29,6 +29,8 @@ export interface LoadWorld {
   pid(): number;
   /** How many nodes the server takes for online. */
   online(): Promise<number>;
+  /** Connections of agents that stand. */
+  connections(): number;
   /** Reboots those named, without a warning. */
   reboot(selector: string): Promise<Job>;
   /** SIGKILL, and the same server again. */
@@ -95,6 +97,12 @@ export async function startLoadWorld(
         "/api/v1/nodes",
       );
       return items.filter(({ connection }) => connection === "online").length;
+    },
+    connections() {
+      const [command, args] = inNamespace(network.serverNamespace, "ss", [
+        ...["-H", "-t", "-n", "state", "established", "sport = :8443"],
+      ]);
+      return run(command, args).split("\n").filter(Boolean).length;
     },
     reboot: (selector) =>
       api.send("POST", "/api/v1/jobs", {

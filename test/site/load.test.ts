@@ -34,6 +34,8 @@ test("agents are called without a connection, and do not notice a kill of the se
   }
   t.deepEqual(world.agents.lost, []);
 
+  // on a busy machine a beat may be answered too late: its agent asks by a connection, and beats again
+  while (world.connections() > blocked) await sleep(200);
   await world.restart();
   t.is(await outcome(world, await world.reboot("all")), "done");
   t.deepEqual(
