@@ -68,7 +68,7 @@ watch_trial() {
   while sleep "$(cat "$trial")"; do
     [ -e "$trial" ] || return 0
     say "nobody confirmed this system"
-    kill -USR1 $$
+    kill -USR1 $$ || return 0
   done
 }
 
@@ -76,11 +76,13 @@ watch_trial() {
 installed() {
   if [ -e "$root/etc/hangs" ]; then sleep infinity; fi
   hostname "$(cat "$root/etc/hostname")"
-  trap 'exit 10' USR1
+  sleeper=
+  trap 'kill $sleeper; exit 10' USR1
   watch_trial &
   if [ -e "$root/etc/has-no-agent" ]; then
     sleep infinity &
-    wait $!
+    sleeper=$!
+    wait $sleeper
   fi
   until lease; do sleep 5; done
   while :; do

@@ -100,7 +100,7 @@ export function judgeUpdate(
     const touched = disk.firstDifference(before, (sector) => !isOther(sector) && !isBoot(sector));
     if (touched !== undefined) return halfWritten(point, `sector ${touched} is of what runs`);
     const torn = disk.firstDifference(before, (sector) => {
-      return isBoot(sector) && !disk.sector(sector).equals(final.sector(sector));
+      return isBoot(sector) && !sameFat(disk.sector(sector), before, final, sector);
     });
     if (torn !== undefined) return halfWritten(point, `sector ${torn} of the boot partition`);
     const { tried } = parseEnvironment(disk.sector(block));
@@ -110,6 +110,21 @@ export function judgeUpdate(
     return halfWritten(point, `it would be tried, ${unlike(wrong)}`);
   };
   return eachPoint(log, sectors, points, undefined, sentence);
+}
+
+/** In FAT32's first sector: the octet in which Linux notes that it is mounted, which no boot loader reads. */
+const mountedAt = 0x41;
+
+/** As before or as after, mounted or not. */
+function sameFat(now: Buffer, before: ReplayedDisk, final: ReplayedDisk, sector: number): boolean {
+  return [before, final].some((disk) => {
+    const then = disk.sector(sector);
+    if (now.equals(then)) return true;
+    const isFirst = then.toString("latin1", 0x52, 0x57) === "FAT32";
+    const noted = Buffer.from(then);
+    noted[mountedAt] = now[mountedAt] ?? 0;
+    return isFirst && now.equals(noted);
+  });
 }
 
 function halfWritten(point: CutPoint, reason: string): Omit<Judged, "point"> {

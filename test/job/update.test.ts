@@ -114,6 +114,22 @@ test("a new system that is silent loses its power once, and the old one ends the
   t.like(again.node, { state: "installed", image: old });
 });
 
+test("a node that never leaves netinst loses its power once too, and one in another netinst is restarted", async (t) => {
+  const rig = await createInstalled();
+  await bringToReboot(rig);
+  await rig.live(900 + 30, "netinst", netinst);
+  t.like(rig.task(), { stage: "falling-back", epoch: 2 });
+  t.deepEqual(rig.verbs, ["window reboot", "cycle a1"]);
+
+  const other = await createInstalled();
+  await bringToReboot(other);
+  await other.checkIn("netinst", "netinst-2");
+  await other.live(15, "netinst", "netinst-2");
+  t.like(other.task(), { stage: "falling-back", epoch: 2 });
+  t.like(other.order(), { action: "reboot" });
+  t.deepEqual(other.verbs, ["window reboot"]);
+});
+
 test("a new system that calls late, after its power was switched, is confirmed all the same", async (t) => {
   const rig = await createInstalled();
   await bringToReboot(rig);

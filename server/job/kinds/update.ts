@@ -133,7 +133,7 @@ function isNew({ id }: Pick<Task, "id">, { system }: AgentSession): true {
 /** The new system was tried and has not called: its outlet is the last word, then the old system is asked for. */
 async function fallBack(run: TaskRun): Promise<void> {
   const { timing } = run;
-  if (!residentOf(run.node) && !netinstOf(run.node)) {
+  if (!residentOf(run.node) && !laterNetinstOf(run)) {
     if (!run.hasOutlet())
       run.say("no outlet is known: power-cycle the node by hand, it then starts the system it had");
     else if (await run.switchPowerOnce())
@@ -141,7 +141,7 @@ async function fallBack(run: TaskRun): Promise<void> {
   }
   const limit = run.hasOutlet() ? timing.boot : timing.manualBoot;
   const agent = await run.until(() => {
-    const netinst = netinstOf(run.node);
+    const netinst = laterNetinstOf(run);
     if (netinst && !run.isRestartOrdered()) run.orderRestart(netinst.bootId);
     return residentOf(run.node);
   }, limit);
@@ -151,6 +151,12 @@ async function fallBack(run: TaskRun): Promise<void> {
     `neither the new system nor the one before called within ${Math.round(limit / 1000)} s: look at its console; its next boot is the system it had`,
     false,
   );
+}
+
+/** Not the one that wrote: it counts as online for a while after its end. */
+function laterNetinstOf({ node, task }: TaskRun): AgentSession | undefined {
+  const netinst = netinstOf(node);
+  return netinst?.bootId === task.bootIdBefore ? undefined : netinst;
 }
 
 /** The new system stays: said by the server, done by the system itself, again after each of its boots. */
