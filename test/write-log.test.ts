@@ -3,7 +3,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { choosePoints, judge } from "../scripts/lab/cut-points.ts";
+import { makeGpt, partitionTypes } from "../netinst/partition-table.ts";
+import { environmentBlock } from "../netinst/steps/boot-switch.ts";
+import { choosePoints, judge, judgeUpdate } from "../scripts/lab/cut-points.ts";
 import { createRandom } from "../scripts/lab/random.ts";
 import { openWriteLog, ReplayedDisk, sectorOctets } from "../scripts/lab/write-log.ts";
 import { temporaryDirectory } from "./support/temporary.ts";
@@ -105,4 +107,54 @@ test("a disk that still is as it was before counts as the old system", (t) => {
     outcomes.map(({ outcome }) => outcome),
     ["old", "new"],
   );
+});
+
+const mebibyte = 2048; // sectors
+const slotSectors = 6 * mebibyte;
+const [fatAt, aAt, bAt] = [mebibyte, 2 * mebibyte, 3 * mebibyte];
+
+/** A disk with two root slots of which a boots, then the writes of an update. */
+function updateOf(t: ExecutionContext, writes: readonly Entry[]) {
+  const part = (name: string, at: number) => ({
+    ...{ type: partitionTypes.linux, name },
+    ...{ offset: at * sectorOctets, length: mebibyte * sectorOctets },
+  });
+  const parts = [part("boot", fatAt), part("root-a", aAt), part("root-b", bAt)];
+  const { head } = makeGpt(slotSectors * sectorOctets, parts);
+  const table = Array.from({ length: 40 }, (_, sector) =>
+    head.subarray(sector * sectorOctets, (sector + 1) * sectorOctets),
+  );
+  const before: readonly Entry[] = [
+    { at: 0, content: table },
+    { at: fatAt, content: [fat(0)] },
+    { at: fatAt + 8, content: [environmentBlock({ active: "a" })] },
+    { at: aAt, content: [letter("o")] },
+    "flush",
+  ];
+  const log = logOf(t, [...before, ...writes]);
+  const span = { from: before.length, to: log.writes.length };
+  const points = writes.map((_, index) => ({ after: before.length + index + 1, also: [] }));
+  return judgeUpdate(log, slotSectors, points, span).map(({ outcome }) => outcome);
+}
+
+/** Its first sector, with the note that it is mounted. */
+function fat(mounted: number): Buffer {
+  const sector = Buffer.alloc(sectorOctets);
+  sector.write("FAT32", 0x52, "latin1");
+  sector[0x41] = mounted;
+  return sector;
+}
+const tried: Entry = { at: fatAt + 8, content: [environmentBlock({ active: "a", tried: "b" })] };
+
+test("an update is the old system until the block says otherwise, whatever FAT notes of its mount", (t) => {
+  const written: Entry = { at: bAt, content: [letter("n")] };
+  const mounts: readonly Entry[] = [{ at: fatAt, content: [fat(1)] }, tried];
+  t.deepEqual(updateOf(t, [written, "flush", ...mounts, { at: fatAt, content: [fat(0)] }]), [
+    ...["old", "old", "old", "new", "new"],
+  ]);
+});
+
+test("an update that is tried before it is whole, or touches what runs, is found", (t) => {
+  t.deepEqual(updateOf(t, [tried, { at: bAt, content: [letter("n")] }]), ["halfWritten", "new"]);
+  t.deepEqual(updateOf(t, [{ at: aAt, content: [letter("x")] }]), ["halfWritten"]);
 });
