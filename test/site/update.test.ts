@@ -33,7 +33,7 @@ async function startRack(t: ExecutionContext) {
     cleanup,
     say,
     (moment) => void moments.push(moment),
-    { settings: { firstBootSeconds: 30 } },
+    { settings: { firstBootSeconds: 24 } },
   );
   const { api } = site.server;
   const push = async (name: string, more: Readonly<Record<string, string>>) => {
