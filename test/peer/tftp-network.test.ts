@@ -90,6 +90,20 @@ function fetch({ client, directory }: Laid, blksize: number, windowsize: number)
   return digest(readFileSync(to));
 }
 
+/**
+ * {@link fetch} where datagrams are lost. atftp aborts at a second OACK once it has the first, though
+ * the server must repeat it when the client's ACK 0 was lost (RFC 2347): it is started again then.
+ */
+function fetchAgain(laid: Laid, blksize: number, windowsize: number): string {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return fetch(laid, blksize, windowsize);
+    } catch (error) {
+      if (tries === 5 || !String(error).includes("unexpected OACK")) throw error;
+    }
+  }
+}
+
 /** Drops a part of all IPv4 datagrams that come in, at both ends. */
 function lose({ server, client }: Laid, percent: number): void {
   for (const one of [server, client]) {
@@ -105,8 +119,8 @@ for (const engine of engines) {
     const part = content.subarray(0, 300_003); // atftp waits 5 s after a loss it cannot tell
     const laid = await lay(t, { engine }, 1500, part);
     lose(laid, 5);
-    t.is(fetch(laid, 1428, 16), digest(part));
-    t.is(fetch(laid, 1428, 4), digest(part));
+    t.is(fetchAgain(laid, 1428, 16), digest(part));
+    t.is(fetchAgain(laid, 1428, 4), digest(part));
     t.true(((await laid.counts())["repeated"] ?? 0) > 0);
   });
 
