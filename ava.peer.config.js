@@ -7,6 +7,9 @@ export default {
   files: ["test/peer/**/*.test.ts", "test/site/**/*.test.ts"],
   extensions: ["ts"],
   timeout: "12m",
-  concurrency: 3,
-  sortTestFiles: longestFirst(["rack-48", "real-rack", "rules", "trust", "tftp-network"]),
+  concurrency: 4,
+  sortTestFiles: longestFirst([
+    ...["rack-48", "update", "real-rack", "capture", "lldp", "rules", "trust", "full-disk"],
+    ...["tftp-network", "power-ipmi"],
+  ]),
 };
