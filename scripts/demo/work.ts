@@ -1,7 +1,7 @@
 /**
  * What is done on each group of alike nodes once they are ready, as soon as cores are free:
  *
- *   more than one node    install, canary, cancellation, rolling update, shutdown
+ *   more than one node    install, canary, cancellation, rolling update (when wished) or reboot, shutdown
  *   the next group        install, reboot by a schedule in a window, shutdown
  *   others                install, reboot, shutdown
  *
@@ -33,8 +33,11 @@ export interface WorkDone {
   readonly steps: PlannedSteps;
 }
 
-/** @throws DemoFailure naming what did not hold. */
-export async function workOnRack(scenario: Scenario): Promise<WorkDone> {
+/**
+ * @param update - the image of alike nodes has a second version, to which they are brought
+ * @throws DemoFailure naming what did not hold.
+ */
+export async function workOnRack(scenario: Scenario, update: boolean): Promise<WorkDone> {
   const permits = createPermits(scenario.atOnce);
   const groups = groupsOf(scenario.rack.nodes);
   const rolling = groups.find(({ nodes }) => nodes.length > 1);
@@ -43,13 +46,13 @@ export async function workOnRack(scenario: Scenario): Promise<WorkDone> {
     groups.map(async (group): Promise<WorkDone> => {
       await installGroup(scenario, group, permits);
       const steps = {
-        ...(group === rolling && (await rollOut(scenario, group, permits))),
+        ...(group === rolling && (await rollOut(scenario, group, permits, update))),
         ...(group === planned && {
           window: await permits.holding(1, () => rebootInWindow(scenario, group.nodes)),
         }),
       };
       await permits.holding(1, async () => {
-        if (Object.keys(steps).length === 0) await rebootNodes(scenario, group.nodes);
+        if (!("update" in steps || "window" in steps)) await rebootNodes(scenario, group.nodes);
         await shutDownNodes(scenario, group.nodes);
       });
       return { nodes: group.nodes.map((member) => summaryOf(scenario, member)), steps };
@@ -66,12 +69,13 @@ async function rollOut(
   scenario: Scenario,
   { image, nodes }: Group,
   permits: Permits,
+  update: boolean,
 ): Promise<PlannedSteps> {
   const [first] = nodes;
   if (!first) return {};
   return await permits.holding(1, async () => ({
     canary: await stopAtCanary(scenario, nodes),
     cancelled: await cancelWarnedReboot(scenario, first),
-    update: await rollUpdate(scenario, nodes, nextVersionOf(image)),
+    ...(update && { update: await rollUpdate(scenario, nodes, nextVersionOf(image)) }),
   }));
 }
