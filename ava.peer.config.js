@@ -7,7 +7,7 @@ export default {
   files: ["test/peer/**/*.test.ts", "test/site/**/*.test.ts"],
   extensions: ["ts"],
   timeout: "12m",
-  concurrency: 4,
+  concurrency: 3,
   sortTestFiles: longestFirst([
     ...["rack-48", "update", "real-rack", "capture", "lldp", "rules", "trust", "full-disk"],
     ...["tftp-network", "power-ipmi"],
