@@ -104,6 +104,10 @@ export async function learnRack({ rack, world, say }: Scenario): Promise<void> {
     if (status.state === "done") break;
     await pause(1000);
   }
+  // asked, it has the answer before its events have come
+  await world.until("every board in a slot", limits.planned, () =>
+    rack.nodes.every(({ guest }) => world.nodes.get(guest.mac)?.slot) ? true : undefined,
+  );
   for (const node of rack.nodes) {
     const known = world.nodes.get(node.guest.mac);
     const slot = known?.slot && `${known.slot.stack}/${known.slot.slot}`;
