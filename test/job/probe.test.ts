@@ -102,7 +102,12 @@ test("a service that never answers is given up", async (t) => {
 test("what is not HTTP is said to be so", async (t) => {
   const port = await listening(
     t,
-    createServer((socket) => socket.on("error", () => undefined).resume().end("SSH-2.0-x\r\n")),
+    createServer((socket) =>
+      socket
+        .on("error", () => undefined)
+        .resume()
+        .end("SSH-2.0-x\r\n"),
+    ),
   );
   const reason = await hurriedProbe()(node, { check: "http", port, path: "/" }, never);
   t.regex(reason ?? "", /Parse Error/);
