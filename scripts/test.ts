@@ -7,24 +7,35 @@
  *   firmware   real firmware, kernels and images in QEMU, two at a time (ava.firmware.config.js)
  *   lab        namespaces, a browser, one after the other (ava.lab.config.js)
  *
- * All but the first need root and Linux namespaces.
+ * All but the first need root and Linux namespaces. Where three files at most failed beside others,
+ * each is run once more alone: what passes then counts as passed and is named as unsteady.
  *
  *   npm test [-- --quick] [-- <files…>]
  */
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, globSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setup } from "./setup.ts";
+import { fileOfTitle } from "./test/title-file.ts";
 import { readArguments } from "./usage.ts";
 
 const root = join(import.meta.dirname, "..");
 
 interface Outcome {
   readonly passed: number;
-  readonly failed: number;
+  readonly failed: readonly Failure[];
 }
+
+interface Failure {
+  readonly title: string;
+  /** What AVA printed below the title. */
+  readonly lines: string[];
+}
+
+/** Files that are run once more alone; when more failed, it was not by chance. */
+const UNSTEADY_FILES_MAX = 3;
 
 const levels = [
   { name: "quick", path: /^/, args: [] },
@@ -69,16 +80,17 @@ function runLevel(name: string, args: readonly string[]): Promise<Outcome> {
     });
     child.on("error", reject);
     let passed = 0;
-    let failed = 0;
+    const failed: Failure[] = [];
     let showing = false;
     createInterface({ input: child.stdout }).on("line", (line) => {
       const verdict = /^(not )?ok \d+ - (.*)$/.exec(line);
       if (!verdict) {
         if (showing || /^(#|Bail out)/.test(line)) process.stdout.write(`${line}\n`);
+        if (showing) failed.at(-1)?.lines.push(line);
         return;
       }
       showing = verdict[1] !== undefined;
-      if (showing) failed += 1;
+      if (showing) failed.push({ title: verdict[2] ?? "", lines: [] });
       else passed += 1;
       const seconds = ((performance.now() - started) / 1000).toFixed(0);
       if (showing || name !== "quick") process.stdout.write(`${seconds.padStart(5)} s  ${line}\n`);
@@ -86,11 +98,38 @@ function runLevel(name: string, args: readonly string[]): Promise<Outcome> {
     child.on("close", (code) => {
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       // A crash outside any test (a broken import, an unhandled rejection) must count too.
-      if (code !== 0 && failed === 0) failed = 1;
-      process.stdout.write(`${name}: ${passed} passed, ${failed} failed in ${seconds} s\n`);
+      if (code !== 0 && failed.length === 0) {
+        failed.push({ title: `AVA ended with ${code}`, lines: [] });
+      }
+      process.stdout.write(`${name}: ${passed} passed, ${failed.length} failed in ${seconds} s\n`);
       resolve({ passed, failed });
     });
   });
+}
+
+function print(verdict: string, { title, lines }: Failure): void {
+  process.stdout.write(`${[`${verdict}: ${title}`, ...lines].join("\n")}\n`);
+}
+
+/**
+ * Runs the files of failed tests again, one alone after the other.
+ *
+ * @returns those of files that failed again, or whose file is not known
+ */
+async function runAlone(failed: readonly Failure[]): Promise<readonly Failure[]> {
+  const files = globSync("test/**/*.test.ts", { cwd: root });
+  const byFile = Map.groupBy(failed, ({ title }) => fileOfTitle(title, files));
+  if (byFile.has(undefined) || byFile.size > UNSTEADY_FILES_MAX) return failed;
+  const still: Failure[] = [];
+  for (const [file, failures] of byFile) {
+    if (file === undefined) continue;
+    process.stdout.write(`again, alone: ${file}\n`);
+    const { args } = levels.find(({ name }) => name === levelOf(file)) ?? levels[0];
+    const { passed, failed: again } = await runLevel(file, [...args, file]);
+    if (passed === 0 || again.length > 0) still.push(...failures);
+    else for (const failure of failures) print("unsteady", failure);
+  }
+  return still;
 }
 
 const usage = `
@@ -115,9 +154,10 @@ for (const { name, args } of levels) {
   else outcomes.push(await runLevel(name, [...args, ...files]));
 }
 
-const total = outcomes.reduce(
-  (sum, outcome) => ({ passed: sum.passed + outcome.passed, failed: sum.failed + outcome.failed }),
-  { passed: 0, failed: 0 },
-);
-process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
-process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
+const failed = outcomes.flatMap((outcome) => outcome.failed);
+const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
+const still = failed.length > 0 && positionals.length === 0 ? await runAlone(failed) : failed;
+for (const failure of still) print("failed", failure);
+const passedAtLast = passed + failed.length - still.length;
+process.stdout.write(`${passedAtLast} passed, ${still.length} failed\n`);
+process.exitCode = still.length === 0 && passedAtLast > 0 ? 0 : 1;
