@@ -53,6 +53,7 @@ import { createNodes } from "./node/nodes.ts";
 import { createWatching } from "./node/watching.ts";
 import { openChannels } from "./notify/channels.ts";
 import { createNotifier } from "./notify/notifier.ts";
+import { endOrphans } from "./power/orphans.ts";
 import { createPower } from "./power/power.ts";
 import { openSecrets } from "./power/secrets.ts";
 import { createRacks } from "./rack/racks.ts";
@@ -145,6 +146,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       if (client) nodes.heard(client);
     });
     const secrets = await openSecrets(join(config.stateDirectory, "keys"));
+    await endOrphans({ clock, log });
     const power = createPower({ store, events, clock, log, secrets, inrush: config.power });
     const ownAddresses = served.map(({ address }) => address);
     const racks = createRacks({ store, power, secrets, config, ownAddresses });

@@ -1,10 +1,15 @@
 /**
  * Runs a program for a power driver: arguments as a list, never a shell; a small
  * environment of our own; the whole process group ends when time is up.
+ *
+ * A server that is killed leaves its programs behind, and an "off" among them would
+ * come after the next server's "on". So each carries its server's name in its
+ * environment, as does all it starts, and the next server ends them first (orphans.ts).
  */
 
 import { spawn } from "node:child_process";
 import { PowerRefusedError, PowerUnreachableError } from "../errors.ts";
+import { killGroup, ownerMark } from "./orphans.ts";
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const maxOutput = 64 * 1024; // octets kept of each stream; the rest is read and dropped
@@ -23,6 +28,8 @@ export interface ProgramOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** What to install when the program is not there. */
   readonly debianPackage?: string;
+  /** What it leaves behind is to stay when this server ends. */
+  readonly outlives?: boolean;
 }
 
 /**
@@ -35,11 +42,11 @@ export function runProgram(
   options: ProgramOptions,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const { path = defaultPath, environment = {}, debianPackage } = options;
+  const { path = defaultPath, environment = {}, debianPackage, outlives = false } = options;
   if (signal.aborted) return Promise.reject(new PowerUnreachableError(`${program}: no time left`));
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
-      env: { PATH: path, LC_ALL: "C", ...environment },
+      env: { PATH: path, LC_ALL: "C", ...(!outlives && ownerMark()), ...environment },
       stdio: ["ignore", "pipe", "pipe"],
       detached: true, // its own process group, so that what it started ends with it
     });
@@ -76,12 +83,4 @@ function collect(stream: NodeJS.ReadableStream): () => string {
     if (text.length < maxOutput) text += part;
   });
   return () => text;
-}
-
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
 }

@@ -51,7 +51,7 @@ const lookPeriod = milliseconds(20);
 /** @param path - where `gpioset` and `gpioget` are looked for; default: Debian's directories */
 export function createGpioRelayDriver(path?: string): PowerDriver<GpioRelaySettings> {
   const run = (program: string, args: readonly string[], signal: AbortSignal) =>
-    runProgram(program, args, { path, debianPackage: "gpiod" }, signal);
+    runProgram(program, args, { path, debianPackage: "gpiod", outlives: true }, signal);
 
   const versionOf = async (signal: AbortSignal): Promise<Version> => {
     const { output } = await run("gpioset", ["--version"], signal);
