@@ -137,7 +137,9 @@ export function createEnrolment(
       checkRecord(mac, request, from);
       windows.burn(mac, right);
       const certificateUntil = endOf(config, clock.now());
-      nodes.enrolled(id, { certificate: fingerprint, certificateUntil, hardware, architecture });
+      const byToken = token !== undefined;
+      const facts = { certificate: fingerprint, certificateUntil, hardware, architecture, byToken };
+      nodes.enrolled(id, facts);
       audit.append(`node:${id}`, "node enrolled", id, `certificate ${fingerprint}`);
     });
     return { nodeId: id, certificate: pem, nonce: request.nonce };

@@ -72,6 +72,8 @@ export interface Nodes {
       readonly certificateUntil?: Instant;
       readonly hardware: Hardware;
       readonly architecture: Architecture;
+      /** By the one-time token of a boot script, as netinst does and no installed system. */
+      readonly byToken?: boolean;
     },
   ): Node;
   /** The node's certificate is worth nothing from now on, and it is held back until an admin approves it. */
@@ -215,9 +217,17 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     }
   };
 
-  /** Its disk holds a system, and a task has it in netinst for a while. */
-  const hasSystemToComeBackTo = ({ id, image }: Node): boolean =>
-    image !== undefined && store.tasks.unfinishedOf(id)[0]?.state === "running";
+  /** What the system on its disk is known by, which waits while netinst runs. */
+  const certificateOfDisk = (node: Node, byToken: boolean): Node["nextCertificate"] => {
+    const { id, image, agent, certificate, certificateUntil: until, nextCertificate } = node;
+    // A job may be cancelled while the node is on its way to netinst: it still comes there.
+    const isLent = byToken || store.tasks.unfinishedOf(id)[0]?.state === "running";
+    if (image === undefined || !isLent) return undefined;
+    if (agent?.role === "netinst" && nextCertificate) return nextCertificate; // netinst once more
+    return certificate === undefined || until === undefined
+      ? undefined
+      : { fingerprint: certificate, until };
+  };
 
   return {
     get: (id) => currentOrNone(store.nodes.get(id)),
@@ -261,19 +271,16 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       return update(node.id, { slot, name, address, state: stateOncePlaced(node) });
     },
 
-    enrolled(id, { certificate, certificateUntil, hardware, architecture }) {
+    enrolled(id, { certificate, certificateUntil, hardware, architecture, byToken = false }) {
       const node = existing(id);
       const fresh = node.state === "discovered" || node.state === "retired";
       const swapped = isSwapped(node.hardware, hardware);
       if (swapped) log.warn({ node: id, mac: node.mac, serial: hardware.serial }, "node swapped");
-      const until = node.certificateUntil;
-      const former = node.certificate !== undefined &&
-        until !== undefined &&
-        hasSystemToComeBackTo(node) && { fingerprint: node.certificate, until };
+      const ofDisk = certificateOfDisk(node, byToken);
       return update(id, {
         ...withoutCredential,
         // Netinst has enrolled: should the installed system come back instead, it is still itself.
-        ...(former && { nextCertificate: former }),
+        ...(ofDisk && { nextCertificate: ofDisk }),
         certificate,
         certificateUntil,
         hardware,

@@ -250,18 +250,34 @@ for (const [title, wrong, reason] of refusals) {
   });
 }
 
-test("netinst enrols during an update, and the old system is still itself when it comes back", async (t) => {
-  const rig = await createInstalled();
-  const { id } = rig.node;
-  rig.nodes.update(id, { certificate: "of-the-disk", certificateUntil: rig.clock.now() });
-  await rig.create(request);
-  const hardware = { model: "virtual", cpus: 1, memoryMiB: 1024, disks: [], interfaces: [] };
-  const facts = { certificate: "of-netinst", certificateUntil: rig.clock.now(), hardware };
-  rig.nodes.enrolled(id, { ...facts, architecture: "amd64" });
-  t.like(rig.node, {
-    certificate: "of-netinst",
-    nextCertificate: { fingerprint: "of-the-disk" },
+const hardware = { model: "virtual", cpus: 1, memoryMiB: 1024, disks: [], interfaces: [] };
+const enrol = (rig: Rig, certificate: string, byToken = true) =>
+  rig.nodes.enrolled(rig.node.id, {
+    ...{ certificate, certificateUntil: rig.clock.now(), hardware, byToken },
+    architecture: "amd64",
   });
+
+test("netinst enrols during an update, again after a power cut, and the old system is still itself when it comes back", async (t) => {
+  const rig = await createInstalled();
+  rig.nodes.update(rig.node.id, { certificate: "of-the-disk", certificateUntil: rig.clock.now() });
+  await rig.create(request);
+  for (const certificate of ["of-netinst", "of-the-next-netinst"]) {
+    enrol(rig, certificate);
+    t.like(rig.node, { certificate, nextCertificate: { fingerprint: "of-the-disk" } });
+    await rig.checkIn("netinst", certificate);
+  }
+});
+
+test("netinst enrols after its update was cancelled: the old system is still itself; without a token it would not be", async (t) => {
+  for (const byToken of [true, false]) {
+    const rig = await createInstalled();
+    const { id } = rig.node;
+    rig.nodes.update(id, { certificate: "of-the-disk", certificateUntil: rig.clock.now() });
+    const job = await rig.create(request);
+    rig.jobs.cancel(job.id, "ada");
+    enrol(rig, "of-netinst", byToken);
+    t.is(rig.node.nextCertificate?.fingerprint, byToken ? "of-the-disk" : undefined);
+  }
 });
 
 for (const path of ["relative", "/", "/a/../b", "/a/", ""]) {
