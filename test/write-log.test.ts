@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { makeGpt, partitionTypes } from "../netinst/partition-table.ts";
-import { environmentBlock } from "../netinst/steps/boot-switch.ts";
+import { environmentBlock } from "../netinst/steps/grub-switch.ts";
 import { choosePoints, judge, judgeUpdate } from "../scripts/lab/cut-points.ts";
 import { createRandom } from "../scripts/lab/random.ts";
 import { openWriteLog, ReplayedDisk, sectorOctets } from "../scripts/lab/write-log.ts";

@@ -1,19 +1,12 @@
 /**
- * What makes an unpacked root file system boot: GRUB for BIOS and UEFI, or the boot partition of a
- * Raspberry Pi. Only files are written here; the sectors are part of the head that is committed.
+ * What makes an unpacked root file system boot by GRUB, for BIOS and UEFI. Only files are written
+ * here; the sectors are part of the head that is committed.
  */
 
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Architecture } from "#protocol/firmware.ts";
+import { type KernelFiles, newestKernel } from "../../images/pi-boot.ts";
 import { InstallRefusedError } from "../errors.ts";
 import { sectorOctets } from "../partition-table.ts";
 import { openRootTree } from "../root-tree.ts";
@@ -26,29 +19,16 @@ import { coreSector, type RootVolume } from "./disk-layout.ts";
 export const switchLabel = "MBOOT-SLOTS";
 export const rootLabel = "marcoboot-root";
 
-export interface InstalledKernel {
-  /** In /boot. */
-  readonly kernel: string;
-  readonly initrd?: string;
-}
-
 /** The newest kernel in /boot of the tree. @throws InstallRefusedError if there is none */
-export function findKernel(directory: string): InstalledKernel {
+export function findKernel(directory: string): KernelFiles {
   const boot = join(directory, "boot");
-  const files = existsSync(boot) ? readdirSync(boot) : [];
-  const kernel = files
-    .filter((name) => /^vmlinuz-./.test(name))
-    .sort((a, b) => b.localeCompare(a, "en", { numeric: true }))[0];
-  if (kernel === undefined) throw new InstallRefusedError("the image has no /boot/vmlinuz-*");
-  const version = kernel.slice("vmlinuz-".length);
-  const initrd = [`initrd.img-${version}`, `initrd-${version}`, `initramfs-${version}.img`].find(
-    (name) => files.includes(name),
-  );
-  return { kernel, ...(initrd === undefined ? {} : { initrd }) };
+  const found = newestKernel(existsSync(boot) ? readdirSync(boot) : []);
+  if (!found) throw new InstallRefusedError("the image has no /boot/vmlinuz-*");
+  return found;
 }
 
 /** Without an initrd the kernel itself looks for the root, and it knows partitions only. */
-function rootWord(kernel: InstalledKernel, root: RootVolume): string {
+function rootWord(kernel: KernelFiles, root: RootVolume): string {
   return kernel.initrd === undefined
     ? `root=PARTUUID=${root.partitionUuid}`
     : `root=UUID=${root.id}`;
@@ -60,7 +40,7 @@ function panicWord({ name }: RootVolume): string {
 }
 
 export function grubConfiguration(
-  kernel: InstalledKernel,
+  kernel: KernelFiles,
   root: RootVolume,
   architecture: Architecture,
 ): string {
@@ -122,36 +102,4 @@ export function writeEfiLoader(directory: string, architecture: Architecture): v
   const [from, to] =
     architecture === "amd64" ? ["bootx64.efi", "BOOTX64.EFI"] : ["bootaa64.efi", "BOOTAA64.EFI"];
   writeFileSync(join(directory, "EFI/BOOT", to), grubFile(from), { flush: true });
-}
-
-/**
- * Fills the FAT partition of a Raspberry Pi from the tree: firmware files of /boot/firmware, and the
- * distribution's kernel, initrd and device trees where /boot/firmware does not bring its own.
- */
-export function writePiBoot(directory: string, tree: string, root: RootVolume): void {
-  const firmware = join(tree, "boot/firmware");
-  if (existsSync(firmware)) cpSync(firmware, directory, { recursive: true, dereference: true });
-  const found = findKernel(tree);
-  const config = join(directory, "config.txt");
-  if (!existsSync(config)) {
-    copyFileSync(join(tree, "boot", found.kernel), join(directory, "kernel8.img"));
-    if (found.initrd !== undefined) {
-      copyFileSync(join(tree, "boot", found.initrd), join(directory, "initrd.img"));
-    }
-    copyDeviceTrees(tree, found, directory);
-    const lines = ["arm_64bit=1", "enable_uart=1", "kernel=kernel8.img"];
-    if (found.initrd !== undefined) lines.push("initramfs initrd.img followkernel");
-    writeFileSync(config, `${lines.join("\n")}\n`);
-  }
-  const words = `${rootWord(found, root)} rootfstype=ext4 rootwait ro`;
-  writeFileSync(join(directory, "cmdline.txt"), `console=serial0,115200 console=tty1 ${words}\n`);
-}
-
-function copyDeviceTrees(tree: string, kernel: InstalledKernel, directory: string): void {
-  const version = kernel.kernel.slice("vmlinuz-".length);
-  const from = join(tree, "usr/lib", `linux-image-${version}`, "broadcom");
-  if (!existsSync(from)) return;
-  for (const name of readdirSync(from).filter((file) => /^bcm2\d+-rpi-.*\.dtb$/.test(file))) {
-    copyFileSync(join(from, name), join(directory, name));
-  }
 }

@@ -7,8 +7,8 @@ import { readFileSync } from "node:fs";
 import { AgentError } from "../errors.ts";
 import type { Settings } from "../settings.ts";
 import { runTool } from "../tools.ts";
-import { readChoice, writeChoice } from "./boot-switch.ts";
 import { endTrial, readSystem } from "./installed-system.ts";
+import { readChoice, writeChoice } from "./slot-switch.ts";
 import { bootMounts } from "./write-root.ts";
 
 /** @throws AgentError when this system is in no root slot, or its boot partition cannot be written */

@@ -14,10 +14,11 @@ import { bootOctets, treeRootBytes } from "#protocol/root-slots.ts";
 import { commit, makeUnbootable } from "../disk.ts";
 import { InstallRefusedError } from "../errors.ts";
 import { openVolumes, playVolumes } from "../volumes.ts";
-import { placeSwitch } from "./boot-switch.ts";
-import { embedGrub, grubFile, switchLabel, writeEfiLoader, writePiBoot } from "./bootloader.ts";
+import { embedGrub, grubFile, switchLabel, writeEfiLoader } from "./bootloader.ts";
 import { layOut, layoutFile, layoutText, type NewLayout } from "./disk-layout.ts";
+import { placeGrubSwitch } from "./grub-switch.ts";
 import type { RawInstall } from "./install-raw.ts";
+import { writePiBoot } from "./pi-switch.ts";
 import { type RootWriting, writeRoot } from "./write-root.ts";
 
 /** Least disk for a tree. */
@@ -58,10 +59,12 @@ export async function installTar(install: RawInstall, signal: AbortSignal): Prom
   console.info(`root file system ${id}, partition ${partitionUuid}`);
   await commit(disk, layout.table.head, layout.table.backup);
   reporter.progress("committing", 100);
-  const { root, data, bootloader } = layout;
-  if (!data) return { sshHostKeys };
+  const { root, second, data, bootloader } = layout;
+  if (!second || !data) return { sshHostKeys };
   const slots = { active: "a", rootBytes: root.length, data: data.path, bootloader } as const;
-  return { sshHostKeys, slots };
+  if (bootloader === "grub") return { sshHostKeys, slots };
+  const roots = { a: root.partitionUuid, b: second.partitionUuid };
+  return { sshHostKeys, slots: { ...slots, roots } };
 }
 
 function addGrub({ table }: NewLayout, architecture: Architecture): void {
@@ -78,10 +81,10 @@ async function build(
   const { volumes, source } = writing;
   const { boot, root, second, data, bootloader } = layout;
   const fillBoot = async (fat: string, tree: string) => {
-    if (bootloader === "raspberry-pi") return writePiBoot(fat, tree, root);
-    if (volumes.areReal) writeEfiLoader(fat, source.manifest.architecture);
+    if (bootloader === "raspberry-pi") writePiBoot(fat, tree, root, second && "a");
+    else if (volumes.areReal) writeEfiLoader(fat, source.manifest.architecture);
     if (!second) return;
-    placeSwitch(fat, { a: root.id, b: second.id });
+    if (bootloader === "grub") placeGrubSwitch(fat, { a: root.id, b: second.id });
     writeFileSync(join(fat, layoutFile), layoutText(layout), { flush: true });
   };
   const makeOurs = async (tree: string) => {

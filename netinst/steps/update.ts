@@ -10,10 +10,10 @@ import { InstallRefusedError } from "../errors.ts";
 import { headOctets, parsePartitionTable, partitionTypes } from "../partition-table.ts";
 import { readText } from "../settings.ts";
 import { openVolumes, playVolumes, type Volumes } from "../volumes.ts";
-import { readChoice, writeChoice } from "./boot-switch.ts";
 import { layoutFile, parseLayout, rootOfSlot, type Volume } from "./disk-layout.ts";
 import type { RawInstall } from "./install-raw.ts";
 import { copyKept, identityPaths } from "./kept-paths.ts";
+import { readChoice, slotSwitches, writeChoice } from "./slot-switch.ts";
 import { writeRoot } from "./write-root.ts";
 
 export interface Update extends Omit<RawInstall, "configure"> {
@@ -47,8 +47,10 @@ export async function updateSlot(update: Update, signal: AbortSignal): Promise<v
   console.info(`slot ${active} runs, writing slot ${slot}`);
   signal.throwIfAborted();
   reporter.progress("writing", 0);
-  const makeOurs = (tree: string) =>
-    volumes.mount(
+  const { fill } = slotSwitches[layout.bootloader];
+  const root = rootOfSlot(layout, slot);
+  const makeOurs = async (tree: string) => {
+    await volumes.mount(
       former,
       async (old) => {
         update.configure(tree, slot, old);
@@ -61,7 +63,9 @@ export async function updateSlot(update: Update, signal: AbortSignal): Promise<v
       },
       "read",
     );
-  await writeRoot({ ...update, volumes }, layout, rootOfSlot(layout, slot), makeOurs, signal);
+    if (fill) await volumes.mount(layout.boot, async (fat) => fill(fat, tree, root, slot));
+  };
+  await writeRoot({ ...update, volumes }, layout, root, makeOurs, signal);
   signal.throwIfAborted();
   reporter.progress("committing", 0);
   await volumes.mount(layout.boot, async (fat) => writeChoice(fat, { active, tried: slot }));

@@ -4,7 +4,7 @@
  */
 
 import { parsePartitionTable } from "../../netinst/partition-table.ts";
-import { environmentFile, parseEnvironment } from "../../netinst/steps/boot-switch.ts";
+import { environmentFile, parseEnvironment } from "../../netinst/steps/grub-switch.ts";
 import type { Random } from "./random.ts";
 import { mayBoot, ReplayedDisk, sectorOctets, type WriteLog } from "./write-log.ts";
 

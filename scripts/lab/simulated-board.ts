@@ -20,9 +20,9 @@ import {
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { headOctets } from "../../netinst/partition-table.ts";
-import { readChoice, writeChoice } from "../../netinst/steps/boot-switch.ts";
 import { layoutFile, parseLayout } from "../../netinst/steps/disk-layout.ts";
 import { simulatedExit } from "../../netinst/steps/power.ts";
+import { readChoice, writeChoice } from "../../netinst/steps/slot-switch.ts";
 import { boardModels, type ModelName } from "./board-models.ts";
 import { type Cleanup, endProcess } from "./cleanup.ts";
 import { run } from "./command.ts";
@@ -274,7 +274,7 @@ function hasSlots(boot: string, head: Buffer): boolean {
   }
 }
 
-/** As GRUB does by the configuration of netinst/steps/boot-switch.ts. */
+/** As GRUB does by its configuration, and a Raspberry Pi by config.txt (netinst/steps/slot-switch.ts). */
 function slotToBoot(disk: string): string {
   const { active, tried } = readChoice(`${disk}.boot`);
   if (tried) writeChoice(`${disk}.boot`, { active });

@@ -18,6 +18,8 @@ const literals = <const Values extends readonly string[]>(values: Values) =>
 const hexDigits = (length: number) => Type.String({ pattern: `^[0-9a-f]{${length}}$` });
 const bootId = Type.String({ pattern: "^[A-Za-z0-9-]{1,64}$" });
 const taskId = Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$" });
+/** It becomes a word of a kernel line. */
+const partitionUuid = Type.String({ pattern: "^[0-9a-f-]{1,36}$" });
 
 const degrees = Type.Number({ minimum: -100, maximum: 1000 });
 
@@ -179,6 +181,7 @@ export const reportSchema = Type.Object(
                 rootBytes: Type.Integer({ minimum: 0 }),
                 data: text(4095),
                 bootloader: literals(["grub", "raspberry-pi"]),
+                roots: Type.Optional(Type.Object({ a: partitionUuid, b: partitionUuid }, strict)),
               },
               strict,
             ),

@@ -161,6 +161,8 @@ export interface InstalledSlots {
   /** Where the data partition is mounted. */
   readonly data: string;
   readonly bootloader: "grub" | "raspberry-pi";
+  /** PARTUUIDs, by which the server names a root to a Raspberry Pi that tries it. */
+  readonly roots?: Readonly<Record<RootSlot, string>>;
 }
 
 /** What an installed system knows of where it comes from. */

@@ -39,7 +39,7 @@ export function treeRootBytes({ sizeBytes }: Pick<Tree, "sizeBytes">): number {
 /** Whether a disk of this size gets the image's two slots; without room it gets one root. */
 export function hasRoomForSlots(tree: Tree, diskBytes: number): boolean {
   const { slots, bootloader } = tree;
-  if (slots === undefined || bootloader !== "grub") return false;
+  if (slots === undefined || bootloader === "none") return false;
   const root = slots.rootMiB * mebibyte;
   const least = bootOctets[bootloader] + 2 * root + leastDataOctets + spareOctets;
   return root >= treeRootBytes(tree) && diskBytes >= least;

@@ -8,15 +8,15 @@ import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSy
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import test, { type ExecutionContext } from "ava";
+import { embedGrub, switchLabel } from "../../netinst/steps/bootloader.ts";
+import { layOut, type Volume } from "../../netinst/steps/disk-layout.ts";
 import {
   environmentBlock,
   environmentFile,
   parseEnvironment,
-  type SlotChoice,
   slotConfiguration,
-} from "../../netinst/steps/boot-switch.ts";
-import { embedGrub, switchLabel } from "../../netinst/steps/bootloader.ts";
-import { layOut, type Volume } from "../../netinst/steps/disk-layout.ts";
+} from "../../netinst/steps/grub-switch.ts";
+import type { SlotChoice } from "../../netinst/steps/slot-choice.ts";
 import { tethered } from "../../scripts/lab/command.ts";
 import { cacheDirectory } from "../../scripts/setup.ts";
 import { temporaryDirectory } from "../support/temporary.ts";

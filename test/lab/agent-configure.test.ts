@@ -25,8 +25,8 @@ import type { ImageManifest } from "#protocol/image.ts";
 import { withLoop, withMount } from "../../netinst/loop.ts";
 import { headOctets, parsePartitionTable } from "../../netinst/partition-table.ts";
 import type { Site } from "../../netinst/settings.ts";
-import { readChoice } from "../../netinst/steps/boot-switch.ts";
 import { install, updateNode, type WriteContext } from "../../netinst/steps/install.ts";
+import { readChoice } from "../../netinst/steps/slot-switch.ts";
 import { compress, describeImage, recordConsole, serveImage, sha256 } from "../netinst/support.ts";
 
 const mebibyte = 1 << 20;

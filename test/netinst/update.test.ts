@@ -22,18 +22,17 @@ import type { ImageManifest } from "#protocol/image.ts";
 import { openDisk } from "../../netinst/disk.ts";
 import { InstallRefusedError } from "../../netinst/errors.ts";
 import { parsePartitionTable } from "../../netinst/partition-table.ts";
+import { confirmSystem } from "../../netinst/steps/confirm.ts";
+import { layOut, layoutText, parseLayout } from "../../netinst/steps/disk-layout.ts";
 import {
   environmentBlock,
   parseEnvironment,
-  readChoice,
   slotConfiguration,
-  writeChoice,
-} from "../../netinst/steps/boot-switch.ts";
-import { confirmSystem } from "../../netinst/steps/confirm.ts";
-import { layOut, layoutText, parseLayout } from "../../netinst/steps/disk-layout.ts";
+} from "../../netinst/steps/grub-switch.ts";
 import { installTar } from "../../netinst/steps/install-tar.ts";
 import { systemPath, systemText, trialFile } from "../../netinst/steps/installed-system.ts";
 import { copyKept } from "../../netinst/steps/kept-paths.ts";
+import { readChoice, writeChoice } from "../../netinst/steps/slot-switch.ts";
 import { openTreeUnpacker, verifyTree } from "../../netinst/steps/unpack-tree.ts";
 import { updateSlot } from "../../netinst/steps/update.ts";
 import { makeSmallTree } from "../../scripts/lab/small-image.ts";

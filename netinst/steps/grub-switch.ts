@@ -1,30 +1,15 @@
 /**
- * Which root slot boots, on the boot partition: one that stays, and one that is tried once.
- *
- * Each change of it is one sector, so that a power cut leaves the one state or the other.
+ * GRUB's choice among root slots: one that stays, and one that is tried once, in GRUB's environment
+ * block on the boot partition.
  */
 
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { RootSlot } from "#protocol/root-slots.ts";
 import { rootSlots } from "#protocol/root-slots.ts";
-import { DiskError, InstallRefusedError } from "../errors.ts";
+import { InstallRefusedError } from "../errors.ts";
 import { sectorOctets } from "../partition-table.ts";
-
-export interface SlotChoice {
-  /** Boots by itself. */
-  readonly active: RootSlot;
-  /** Boots the next time, and only then. */
-  readonly tried?: RootSlot;
-}
+import { overwriteSector, type SlotChoice, type SlotSwitch } from "./slot-choice.ts";
 
 /** GRUB's environment block, as `load_env` and `save_env` know it. */
 export const environmentFile = "boot/grub/grubenv";
@@ -75,34 +60,17 @@ export function slotConfiguration(roots: Readonly<Record<RootSlot, string>>): st
   ].join("\n");
 }
 
-/** @param directory - the boot partition @throws InstallRefusedError */
-export function readChoice(directory: string): SlotChoice {
-  const path = join(directory, environmentFile);
-  try {
-    return parseEnvironment(readFileSync(path));
-  } catch (cause) {
-    if (cause instanceof InstallRefusedError) throw cause;
-    throw new InstallRefusedError(`${path} cannot be read`, { cause });
-  }
-}
-
-/** Overwrites the block where it lies; on the medium when it returns. */
-export function writeChoice(directory: string, choice: SlotChoice): void {
-  const path = join(directory, environmentFile);
-  const block = environmentBlock(choice);
-  const file = openSync(path, "r+");
-  try {
-    if (writeSync(file, block, 0, block.length, 0) !== block.length) {
-      throw new DiskError(`${path} could not be written`);
-    }
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}
+export const grubSwitch: SlotSwitch = {
+  read: (directory) => parseEnvironment(readFileSync(join(directory, environmentFile))),
+  write: (directory, choice) =>
+    overwriteSector(join(directory, environmentFile), environmentBlock(choice)),
+};
 
 /** On a boot partition that was just made. */
-export function placeSwitch(directory: string, roots: Readonly<Record<RootSlot, string>>): void {
+export function placeGrubSwitch(
+  directory: string,
+  roots: Readonly<Record<RootSlot, string>>,
+): void {
   const path = join(directory, environmentFile);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, environmentBlock({ active: "a" }), { flush: true });
