@@ -11,7 +11,7 @@
 
 import { type ChildProcess, fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -65,7 +65,7 @@ export interface AddRequest {
 export interface Library {
   /**
    * Checks, copies, signs and publishes an image; one at a time. An image that
-   * is there already is returned as it is.
+   * is there already is returned as it is; one whose file is gone gets it back.
    *
    * @param onProgress - percent of the file read
    * @throws InvalidInputError, ImageInvalidError, ImageDigestError, UnavailableError;
@@ -73,6 +73,7 @@ export interface Library {
    *   Nothing is published then.
    */
   add(request: AddRequest, onProgress?: (percent: number) => void): Promise<Image>;
+  /** Undefined also for one whose file is not here. */
   get(digest: ImageDigest): Image | undefined;
   list(): readonly Image[];
   /** @throws NotFoundError; ConflictError while an unfinished job installs it. */
@@ -106,6 +107,13 @@ export function createLibrary(context: LibraryContext): Library {
   let last: Promise<unknown> = Promise.resolve();
 
   const pathOf = (digest: ImageDigest) => join(directory, digest, "image");
+  /** Known, but not here: restored from a backup without them, or removed by hand. */
+  const missing = new Set<ImageDigest>();
+  for (const { digest, name } of store.images.list()) {
+    if (existsSync(pathOf(digest))) continue;
+    missing.add(digest);
+    log.error({ digest, name }, "the file of this image is not here: push it again");
+  }
 
   async function takeIn(
     request: AddRequest,
@@ -139,11 +147,13 @@ export function createLibrary(context: LibraryContext): Library {
     { origin, checkWanted }: AddRequest,
   ): Promise<Image> {
     const existing = store.images.get(signed.digest);
-    if (existing) return sameOrConflict(existing, signed);
+    const known = existing && sameOrConflict(existing, signed);
+    if (known && !missing.has(known.digest)) return known;
+    const from = known?.origin ?? origin;
     const image: Image = {
       ...signed,
-      ...(origin && { origin }),
-      createdAt: clock.now(),
+      ...(from && { origin: from }),
+      createdAt: known?.createdAt ?? clock.now(),
       signature: site.sign(signedManifestText(signed)),
     };
     await writeDurably(join(temporary, "manifest.json"), `${canonicalJson(image)}\n`, 0o444);
@@ -157,6 +167,7 @@ export function createLibrary(context: LibraryContext): Library {
       throw error;
     }
     store.images.put(image);
+    missing.delete(image.digest);
     log.info({ digest: image.digest, name: image.name, bytes: image.storedBytes }, "image added");
     return image;
   }
@@ -168,8 +179,11 @@ export function createLibrary(context: LibraryContext): Library {
       last = result.catch(() => undefined); // the caller hears of it, the next in line need not
       return await result;
     },
-    get: (digest) => store.images.get(digest),
-    list: () => store.images.list(),
+    get: (digest) => (missing.has(digest) ? undefined : store.images.get(digest)),
+    list: () =>
+      store.images
+        .list()
+        .map((image) => (missing.has(image.digest) ? { ...image, isMissing: true } : image)),
     pathOf,
     async remove(digest) {
       const image = store.images.get(digest);

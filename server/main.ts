@@ -18,6 +18,7 @@ import { createLibrary, type Library } from "../images/library.ts";
 import { createUploads } from "../images/uploads.ts";
 import { startAgentListener } from "./agent/listener.ts";
 import { createSelfUpdates } from "./agent/self-update.ts";
+import { refuseHalfRestored } from "./backup/restore.ts";
 import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
 import { steadyClock, systemClock } from "./clock.ts";
@@ -111,6 +112,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   };
   try {
     mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
+    refuseHalfRestored(config.stateDirectory);
     const served = config.subnets.map((subnet) => serveSubnet(config, subnet));
     const segments = [...new Map(served.map((one) => [one.subnet.interface, one])).values()];
     const events = createEventBus(log);

@@ -66,6 +66,11 @@ export function textOf(values: Values, name: string): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
+/** Of the server on this machine. */
+export function stateDirectoryOf(values: Values, environment: Run["environment"]): string {
+  return textOf(values, "state") ?? environment["MARCOBOOT_STATE"] ?? "/var/lib/marcoboot";
+}
+
 export function flagOf(values: Values, name: string): boolean {
   return values[name] === true;
 }

@@ -1,6 +1,7 @@
 /** All commands, in the order of the help. */
 
 import type { Command } from "./command.ts";
+import { backupCommands } from "./commands/backup.ts";
 import { calendarCommands } from "./commands/calendar.ts";
 import { discoverCommands } from "./commands/discover.ts";
 import { doctorCommands } from "./commands/doctor.ts";
@@ -28,6 +29,7 @@ import { windowCommands } from "./commands/window.ts";
 
 export const commands: readonly Command[] = [
   ...serveCommands,
+  ...backupCommands,
   ...doctorCommands,
   ...discoverCommands,
   ...sessionCommands,

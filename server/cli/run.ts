@@ -3,7 +3,15 @@
 import { parseArgs } from "node:util";
 import { ProvisionError } from "../errors.ts";
 import { createClient, type Target } from "./client.ts";
-import { type Command, CommandError, type ExitCode, exitCodes, UsageError } from "./command.ts";
+import {
+  type Command,
+  CommandError,
+  type ExitCode,
+  exitCodes,
+  stateDirectoryOf,
+  UsageError,
+  type Values,
+} from "./command.ts";
 import { commands } from "./commands.ts";
 import { commandHelp, commonOptions, overview, usageOf } from "./help.ts";
 import { createOutput, type Streams } from "./output.ts";
@@ -13,8 +21,6 @@ export interface Surroundings extends Streams {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
 }
-
-const defaultState = "/var/lib/marcoboot";
 
 /** @param words - the command line without node and script */
 export async function runCommandLine(
@@ -93,10 +99,7 @@ function parseWords(command: Command, words: readonly string[]) {
 }
 
 /** Flag before environment; a URL before a socket. */
-function targetOf(
-  values: Readonly<Record<string, unknown>>,
-  environment: Surroundings["environment"],
-): Target {
+function targetOf(values: Values, environment: Surroundings["environment"]): Target {
   const { state, server } = values;
   const url = server ?? (state === undefined ? environment["MARCOBOOT_SERVER"] : undefined);
   if (typeof url === "string" && url !== "") {
@@ -105,8 +108,7 @@ function targetOf(
     }
     return { url };
   }
-  const directory = state ?? environment["MARCOBOOT_STATE"] ?? defaultState;
-  return { socketPath: `${String(directory)}/admin.sock` };
+  return { socketPath: `${stateDirectoryOf(values, environment)}/admin.sock` };
 }
 
 /** The only catch of the command line. */

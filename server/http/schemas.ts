@@ -259,6 +259,7 @@ export const imageSchema = Type.Object({
   slots: Type.Optional(Type.Object({ rootMiB: Type.Integer(), data: text })),
   keep: Type.Optional(listOf(text)),
   origin: Type.Optional(Type.Object({ nodeId: text, name: text, jobId: text })),
+  isMissing: Type.Optional(Type.Literal(true)),
   createdAt: time,
 });
 

@@ -171,20 +171,11 @@ export function createSchedules(context: SchedulesContext): Schedules {
     clockIsWrong = isUnset;
     if (isUnset) return false;
     const moved = Number(store.settings.get(movedName) ?? 0);
-    if (now + smallStep < moved) planAnew(now);
+    if (now + smallStep < moved) {
+      log.warn({ now }, "the clock was set back: schedules are planned anew");
+      planAnew(store, now);
+    }
     return true;
-  };
-
-  const planAnew = (now: Instant): void => {
-    log.warn({ now }, "the clock was set back: schedules are planned anew");
-    store.transaction(() => {
-      for (let page = store.schedules.list({ limit: 1000 }); page.length > 0; ) {
-        for (const schedule of page) store.schedules.put(withDue(schedule, now));
-        const after = page.at(-1)?.name ?? "";
-        page = store.schedules.list({ limit: 1000, after });
-      }
-      store.settings.put(movedName, `${now}`);
-    });
   };
 
   const plan: Schedules["plan"] = (request, by) => {
@@ -230,6 +221,18 @@ export function createSchedules(context: SchedulesContext): Schedules {
     },
     close: () => stop?.(),
   };
+}
+
+/** Every schedule is due next after `now`: of what should have been before, nothing is made up for. */
+export function planAnew(store: Store, now: Instant): void {
+  store.transaction(() => {
+    for (let page = store.schedules.list({ limit: 1000 }); page.length > 0; ) {
+      for (const schedule of page) store.schedules.put(withDue(schedule, now));
+      const after = page.at(-1)?.name ?? "";
+      page = store.schedules.list({ limit: 1000, after });
+    }
+    store.settings.put(movedName, `${now}`);
+  });
 }
 
 /** Due next after `now`, and not again at a time it was dealt with before the clock was set back a little. */

@@ -46,4 +46,6 @@ export interface Image extends ImageManifest {
   readonly createdAt: Instant;
   /** ed25519 over the canonical JSON of the manifest, base64. */
   readonly signature: string;
+  /** Never kept: its file is gone from the library. Whoever pushes the same octets puts it back. */
+  readonly isMissing?: true;
 }

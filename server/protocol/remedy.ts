@@ -12,6 +12,7 @@ const again = "then `marcoboot job retry JOB`";
 
 const remedies: readonly (readonly [reason: RegExp, remedy: string])[] = [
   [/journal|no space|ENOSPC|disk space/, `make room on the server's disk, ${again}`],
+  [/restored from a backup/, `\`marcoboot node list\` tells what became of the node, ${again}`],
   // the node may not
   [/is held back/, "find out why, then `marcoboot node approve NODE`"],
   [/is protected/, "if it may be written after all: `marcoboot node release NODE`"],

@@ -88,7 +88,7 @@ export const imageCommands: readonly Command[] = [
           image.architecture,
           image.format,
           megabytes(image.sizeBytes),
-          megabytes(image.storedBytes),
+          image.isMissing ? "missing: push it again" : megabytes(image.storedBytes),
           image.digest.slice(0, 12),
           image.origin?.name,
         ]),
