@@ -35,7 +35,27 @@ for (const stage of agentStages) {
   });
 }
 
-for (const stage of ["waiting-for-agent", ...agentStages, "rebooting", "first-boot"] as const) {
+const everyStage = ["waiting-for-agent", ...agentStages, "rebooting", "first-boot"] as const;
+
+for (const stage of everyStage) {
+  test(`E49: power lost once while ${stage}: the install ends, with one more attempt where it wrote`, async (t) => {
+    const rig = await bringTo(await createRig("on"), stage);
+    const isWritten = stage === "rebooting" || stage === "first-boot";
+    if (isWritten)
+      await rig.checkIn("resident", "disk-1", "localhost"); // cut before it has its name
+    else await cut(rig, 2);
+    for (let turn = 0; turn < 3 && rig.task().state === "running"; turn++) {
+      if (isWritten) await rig.checkIn("resident", "disk-2");
+      else {
+        await rig.report({ bootId: "netinst-2", stage: "committing", status: "done" });
+        await rig.checkIn("resident", "disk-1");
+      }
+    }
+    const wasInterrupted = agentStages.some((one) => one === stage);
+    t.like(rig.task(), { state: "done", epoch: wasInterrupted ? 2 : 1 });
+    t.like(rig.node, { state: "installed", image: digest });
+  });
+
   test(`E55: cancelled while ${stage}: no order is left, and nothing that comes late counts`, async (t) => {
     const rig = await bringTo(await createRig("on"), stage);
     const { id, epoch, jobId } = rig.task();

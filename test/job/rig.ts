@@ -121,15 +121,16 @@ interface Kept {
   readonly verbs: string[];
   readonly outlet: PowerState | "none";
   readonly power: Partial<JobPower>;
+  readonly image: Image;
 }
 
-/** @param own - the test's own journal and clock, and what its outlet does other than write down its verbs */
+/** @param own - the test's own journal, clock and image, and what its outlet does other than write down its verbs */
 export async function createRig(
   outlet: PowerState | "none" = "none",
-  own: Partial<Pick<Kept, "store" | "clock" | "power">> = {},
+  own: Partial<Pick<Kept, "store" | "clock" | "power" | "image">> = {},
 ): Promise<Rig> {
   const { store = openSqliteStore(":memory:"), clock = manualClock(), power = {} } = own;
-  return await startRig({ store, clock, verbs: [], outlet, power });
+  return await startRig({ image, ...own, store, clock, verbs: [], outlet, power });
 }
 
 async function startRig(kept: Kept): Promise<Rig> {
@@ -198,7 +199,7 @@ async function startRig(kept: Kept): Promise<Rig> {
     verbs,
     shell: undefined,
     captured: async () => undefined,
-    image,
+    image: kept.image,
     imagePath: "/images/debian",
     get outlet() {
       return outlet;
