@@ -9,13 +9,14 @@
  */
 
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, createWriteStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { createZstdCompress, createZstdDecompress } from "node:zlib";
+import { createZstdCompress } from "node:zlib";
 import { Header } from "tar";
+import { decompress } from "../../images/compression.ts";
 import { ConfigurationError, UnavailableError } from "../errors.ts";
 import { syncDirectory } from "../store/durable-file.ts";
 
@@ -77,13 +78,11 @@ export async function writeArchive(
   const temporary = `${path}.part`;
   await rm(temporary, { force: true });
   try {
-    await using file = await open(temporary, "wx", 0o600);
     await pipeline(
       Readable.from(blocksOf(contents, sources, onProgress)),
       createZstdCompress(),
-      file.createWriteStream({ autoClose: false }),
+      createWriteStream(temporary, { flags: "wx", mode: 0o600, flush: true }),
     );
-    await file.sync();
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
@@ -130,37 +129,42 @@ function paddingOf(octets: number): Buffer {
   return Buffer.alloc((block - (octets % block)) % block);
 }
 
+export interface Reading {
+  /** What it must be; absent: either. */
+  readonly kind?: Contents["kind"];
+  /** Where its members go, on stable storage in the end; absent: nowhere. */
+  readonly directory?: string;
+  /** Octets read of those it should have. */
+  readonly onProgress?: (octets: number, total: number) => void;
+}
+
 /**
  * Reads all of it and compares every digest.
  *
- * @param directory - where its members go, on stable storage when it returns; absent: nowhere
- * @param onProgress - octets read of those it should have
  * @throws ConfigurationError naming what is damaged, missing or strange, UnavailableError without room
  */
-export async function readArchive(
-  path: string,
-  directory?: string,
-  onProgress: (octets: number, total: number) => void = () => undefined,
-): Promise<Contents> {
+export async function readArchive(path: string, reading: Reading = {}): Promise<Contents> {
   try {
-    const reader = createReader(createReadStream(path).pipe(createZstdDecompress()));
-    return await readMembers(reader, directory, onProgress);
+    const plain = decompress("zstd", createReadStream(path));
+    return await readMembers(createReader(plain), reading);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    if (code === "ENOSPC") throw new UnavailableError(`no room in ${directory}`, { cause });
+    if (code === "ENOSPC") throw new UnavailableError(`no room in ${reading.directory}`, { cause });
     throw new ConfigurationError(`${path} cannot be used as a backup: ${reason}`, { cause });
   }
 }
 
 async function readMembers(
   reader: Reader,
-  directory: string | undefined,
-  onProgress: (octets: number, total: number) => void,
+  { kind, directory, onProgress = () => undefined }: Reading,
 ): Promise<Contents> {
   const title = await nextMember(reader);
   if (title?.name !== titleName || title.octets > titleLimit) throw new RangeError("it is none");
   const contents = contentsOf(Buffer.concat(await Array.fromAsync(title.content)).toString());
+  if (kind !== undefined && kind !== contents.kind) {
+    throw new RangeError(`it is of the ${contents.kind}, not of the ${kind}`);
+  }
   const total = contents.members.reduce((sum, { octets }) => sum + octets, 0);
   const missing = new Map(contents.members.map((member) => [member.name, member]));
   let read = 0;

@@ -71,10 +71,11 @@ export async function restore(request: RestoreRequest): Promise<Restored> {
 /** Everything that can be wrong is found here. */
 async function unpack(request: RestoreRequest, restoring: string): Promise<Restored> {
   const { path, stateDirectory, onProgress = () => undefined } = request;
-  const contents = await readArchive(path, restoring, (octets, total) =>
-    onProgress(Math.floor((100 * octets) / total)),
-  );
-  refuseKind(contents, "state", path);
+  const contents = await readArchive(path, {
+    kind: "state",
+    directory: restoring,
+    onProgress: (octets, total) => onProgress(Math.floor((100 * octets) / total)),
+  });
   await unpackKeys(request, restoring, contents);
   const journal = join(restoring, journalName);
   const settled = settleIn(journal, request, contents.at);
@@ -93,7 +94,7 @@ async function unpackKeys(
   const hasOwn = await isThere(join(own, "signing.key"));
   if (hasOwn) await refuseOtherSite(own, site, stateDirectory);
   if (keysPath !== undefined) {
-    refuseKind(await readArchive(keysPath, restoring), "keys", keysPath);
+    await readArchive(keysPath, { kind: "keys", directory: restoring });
     const brought = join(restoring, keysName);
     await refuseOtherSite(brought, site, keysPath);
     await refuseOtherKeys(own, brought);
@@ -125,11 +126,6 @@ async function refuseJournal(stateDirectory: string): Promise<void> {
   throw new ConflictError(
     `${stateDirectory} has a journal: end the server and move ${join(stateDirectory, journalName)}* away first`,
   );
-}
-
-function refuseKind({ kind }: Contents, wanted: Contents["kind"], path: string): void {
-  if (kind === wanted) return;
-  throw new ConfigurationError(`${path} is a backup of the ${kind}, not of the ${wanted}`);
 }
 
 async function refuseOtherSite(keys: string, site: string, named: string): Promise<void> {

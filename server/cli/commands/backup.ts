@@ -86,9 +86,9 @@ export const backupCommands: readonly Command[] = [
     async run(run) {
       const { readArchive } = await import("../../backup/archive.ts");
       const { path, onProgress } = requestOf(run, "reading");
-      const contents = await readArchive(path, undefined, (octets, total) =>
-        onProgress(Math.floor((100 * octets) / total)),
-      );
+      const contents = await readArchive(path, {
+        onProgress: (octets, total) => onProgress(Math.floor((100 * octets) / total)),
+      });
       const { kind, at, host, site } = contents;
       run.output.say(`the ${kind} of site ${site}, of ${at} on ${host}; all of it can be read`);
       run.output.table(
