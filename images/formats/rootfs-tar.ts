@@ -1,23 +1,20 @@
 /**
  * A root file system as tar (POSIX ustar or pax, or GNU).
  *
- * Refused is every entry that could write outside the directory it is unpacked
- * in, or that an OS's files do not need: absolute names, `..`, names that pass
- * through a symbolic link of the same archive, hard links out, block devices and
- * FIFOs. The archive must be whole, its end marker included.
+ * Refused is every entry that could write outside the directory it is unpacked in (tar/entry.ts),
+ * and what an OS's files do not need: block devices, FIFOs, other devices outside of dev. The
+ * archive must be whole, its end marker included. The agent reads it by the same reader.
  */
 
-import { Parser, type ReadEntry } from "tar";
 import { ImageInvalidError } from "../../server/errors.ts";
+import { createEntryCheck, keyOf, quote, type TarEntry } from "../tar/entry.ts";
+import { createTarReader } from "../tar/reader.ts";
 import type { Format, FormatCheck } from "./format.ts";
 
 const block = 512; // octets
 /** "ustar" of both POSIX and GNU headers. */
 const magicAt = 257;
 const magic = "7573746172";
-const maxEntries = 2_000_000;
-const maxPathOctets = 4096; // PATH_MAX
-const maxDepth = 128;
 /** One of them must be there: an archive without is no root file system. */
 const releaseFiles: ReadonlySet<string> = new Set(["etc/os-release", "usr/lib/os-release"]);
 
@@ -34,57 +31,49 @@ function hasMagic(head: Uint8Array): boolean {
 function startCheck(): FormatCheck {
   const head = new Uint8Array(block);
   let length = 0;
-  let whole = false;
-  let problem: ImageInvalidError | undefined;
-  const entries = createEntryCheck();
-  // Strict: the parser fails where it would otherwise leave out what it cannot read.
-  const parser = new Parser({
-    strict: true,
-    onReadEntry: (entry) => {
-      problem ??= entries.refusal(entry);
-      entry.resume();
+  let hasRelease = false;
+  const check = createEntryCheck();
+  const reader = createTarReader({
+    entry: (entry) => {
+      const why = check.refusal(entry) ?? needless(entry);
+      if (why) throw new ImageInvalidError(why);
+      if (releaseFiles.has(keyOf(entry.path))) hasRelease = true;
     },
+    content: () => undefined,
   });
-  parser.on("eof", () => {
-    whole = true;
-  });
-  parser.on("error", (cause: unknown) => {
-    problem ??= new ImageInvalidError(`tar archive refused: ${reasonOf(cause)}`, { cause });
-  });
-  const feed = (work: () => void) => {
-    try {
-      work();
-    } catch (cause) {
-      problem ??= new ImageInvalidError(`tar archive refused: ${reasonOf(cause)}`, { cause });
-    }
-    if (problem) throw problem;
+  const feed = (bytes: Uint8Array) => {
+    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    refusing(() => checkPadding(chunk.subarray(reader.write(chunk))));
   };
-
   return {
     write(bytes) {
       if (length < block) head.set(bytes.subarray(0, block - length), length);
       const had = length;
       length += bytes.length;
       if (length < block) return;
-      if (whole) return checkPadding(bytes);
-      // The parser would itself unpack compressed bytes: it gets only what begins as tar.
-      if (had < block) {
-        if (!hasMagic(head)) throw new ImageInvalidError("not a tar archive of the ustar family");
-        feed(() => void parser.write(Buffer.from(head)));
-        const rest = bytes.subarray(block - had);
-        if (rest.length > 0) feed(() => void parser.write(Buffer.from(rest)));
-        return;
-      }
-      feed(() => void parser.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)));
+      if (had >= block) return feed(bytes);
+      if (!hasMagic(head)) throw new ImageInvalidError("not a tar archive of the ustar family");
+      feed(head);
+      feed(bytes.subarray(block - had));
     },
     end() {
-      feed(() => void parser.end());
-      if (!whole) throw new ImageInvalidError("tar archive is cut off: it has no end marker");
-      if (!entries.hasRelease()) {
+      if (length < block) throw new ImageInvalidError("not a tar archive: it has no header");
+      refusing(() => reader.end());
+      if (!hasRelease) {
         throw new ImageInvalidError("tar archive has no etc/os-release: not a root file system");
       }
     },
   };
+}
+
+function refusing(work: () => void): void {
+  try {
+    work();
+  } catch (cause) {
+    if (cause instanceof ImageInvalidError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ImageInvalidError(`tar archive refused: ${reason}`, { cause });
+  }
 }
 
 /** After the end marker there may be zeros up to the record size (POSIX: 20 blocks), nothing else. */
@@ -93,86 +82,10 @@ function checkPadding(bytes: Uint8Array): void {
   throw new ImageInvalidError("tar archive goes on after its end marker");
 }
 
-interface EntryCheck {
-  refusal(entry: ReadEntry): ImageInvalidError | undefined;
-  hasRelease(): boolean;
-}
-
-function createEntryCheck(): EntryCheck {
-  const symbolicLinks = new Set<string>();
-  let count = 0;
-  let release = false;
-
-  function reason(entry: ReadEntry): string | undefined {
-    const bad = badPath(entry.path);
-    if (bad) return bad;
-    const names = namesOf(entry.path);
-    for (let depth = 1; depth < names.length; depth++) {
-      const parent = names.slice(0, depth).join("/");
-      if (symbolicLinks.has(parent)) return `passes through the symbolic link ${quote(parent)}`;
-    }
-    return badType(entry, names);
+function needless({ path, type }: TarEntry): string | undefined {
+  const isOfDev = keyOf(path).startsWith("dev/"); // a minimal one, as mmdebstrap leaves it; it is not unpacked
+  if (type === "block device" || type === "FIFO" || (type === "character device" && !isOfDev)) {
+    return `tar entry ${quote(path)} refused: a ${type} has no place in an image`;
   }
-
-  return {
-    refusal(entry) {
-      count++;
-      if (count > maxEntries) return new ImageInvalidError(`more than ${maxEntries} entries`);
-      const why = reason(entry);
-      if (why) return new ImageInvalidError(`tar entry ${quote(entry.path)} refused: ${why}`);
-      const path = namesOf(entry.path).join("/");
-      if (releaseFiles.has(path)) release = true;
-      if (entry.type === "SymbolicLink") symbolicLinks.add(path);
-      else if (symbolicLinks.has(path)) {
-        return new ImageInvalidError(
-          `tar entry ${quote(entry.path)} refused: it replaces a symbolic link`,
-        );
-      }
-      return undefined;
-    },
-    hasRelease: () => release,
-  };
-}
-
-function badType(entry: ReadEntry, names: readonly string[]): string | undefined {
-  switch (entry.type) {
-    case "File":
-    case "OldFile":
-    case "ContiguousFile":
-    case "Directory":
-    case "SymbolicLink": // its target may be absolute: it is one inside the installed OS
-      return undefined;
-    case "Link": {
-      const bad = badPath(entry.linkpath ?? "");
-      return bad && `its hard link target ${quote(entry.linkpath ?? "")} ${bad}`;
-    }
-    case "CharacterDevice": // a minimal /dev, as mmdebstrap leaves it; nothing of it is unpacked
-      return names[0] === "dev" ? undefined : "a character device outside dev";
-    default:
-      return `type ${entry.type} is not allowed`;
-  }
-}
-
-function badPath(path: string): string | undefined {
-  if (path === "") return "is empty";
-  if (path.startsWith("/")) return "is absolute";
-  if (Buffer.byteLength(path) > maxPathOctets) return `is longer than ${maxPathOctets} octets`;
-  if (path.includes("\0")) return "contains a NUL";
-  const names = path.split("/");
-  if (names.includes("..")) return "leads upwards";
-  if (names.length > maxDepth) return `is deeper than ${maxDepth} directories`;
   return undefined;
-}
-
-/** `./etc//hosts` and `etc/hosts` are one name. */
-function namesOf(path: string): readonly string[] {
-  return path.split("/").filter((name) => name !== "" && name !== ".");
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text);
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -99,7 +99,7 @@ async function rangesToBlank(capture: DiskCapture): Promise<readonly Range[]> {
 
 /** Numbers of the regular files that are left out, and of those in directories that are. */
 async function filesOf(root: string, isOwn: (path: string) => boolean): Promise<readonly number[]> {
-  const walked: Walked = { special: 0, leftOut: [] };
+  const walked: Walked = { files: 0, special: 0, leftOut: [] };
   for await (const _ of walk(root, isOwn, walked)); // only for what it leaves out
   const found: number[] = [];
   const add = (path: string) => {

@@ -14,6 +14,8 @@ import { reasonOf, ToolError } from "../errors.ts";
 import { commandOf } from "../tools.ts";
 
 export interface Walked {
+  /** Number of files and symbolic links. */
+  files: number;
   /** Number of devices, pipes and sockets. */
   special: number;
   /** Paths that were left out for their name. */
@@ -45,8 +47,10 @@ export async function* walk(
       else if (entry.isDirectory()) {
         yield Buffer.concat([dot, path]);
         yield* below(Buffer.concat([directory, slash, entry.name]), path);
-      } else if (entry.isFile() || entry.isSymbolicLink()) yield Buffer.concat([dot, path]);
-      else walked.special += 1;
+      } else if (entry.isFile() || entry.isSymbolicLink()) {
+        walked.files += 1;
+        yield Buffer.concat([dot, path]);
+      } else walked.special += 1;
     }
   }
 }

@@ -57,7 +57,7 @@ export async function capture(context: CaptureContext, signal: AbortSignal): Pro
 async function sendTree(context: CaptureContext, root: string, signal: AbortSignal): Promise<void> {
   const { assignment, console } = context;
   if (!existsSync(`${root}/etc`)) throw new AgentError("the system on the disk has no /etc");
-  const walked: Walked = { special: 0, leftOut: [] };
+  const walked: Walked = { files: 0, special: 0, leftOut: [] };
   const isLeftOut = matcherOf([...identityPaths, ...passingPaths, ...assignment.leaveOut]);
   const { blocks, bfree, bsize } = statfsSync(root);
   const names = walk(root, isLeftOut, walked);

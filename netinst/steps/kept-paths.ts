@@ -1,25 +1,16 @@
 /**
  * Carries files from the system that runs into the one that is being written: owners, modes, times,
- * symbolic and hard links. Extended attributes are not carried, as they are not by an install.
+ * symbolic and hard links, extended attributes. They are packed as a capture packs them, and
+ * unpacked as an install does.
  */
 
 import type { Stats } from "node:fs";
-import {
-  chmod,
-  copyFile,
-  lchown,
-  link,
-  lstat,
-  lutimes,
-  mkdir,
-  readdir,
-  readlink,
-  rm,
-  symlink,
-} from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { chmod, lchown, lstat, lutimes, readdir, rm } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import { InstallRefusedError } from "../errors.ts";
 import { openRootTree } from "../root-tree.ts";
+import { tarOf, type Walked, walk } from "./capture-tree.ts";
+import { openTreeUnpacker } from "./unpack-tree.ts";
 
 /** What makes a system this node's, besides what is written anew at each install. */
 export async function identityPaths(directory: string): Promise<readonly string[]> {
@@ -35,6 +26,14 @@ export interface Kept {
   readonly count: number | undefined;
 }
 
+/** One of the paths, where it lies and where it shall. */
+interface Carried {
+  readonly path: string;
+  readonly source: string;
+  readonly target: string;
+  readonly walked: Walked;
+}
+
 /**
  * What lies at these paths in the new tree gives way.
  *
@@ -47,63 +46,65 @@ export async function copyKept(
   signal: AbortSignal,
 ): Promise<readonly Kept[]> {
   const [old, fresh] = [openRootTree(from), openRootTree(to)];
-  const kept: Kept[] = [];
-  const linked = new Map<string, string>();
+  const carried: Carried[] = [];
   for (const path of paths) {
     const source = old.find(path);
-    if (source === undefined) {
-      kept.push({ path, count: undefined });
-      continue;
-    }
-    try {
+    if (source === undefined) continue;
+    await keeping(path, signal, async () => {
       const target = fresh.locate(path);
       await rm(target, { recursive: true, force: true });
       await ownersAbove(dirname(source), dirname(target), old.directory);
-      const count = await copy(source, target, { linked, signal });
-      kept.push({ path, count });
-    } catch (cause) {
-      signal.throwIfAborted();
-      throw new InstallRefusedError(`${path} cannot be kept`, { cause });
-    }
+      carried.push({ path, source, target, walked: { files: 0, special: 0, leftOut: [] } });
+    });
   }
-  return kept;
-}
-
-interface Copying {
-  /** Where each file with several names went first. */
-  readonly linked: Map<string, string>;
-  readonly signal: AbortSignal;
-}
-
-async function copy(source: string, target: string, copying: Copying): Promise<number> {
-  copying.signal.throwIfAborted();
-  const stats = await lstat(source);
-  if (stats.isDirectory()) {
-    await mkdir(target);
-    let count = 0;
-    for (const name of await readdir(source)) {
-      count += await copy(join(source, name), join(target, name), copying);
-    }
-    await dress(target, stats);
-    return count;
+  const besides = ({ source, target }: Carried) => `${dirname(source)}\n${dirname(target)}`;
+  for (const group of Map.groupBy(carried, besides).values()) {
+    const names = group.map(({ path }) => path).join(", ");
+    await keeping(names, signal, () => copy(group, signal));
   }
-  if (stats.isSymbolicLink()) await symlink(await readlink(source), target);
-  else if (stats.isFile()) await copyOnce(source, target, stats, copying.linked);
-  else return 0; // sockets, pipes and devices are made by whoever needs them
-  await dress(target, stats);
-  return 1;
+  return paths.map((path) => ({
+    path,
+    count: carried.find((one) => one.path === path)?.walked.files,
+  }));
 }
 
-async function copyOnce(
-  source: string,
-  target: string,
-  { nlink, ino }: Stats,
-  linked: Map<string, string>,
+async function keeping(
+  path: string,
+  signal: AbortSignal,
+  work: () => Promise<void>,
 ): Promise<void> {
-  const first = nlink > 1 ? linked.get(String(ino)) : undefined;
-  if (first !== undefined) return await link(first, target);
-  if (nlink > 1) linked.set(String(ino), target);
-  await copyFile(source, target);
+  try {
+    await work();
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new InstallRefusedError(`${path} cannot be kept`, { cause });
+  }
+}
+
+/** @param group - all of one directory, and into one */
+async function copy(group: readonly Carried[], signal: AbortSignal): Promise<void> {
+  const [first] = group;
+  if (!first) return;
+  await using unpacker = openTreeUnpacker(dirname(first.target));
+  for await (const chunk of tarOf(dirname(first.source), namesOf(group))) {
+    signal.throwIfAborted();
+    await unpacker.write(chunk);
+  }
+  await unpacker.end();
+}
+
+async function* namesOf(group: readonly Carried[]): AsyncGenerator<Buffer, void> {
+  for (const { source, walked } of group) {
+    const name = Buffer.from(basename(source));
+    if ((await lstat(source)).isDirectory()) {
+      for await (const below of walk(source, () => false, walked)) {
+        yield Buffer.concat([name, below.subarray(1)]); // begins with a dot
+      }
+    } else {
+      walked.files++;
+      yield name;
+    }
+  }
 }
 
 /** Owner before mode: changing the owner clears the bits above 0777. */

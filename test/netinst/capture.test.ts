@@ -178,7 +178,7 @@ test("a captured system is an image, installs again, and is nobody", async (t) =
   check.end();
   const other = join(directory, "other");
   mkdirSync(other);
-  const unpacker = openTreeUnpacker(other);
+  await using unpacker = openTreeUnpacker(other);
   await unpacker.write(archive);
   await unpacker.end();
   t.is(readFileSync(join(other, "srv/changed"), "utf8"), "by somebody\n");
@@ -201,7 +201,7 @@ test("a tree gives the same archive each time", async (t) => {
   const root = temporaryDirectory(t);
   makeSystem(root);
   const once = () => {
-    const walked: Walked = { special: 0, leftOut: [] };
+    const walked: Walked = { files: 0, special: 0, leftOut: [] };
     return text(tarOf(root, walk(root, own, walked)));
   };
   t.is(await once(), await once());

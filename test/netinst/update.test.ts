@@ -33,7 +33,6 @@ import { installTar } from "../../netinst/steps/install-tar.ts";
 import { systemPath, systemText, trialFile } from "../../netinst/steps/installed-system.ts";
 import { copyKept } from "../../netinst/steps/kept-paths.ts";
 import { readChoice, writeChoice } from "../../netinst/steps/slot-switch.ts";
-import { openTreeUnpacker, verifyTree } from "../../netinst/steps/unpack-tree.ts";
 import { updateSlot } from "../../netinst/steps/update.ts";
 import { makeSmallTree } from "../../scripts/lab/small-image.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
@@ -262,29 +261,4 @@ test("the table of a disk with two root slots is the same before and after an up
   );
   t.true(readFileSync(path).subarray(0, mebibyte).equals(before));
   t.is(parsePartitionTable(before)?.partitions.length, 5);
-});
-
-test("the files of a tree are read back: one that the disk returns otherwise is named", async (t) => {
-  const directory = temporaryDirectory(t);
-  const unpacker = openTreeUnpacker(directory);
-  const big = "x".repeat(3 * mebibyte);
-  const archive = readFileSync(makeSmallTree(temporaryDirectory(t), "one", { "opt/big": big }));
-  for (let at = 0; at < archive.length; at += 100_000) {
-    await unpacker.write(archive.subarray(at, at + 100_000));
-  }
-  const { sums } = await unpacker.end();
-  t.is(sums.size, 8);
-  const read: number[] = [];
-  await verifyTree(directory, sums, (octets) => void read.push(octets), signal);
-  t.true((read.at(-1) ?? 0) > big.length);
-  const path = join(directory, "opt/big");
-  const bytes = readFileSync(path);
-  bytes[2 * mebibyte] = 0x79;
-  writeFileSync(path, bytes);
-  await t.throwsAsync(
-    verifyTree(directory, sums, () => undefined, signal),
-    {
-      message: "the disk returns other bytes of ./opt/big than were written",
-    },
-  );
 });
