@@ -17,6 +17,7 @@ import {
 import { decompress, detectCompression, magicBytes } from "./compression.ts";
 import type { FormatCheck } from "./formats/format.ts";
 import { detectFormat, formatHeadBytes, formats } from "./formats/registry.ts";
+import { extractPiBoot } from "./pi-boot-files.ts";
 
 export interface IngestRequest {
   readonly path: string;
@@ -26,6 +27,8 @@ export interface IngestRequest {
   readonly isOurs?: true;
   /** Absent: found out from the first bytes. */
   readonly format?: ImageFormat;
+  /** Where the boot files of a Raspberry Pi go, if they are wanted. */
+  readonly bootFiles?: string;
   /** sha-256 in hex that the file, as it is or unpacked, must have. */
   readonly expectedDigest?: string;
 }
@@ -66,6 +69,10 @@ export async function ingest(
     checkDigest(ingested, request.expectedDigest);
     await copy.chmod(0o444);
     await copy.sync();
+    if (request.bootFiles !== undefined && ingested.format === "rootfs-tar") {
+      const { compression } = ingested;
+      await extractPiBoot({ path: request.target, compression }, request.bootFiles);
+    }
     return ingested;
   } catch (cause) {
     throw asProvisionError(cause, request.path);

@@ -3,6 +3,7 @@
  *
  *   <directory>/<digest>/image          the bytes as they came, mode 0444
  *   <directory>/<digest>/manifest.json  what is signed, and the signature
+ *   <directory>/<digest>/boot/          of a Raspberry Pi's with root slots: pi-boot-files.ts
  *   <directory>/.incoming-<random>/     being taken in; removed at the next start
  *
  * An image appears by one rename of its directory, after it was checked, hashed
@@ -36,6 +37,7 @@ import { syncDirectory, writeDurably } from "../server/store/durable-file.ts";
 import type { Store } from "../server/store/store.ts";
 import type { Ingested, IngestRequest } from "./ingest.ts";
 import { manifestOf, signedManifestText } from "./manifest.ts";
+import { extractPiBoot } from "./pi-boot-files.ts";
 import { refuseWithoutRoom } from "./room.ts";
 import type { WorkerMessage } from "./worker.ts";
 
@@ -80,6 +82,8 @@ export interface Library {
   remove(digest: ImageDigest): Promise<void>;
   /** File with the bytes as stored. */
   pathOf(digest: ImageDigest): string;
+  /** Directory of what a Raspberry Pi's firmware reads of it; there if the image has root slots. */
+  bootFilesOf(digest: ImageDigest): string;
   /** Ends the work under way; nothing of it is published. */
   close(): Promise<void>;
 }
@@ -95,6 +99,7 @@ export interface LibraryContext {
 
 const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const digestPattern = /^[0-9a-f]{64}$/;
+const bootFilesName = "boot";
 const incoming = ".incoming-";
 const removed = ".removed-";
 
@@ -107,12 +112,31 @@ export function createLibrary(context: LibraryContext): Library {
   let last: Promise<unknown> = Promise.resolve();
 
   const pathOf = (digest: ImageDigest) => join(directory, digest, "image");
+  const bootFilesOf = (digest: ImageDigest) => join(directory, digest, bootFilesName);
   /** Known, but not here: restored from a backup without them, or removed by hand. */
   const missing = new Set<ImageDigest>();
   for (const { digest, name } of store.images.list()) {
     if (existsSync(pathOf(digest))) continue;
     missing.add(digest);
     log.error({ digest, name }, "the file of this image is not here: push it again");
+  }
+
+  /** A backup has the images, not what was made of them. */
+  const remakeBootFiles = async (image: Image): Promise<void> => {
+    const { digest, compression, name } = image;
+    const temporary = join(directory, `${incoming}${randomBytes(8).toString("hex")}`);
+    try {
+      await extractPiBoot({ path: pathOf(digest), compression }, temporary);
+      await rename(temporary, bootFilesOf(digest));
+      log.info({ digest, name }, "boot files of this image made again");
+    } catch (error) {
+      log.error({ err: error, digest, name }, "this image cannot be tried by an update");
+      await rm(temporary, { recursive: true, force: true });
+    }
+  };
+  for (const image of store.images.list()) {
+    if (!isTriedFromHere(image) || missing.has(image.digest)) continue;
+    if (!existsSync(bootFilesOf(image.digest))) last = last.then(() => remakeBootFiles(image));
   }
 
   async function takeIn(
@@ -129,6 +153,7 @@ export function createLibrary(context: LibraryContext): Library {
           path: request.path,
           target: join(temporary, "image"),
           ...(request.isOurs && { isOurs: true }),
+          ...(isTriedFromHere(request) && { bootFiles: join(temporary, bootFilesName) }),
           ...(request.format && { format: request.format }),
           ...(request.expectedDigest && { expectedDigest: request.expectedDigest }),
         },
@@ -185,6 +210,7 @@ export function createLibrary(context: LibraryContext): Library {
         .list()
         .map((image) => (missing.has(image.digest) ? { ...image, isMissing: true } : image)),
     pathOf,
+    bootFilesOf,
     async remove(digest) {
       const image = store.images.get(digest);
       if (!image) throw new NotFoundError(`no image ${digest}`);
@@ -200,6 +226,11 @@ export function createLibrary(context: LibraryContext): Library {
       await last;
     },
   };
+}
+
+/** Whether the server gives this system to a board that tries it (pi-boot-files.ts). */
+function isTriedFromHere({ slots, bootloader }: Pick<AddRequest, "slots" | "bootloader">): boolean {
+  return slots !== undefined && bootloader === "raspberry-pi";
 }
 
 function checkRequest({ name, expectedDigest }: AddRequest): void {
@@ -237,7 +268,7 @@ function manifest(request: AddRequest, ingested: Ingested): ImageManifest {
  * @throws InvalidInputError where they mean nothing, or hold no system
  */
 function slotsOf(
-  { slots, keep, origin, bootloader }: AddRequest,
+  { slots, keep, origin }: AddRequest,
   { format, sizeBytes }: Ingested,
 ): Pick<ImageManifest, "slots" | "keep"> {
   if ((slots || keep) && format !== "rootfs-tar") {
@@ -245,11 +276,6 @@ function slotsOf(
       `root slots and kept paths are for root file systems, this image is ${format}`,
       [{ pointer: slots ? "/rootMiB" : "/keep", detail: "leave it out, or push a tar archive" }],
     );
-  }
-  if (slots && bootloader === "raspberry-pi") {
-    throw new InvalidInputError("a Raspberry Pi has one root: its boot partition tries no other", [
-      { pointer: "/rootMiB", detail: "leave it out; `install` replaces such a system" },
-    ]);
   }
   const leastMiB = Math.ceil(treeRootBytes({ sizeBytes }) / 1024 ** 2);
   if (slots && slots.rootMiB < leastMiB) {

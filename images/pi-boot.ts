@@ -47,11 +47,27 @@ export function newestKernel(names: readonly string[]): KernelFiles | undefined 
   return { kernel, ...(initrd === undefined ? {} : { initrd }) };
 }
 
+/**
+ * EEPROMs before 2025-09 stop counting blocks of TFTP at 65535 of 1024 octets; the last block must be
+ * a short one. A larger file would be cut without an error.
+ */
+export const maxBootFileOctets = 65535 * 1024 - 1;
+
 const firmwareFile = /^(?:bootcode\.bin|start\w*\.elf|fixup\w*\.dat)$/;
 /** Made anew, or ours. */
 const ownFiles: ReadonlySet<string> = new Set(["config.txt", "cmdline.txt"]);
 /** No slash, no dot first: such a name leads nowhere else, on a disk or by TFTP. */
 const plainName = /^\w[\w.+-]*$/;
+
+/** Whether it is one of {@link PiBoot.firmware}. */
+export function isFirmware(name: string): boolean {
+  return firmwareFile.test(name);
+}
+
+/** Whether {@link PiBoot.system} may have a file of this name. */
+export function isSystemName(name: string): boolean {
+  return plainName.test(name.replace(/^overlays\//, ""));
+}
 
 /**
  * The files of /boot/firmware where that has a config.txt; else the distribution's kernel, initrd and
@@ -149,10 +165,6 @@ export function piCommandLine(partitionUuid: string, slot: RootSlot | undefined)
     ...(slot === undefined ? [] : ["panic=30"]),
   ];
   return words.join(" ");
-}
-
-function isFirmware(name: string): boolean {
-  return firmwareFile.test(name);
 }
 
 function filesIn(directory: string): readonly string[] {

@@ -187,6 +187,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       leases: peers,
       windows,
       site,
+      images: library,
       servers: segments.map(({ address, bootUrl }) => ({ address, httpUrl: bootUrl })),
       events,
       log,

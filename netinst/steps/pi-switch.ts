@@ -11,15 +11,7 @@
  * boot (server/boot/trials.ts).
  */
 
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { RootSlot } from "#protocol/root-slots.ts";
 import { rootSlots } from "#protocol/root-slots.ts";
@@ -31,23 +23,25 @@ import {
   slotConfig,
 } from "../../images/pi-boot.ts";
 import { InstallRefusedError } from "../errors.ts";
-import { sectorOctets } from "../partition-table.ts";
 import type { RootVolume } from "./disk-layout.ts";
 import { overwriteSector, type SlotSwitch } from "./slot-choice.ts";
 
 export const piSwitch: SlotSwitch = {
   read(directory) {
-    const text = readFileSync(join(directory, configFile), "latin1");
-    const active = rootSlots.find((slot) => text.split("\n").includes(prefixOf(slot)));
-    if (active !== undefined) return { active };
-    throw new InstallRefusedError(`${configFile} of the boot partition names no root slot`);
+    const sector = readFileSync(join(directory, configFile));
+    const lines = sector.toString("latin1").split("\n");
+    const active = rootSlots.find((slot) => lines.includes(`${prefixStatement}${slot}/`));
+    if (active === undefined) {
+      throw new InstallRefusedError(`${configFile} of the boot partition names no root slot`);
+    }
+    // What is in place of it would be lost, and a file of two sectors is not replaced by one write.
+    if (sector.equals(readFileSync(join(directory, active, configFile)))) return { active };
+    throw new InstallRefusedError(
+      `somebody changed ${configFile} of the boot partition: copy ${active}/${configFile} over it, and put the change into the image`,
+    );
   },
   write(directory, { active }) {
-    const path = join(directory, configFile);
-    if (statSync(path).size !== sectorOctets) {
-      throw new InstallRefusedError(`somebody changed ${configFile} of the boot partition`);
-    }
-    overwriteSector(path, readFileSync(join(directory, active, configFile)));
+    overwriteSector(join(directory, configFile), readFileSync(join(directory, active, configFile)));
   },
   fill(directory, tree, root, slot) {
     fillSlot(directory, bootOf(tree), root, slot);
@@ -55,10 +49,6 @@ export const piSwitch: SlotSwitch = {
 };
 
 const configFile = "config.txt";
-
-function prefixOf(slot: RootSlot): string {
-  return `${prefixStatement}${slot}/`;
-}
 
 /**
  * Fills a boot partition that was just made.

@@ -53,16 +53,16 @@ export async function loadByRom(
 function loadedFrom(directory: string): LoadedKernel {
   const text = readFileSync(join(directory, "config.txt"), "utf8");
   const config = readFirmwareConfig(text, ["all", "pi3"]);
-  const commandLine = readFileSync(join(directory, config.commandLine), "utf8").trim();
-  const initramfs = config.initramfs && join(directory, config.initramfs);
+  const system = join(directory, config.prefix);
+  const commandLine = readFileSync(join(system, config.commandLine), "utf8").trim();
+  const initramfs = config.initramfs && join(system, config.initramfs);
   const deviceTree = [config.deviceTree ?? "", "bcm2710-rpi-3-b.dtb", "bcm2837-rpi-3-b.dtb"]
     .filter(Boolean)
-    .map((name) => join(directory, name))
+    .map((name) => join(system, name))
     .find((path) => existsSync(path));
-  if (deviceTree === undefined)
-    throw new Error(`no device tree for a Raspberry Pi 3 in ${directory}`);
+  if (deviceTree === undefined) throw new Error(`no device tree for a Raspberry Pi 3 in ${system}`);
   return {
-    kernel: join(directory, config.kernel ?? "kernel8.img"),
+    kernel: join(system, config.kernel ?? "kernel8.img"),
     deviceTree,
     // start.elf puts the console's real name in place of serial0: the mini UART on a Pi 3.
     commandLine: commandLine.replaceAll("console=serial0", "console=ttyS1"),

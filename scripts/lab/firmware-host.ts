@@ -20,6 +20,8 @@ export type ToFirmware = BootRequest | { readonly verb: "cut"; readonly id: numb
 /** What became of a boot by network. */
 export type BootOutcome =
   | { readonly outcome: "kernel"; readonly commandLine: string; readonly site: string }
+  /** A system of the board's own disk. */
+  | { readonly outcome: "root"; readonly partitionUuid: string }
   /** The server sent it on to the next boot entry. */
   | { readonly outcome: "elsewhere" }
   | { readonly outcome: "silence" | "failed"; readonly reason: string };

@@ -45,6 +45,8 @@ async function boot(request: BootRequest, signal: AbortSignal): Promise<BootResu
     }
     const commandLine = commandLineIn(files);
     if (commandLine === undefined) return { id, outcome: "elsewhere" };
+    const partitionUuid = /\broot=PARTUUID=(?<uuid>\S+)/.exec(commandLine)?.groups?.["uuid"];
+    if (partitionUuid !== undefined) return { id, outcome: "root", partitionUuid };
     return { id, outcome: "kernel", commandLine, site: siteIn(files) };
   } catch (error) {
     return { id, outcome: "failed", reason: String(error) };

@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { headOctets } from "../../netinst/partition-table.ts";
+import { headOctets, parsePartitionTable } from "../../netinst/partition-table.ts";
 import { layoutFile, parseLayout } from "../../netinst/steps/disk-layout.ts";
 import { simulatedExit } from "../../netinst/steps/power.ts";
 import { readChoice, writeChoice } from "../../netinst/steps/slot-switch.ts";
@@ -183,7 +183,10 @@ export class SimulatedBoard {
         signal,
       );
     }
-    const root = rootToBoot(this.disk);
+    const root =
+      loaded.outcome === "root"
+        ? rootByUuid(this.disk, loaded.partitionUuid)
+        : rootToBoot(this.disk);
     if (root !== undefined) {
       this.#tell("installed-system");
       return await this.#run("installed", { BOARD_ROOT: root }, signal);
@@ -253,13 +256,28 @@ export class SimulatedBoard {
  * is the boot sector's signature; of two root slots the one to be tried is tried once.
  */
 function rootToBoot(disk: string): string | undefined {
+  const head = headOf(disk);
+  if (head.readUInt16LE(510) !== 0xaa55) return undefined;
+  return system(hasSlots(`${disk}.boot`, head) ? slotToBoot(disk) : `${disk}.root`);
+}
+
+/** What a kernel that came by network is told to start: of a Raspberry Pi with two slots. */
+function rootByUuid(disk: string, uuid: string): string | undefined {
+  const partitions = parsePartitionTable(headOf(disk))?.partitions ?? [];
+  const at = partitions.findIndex((one) => one.uuid === uuid);
+  return at < 1 ? undefined : system(`${disk}.root-${at === 1 ? "a" : "b"}`);
+}
+
+function system(root: string): string | undefined {
+  return existsSync(join(root, "etc/hostname")) ? root : undefined;
+}
+
+function headOf(disk: string): Buffer {
   const head = Buffer.alloc(headOctets);
   const file = openSync(disk, "r");
   readSync(file, head, 0, head.length, 0);
   closeSync(file);
-  if (head.readUInt16LE(510) !== 0xaa55) return undefined;
-  const root = hasSlots(`${disk}.boot`, head) ? slotToBoot(disk) : `${disk}.root`;
-  return existsSync(join(root, "etc/hostname")) ? root : undefined;
+  return head;
 }
 
 /** Whether the boot partition is of this table, not left by an install before. */

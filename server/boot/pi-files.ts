@@ -9,31 +9,28 @@
  *   kernel8.img initrd.img                                netinst for arm64
  *   config.txt cmdline.txt                                generated
  *
- * A node that shall boot its own disk has an empty tree, so its ROM or EEPROM
- * goes on to the next entry of its boot order.
+ * A node that tries a root slot (trials.ts) finds that slot's kernel, initrd, device trees and
+ * settings in their place, for one boot. A node that shall boot its own disk has an empty tree, so its
+ * ROM or EEPROM goes on to the next entry of its boot order.
  */
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { MacAddress } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
+import { isFirmware, isSystemName, maxBootFileOctets } from "../../images/pi-boot.ts";
 import type { Config } from "../config.ts";
 import type { Log } from "../log.ts";
 import type { BootFile } from "./file.ts";
 import { type FileCache, fileVersion, textFile } from "./file-cache.ts";
 import type { KernelWord } from "./kernel-line.ts";
 import type { Netinst } from "./netinst.ts";
+import type { Trial, TrialFile } from "./trials.ts";
 
-/**
- * EEPROMs before 2025-09 stop counting blocks at 65535 of 1024 octets; the last
- * block must be a short one. A larger file would be cut without an error.
- */
-const maxFileBytes = 65535 * 1024 - 1;
-
-const firmwareFile = /^(?:bootcode\.bin|start\w*\.elf|fixup\w*\.dat|[\w.-]+\.dtb)$/;
+const deviceTree = /^[\w.-]+\.dtb$/;
 const overlayFile = /^[\w.-]+\.(?:dtbo|dtb)$/;
 
-/** A Raspberry Pi that shall boot netinst. */
+/** A Raspberry Pi that shall boot netinst, or try a root slot. */
 export interface PiNode {
   readonly mac: MacAddress;
   readonly firmware: FirmwareName;
@@ -41,6 +38,7 @@ export interface PiNode {
   readonly serial?: string;
   /** Called when cmdline.txt is fetched. */
   readonly kernelLine: () => readonly KernelWord[];
+  readonly trial?: Trial;
 }
 
 export interface PiFiles {
@@ -71,13 +69,24 @@ export function createPiFiles(context: {
         return isFirmwareName(name) ? cache.open(join(directory, name), name) : undefined;
     }
   };
+  const findTried = (name: string, trial: Trial): BootFile | undefined => {
+    const config = cache.open(join(trial.directory, configFile), configFile);
+    if (!config || !isSystemName(name)) return undefined;
+    const from = isFirmware(name) ? directory : trial.directory;
+    const file =
+      name === "cmdline.txt"
+        ? textFile(name, `${trial.commandLine}\n`)
+        : cache.open(join(from, name), name);
+    return file && trial.mayHave(kindOf(name, config)) ? file : undefined;
+  };
   return {
     open(name, node) {
       const own = withoutPrefix(name, node);
-      const file = own === undefined ? undefined : find(own, node);
-      if (!file || file.sizeBytes <= maxFileBytes) return file;
+      if (own === undefined) return undefined;
+      const file = node.trial ? findTried(own, node.trial) : find(own, node);
+      if (!file || file.sizeBytes <= maxBootFileOctets) return file;
       log.warn(
-        { name: own, sizeBytes: file.sizeBytes, maxFileBytes },
+        { name: own, sizeBytes: file.sizeBytes, maxFileBytes: maxBootFileOctets },
         "file is too large for a Raspberry Pi's TFTP and is not served",
       );
       return undefined;
@@ -88,7 +97,16 @@ export function createPiFiles(context: {
 /** A closed grammar without slashes (but `overlays/`) or leading dots: no name can leave the directory. */
 function isFirmwareName(name: string): boolean {
   if (name.startsWith("overlays/")) return overlayFile.test(name.slice("overlays/".length));
-  return firmwareFile.test(name) && !name.startsWith(".");
+  return (isFirmware(name) || deviceTree.test(name)) && !name.startsWith(".");
+}
+
+const configFile = "config.txt";
+
+/** A boot begins with the firmware's stages and config.txt; with its kernel the system is on its way. */
+function kindOf(name: string, config: BootFile): TrialFile {
+  if (name === configFile || /^(?:bootcode\.bin|start\w*\.elf)$/.test(name)) return "stage";
+  const named = /^kernel=(.+)$/m.exec(Buffer.from(config.bytes()).toString("latin1"))?.[1];
+  return name === named?.trim() || /^kernel\w*\.img$/.test(name) ? "kernel" : "other";
 }
 
 /** Undefined: the directory of another board. */

@@ -4,7 +4,13 @@
  */
 
 import { join } from "node:path";
-import { type Ipv4Address, ipv4ToNumber, type MacAddress, milliseconds } from "#protocol/brand.ts";
+import {
+  type ImageDigest,
+  type Ipv4Address,
+  ipv4ToNumber,
+  type MacAddress,
+  milliseconds,
+} from "#protocol/brand.ts";
 import { type Architecture, architectureOf, type FirmwareName } from "#protocol/firmware.ts";
 import type { Config, Subnet } from "../config.ts";
 import type { EventBus } from "../events.ts";
@@ -20,6 +26,7 @@ import { createNetinst, type Netinst, netinstParts } from "./netinst.ts";
 import { createPiFiles, listFirmwareFiles } from "./pi-files.ts";
 import type { BootReply, BootServer } from "./reply.ts";
 import { type Heard, openFrom, type TablesContext } from "./tables.ts";
+import { createTrials } from "./trials.ts";
 
 export type { BootFile, BootFiles, BootPeer } from "./file.ts";
 export type { BootReply, BootServer } from "./reply.ts";
@@ -42,8 +49,10 @@ export interface BootContext {
   >;
   readonly store: {
     readonly nodes: Pick<Store["nodes"], "byMac">;
-    readonly tasks: Pick<Store["tasks"], "unfinishedOf">;
+    readonly tasks: Pick<Store["tasks"], "unfinishedOf" | "put">;
+    readonly jobs: Pick<Store["jobs"], "get">;
   };
+  readonly images: { bootFilesOf(digest: ImageDigest): string };
   readonly leases: { macOf(address: Ipv4Address): MacAddress | undefined };
   readonly windows: { tokenFor(mac: MacAddress): string | undefined };
   readonly site: { readonly serverKey: string };
@@ -67,7 +76,8 @@ export function createBoot(context: BootContext): Boot {
   const heard = new Map<MacAddress, Heard>();
   const chains = createLoaderChains();
   const piFiles = createPiFiles({ config, netinst, cache, log });
-  const tables: TablesContext = { boot: context, heard, netinst, piFiles, chains, loader };
+  const trials = createTrials({ store: context.store, bootFilesOf: context.images.bootFilesOf });
+  const tables: TablesContext = { boot: context, heard, netinst, piFiles, trials, chains, loader };
   return {
     reply(client, server) {
       if (client.firmware === undefined) return undefined;

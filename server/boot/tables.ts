@@ -33,7 +33,8 @@ import type { PiFiles } from "./pi-files.ts";
 import type { BootContext } from "./profile.ts";
 import type { BootServer } from "./reply.ts";
 import { localDiskScript, netinstScript, scriptOwner } from "./script.ts";
-import { decideBootTarget } from "./target.ts";
+import { decideBootTarget, triedBy } from "./target.ts";
+import type { Trials } from "./trials.ts";
 
 /** What DHCP heard of a MAC address since the server started; the journal has the rest. */
 export interface Heard {
@@ -46,6 +47,7 @@ export interface TablesContext {
   readonly heard: ReadonlyMap<MacAddress, Heard>;
   readonly netinst: Netinst;
   readonly piFiles: PiFiles;
+  readonly trials: Trials;
   readonly chains: LoaderChains;
   readonly loader: (name: string) => BootFile | undefined;
 }
@@ -92,7 +94,7 @@ function openByTftp(context: TablesContext, name: string, peer: BootPeer): BootF
  */
 function openLoader(context: TablesContext, name: string, peer: BootPeer): BootFile | undefined {
   const mac = context.boot.leases.macOf(peer.address);
-  if (mac && isSigned(name) && targetOf(context.boot, mac) === "local-disk") return undefined;
+  if (mac && isSigned(name) && targetOf(context.boot, mac) !== "netinst") return undefined;
   const file = context.loader(name);
   const chain = chainBegunBy(name);
   if (file && mac && chain) context.chains.fetched(mac, chain);
@@ -117,13 +119,18 @@ function openPiFile(
   const now = context.heard.get(mac);
   const firmware = now?.firmware ?? node?.firmware;
   if (!firmware?.startsWith("raspberry-pi")) return undefined;
-  if (targetOf(context.boot, mac) === "local-disk") return undefined;
+  const unfinished = node ? context.boot.store.tasks.unfinishedOf(node.id) : [];
+  if (decideBootTarget(node, unfinished) === "local-disk") return undefined;
+  const tried = node && triedBy(node, unfinished);
+  const trial = tried && context.trials.of(node, tried);
+  if (tried && !trial) return undefined;
   const serial = now?.serial ?? node?.serial?.toLowerCase().slice(-8);
   return context.piFiles.open(name, {
     mac,
     firmware,
     ...(serial !== undefined && { serial }),
     kernelLine: () => kernelLine(context.boot, { mac, firmware, peer }),
+    ...(trial && { trial }),
   });
 }
 
@@ -133,7 +140,7 @@ function grubConfig(context: TablesContext, name: string, peer: BootPeer): strin
   const mac = grubConfigOwner(name) ?? byAddress;
   if (!mac) return name === grubConfigName ? redirectGrubConfig() : undefined;
   context.chains.called(mac, "signed");
-  if (targetOf(context.boot, mac) === "local-disk") return localDiskGrubConfig(mac);
+  if (targetOf(context.boot, mac) !== "netinst") return localDiskGrubConfig(mac);
   const firmware = firmwareOf(context, mac);
   return netinstGrubConfig({
     mac,
@@ -143,7 +150,7 @@ function grubConfig(context: TablesContext, name: string, peer: BootPeer): strin
 }
 
 function ipxeScript(context: TablesContext, mac: MacAddress, peer: BootPeer): string {
-  if (targetOf(context.boot, mac) === "local-disk") return localDiskScript(mac);
+  if (targetOf(context.boot, mac) !== "netinst") return localDiskScript(mac);
   const firmware = firmwareOf(context, mac);
   return netinstScript({
     mac,

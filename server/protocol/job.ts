@@ -234,6 +234,8 @@ export interface Task {
   readonly reason?: string;
   /** Boot id seen when the attempt began: a reboot is done when another one checks in. */
   readonly bootIdBefore?: string;
+  /** Update of a Raspberry Pi: the board was given the new system by network, once. */
+  readonly isTried?: true;
   /** Install: serial of the disk that was meant when the job was made; kernel names change over a reboot. */
   readonly diskSerial?: string;
   /** Seconds spent in each stage so far. */

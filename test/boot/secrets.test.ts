@@ -72,6 +72,7 @@ async function fullOfSecrets(t: ExecutionContext) {
     leases: { macOf: (address) => macs.get(address) },
     windows,
     site,
+    images: { bootFilesOf: () => directory },
     servers: [server],
     events: createEventBus(silentLog),
     log: silentLog,

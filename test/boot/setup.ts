@@ -5,12 +5,13 @@ import { join } from "node:path";
 import type { ExecutionContext } from "ava";
 import {
   instant,
+  type JobId,
   type MacAddress,
   type NodeId,
   parseIpv4Address,
   parseMacAddress,
 } from "#protocol/brand.ts";
-import type { Task } from "#protocol/job.ts";
+import type { Job, Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import type { BootClient } from "../../server/boot/client.ts";
 import { loaderNames } from "../../server/boot/loaders.ts";
@@ -59,6 +60,9 @@ export interface Laboratory {
   /** Put and delete to change what the journal says. */
   readonly nodes: Map<MacAddress, Node>;
   readonly tasks: Task[];
+  readonly jobs: Map<JobId, Job>;
+  /** As if the server had been killed and started anew. */
+  restart(): void;
   /** Nodes whose enrolment window is open. */
   readonly windows: Map<MacAddress, string>;
   /** A file's text, or undefined: not found. */
@@ -85,6 +89,7 @@ export function laboratory(
   );
   const nodes = new Map<MacAddress, Node>();
   const tasks: Task[] = [];
+  const jobs = new Map<JobId, Job>();
   const windows = new Map<MacAddress, string>();
   const macs = new Map(Object.entries(addresses).map(([mac, at]) => [at, parseMacAddress(mac)]));
   const context: BootContext = {
@@ -95,8 +100,18 @@ export function laboratory(
     },
     store: {
       nodes: { byMac: (mac) => nodes.get(mac) },
-      tasks: { unfinishedOf: (id) => tasks.filter(({ nodeId }) => nodeId === id) },
+      tasks: {
+        unfinishedOf: (id) => tasks.filter(({ nodeId }) => nodeId === id),
+        put: (task) =>
+          void tasks.splice(
+            tasks.findIndex(({ id }) => id === task.id),
+            1,
+            task,
+          ),
+      },
+      jobs: { get: (id) => jobs.get(id) },
     },
+    images: { bootFilesOf: (digest) => join(directory, "images", digest) },
     leases: { macOf: (address) => macs.get(address) },
     windows: { tokenFor: (mac) => windows.get(mac) },
     site: { serverKey },
@@ -104,7 +119,7 @@ export function laboratory(
     events: createEventBus(silentLog),
     log: silentLog,
   };
-  const boot = createBoot(context);
+  let boot = createBoot(context);
   const open = (protocol: "tftp" | "http") => (name: string, from: MacAddress) => {
     const address = Object.entries(addresses).find(([mac]) => mac === from)?.[1];
     const file = boot.files.open(name, {
@@ -113,7 +128,11 @@ export function laboratory(
     });
     return file && Buffer.from(file.bytes()).toString();
   };
-  return { boot, directory, nodes, tasks, windows, tftp: open("tftp"), http: open("http") };
+  const restart = () => {
+    boot = createBoot(context);
+  };
+  const known = { directory, nodes, tasks, jobs, windows, restart };
+  return { boot, ...known, tftp: open("tftp"), http: open("http") };
 }
 
 export function writeArtefacts(directory: string): void {

@@ -218,6 +218,7 @@ test("the real boot room answers a captured UEFI PXE client, and not a running O
     leases: made.leases,
     windows: { tokenFor: () => undefined },
     site: { serverKey: "" },
+    images: { bootFilesOf: () => directory },
     servers: [rest.server],
     events: made.events,
     log: silentLog,

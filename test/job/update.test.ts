@@ -22,6 +22,17 @@ const disk: InstalledDisk = {
   contentsId: "gpt:1",
   slots: { active: "a", rootBytes: 640 * mebibyte, data: "/srv", bootloader: "grub" },
 };
+const piDisk: InstalledDisk = {
+  ...{ name: "mmcblk0", contentsId: "mbr:0a0b0c0d" },
+  slots: {
+    ...{ active: "a", rootBytes: 640 * mebibyte, data: "/srv", bootloader: "raspberry-pi" },
+    roots: { a: "0a0b0c0d-02", b: "0a0b0c0d-03" },
+  },
+};
+const piTree: Image = {
+  ...{ ...tree, bootloader: "raspberry-pi" },
+  slots: { rootMiB: 640, data: "/srv" },
+};
 const request = { kind: "update", parameters: { image: digest, keep: ["/var/own"] } } as const;
 
 /** A node that runs the system in slot a. */
@@ -87,6 +98,34 @@ test("an update is written in netinst, tried, confirmed by its own system, and t
     image: digest,
     installedDisk: { slots: { active: "b" } },
   });
+});
+
+test("a Raspberry Pi tries its update from here until it has confirmed, and what follows boots its card", async (t) => {
+  const rig = await createInstalled();
+  rig.image = piTree;
+  rig.nodes.update(rig.node.id, { installedDisk: piDisk });
+  await bringToReboot(rig);
+  t.is(target(rig), "trial");
+  const { id } = rig.task();
+  await call(rig, "disk-1", "b", id);
+  t.like(rig.task(), { stage: "confirming" });
+  t.is(target(rig), "local-disk", "its next boot is the old system: it has not confirmed");
+  await rig.report({ bootId: "disk-1", stage: "confirming", status: "done" });
+  t.like(rig.task(), { state: "done" });
+  t.like(rig.node, { image: digest, installedDisk: { slots: { ...piDisk.slots, active: "b" } } });
+});
+
+test("a Raspberry Pi whose new system is silent boots its card at the next attempt", async (t) => {
+  const rig = await createInstalled();
+  rig.image = piTree;
+  rig.nodes.update(rig.node.id, { installedDisk: piDisk });
+  await bringToReboot(rig);
+  await rig.silent(900 + 20);
+  t.like(rig.task(), { state: "running", stage: "falling-back", epoch: 2 });
+  t.is(target(rig), "local-disk");
+  await call(rig, "disk-2", "a");
+  t.like(rig.task(), { state: "failed", reason: wentBack });
+  t.like(rig.node, { image: old, installedDisk: piDisk });
 });
 
 test("a node that goes back to the system it had keeps that as its record, and is not tried again", async (t) => {
@@ -231,6 +270,21 @@ const refusals = [
     /a root slot of lab-a-1 has/,
   ],
   ["another boot loader", { image: { ...tree, bootloader: "raspberry-pi" } }, /boots by grub/],
+  [
+    "a Raspberry Pi's image without slots",
+    { image: { ...piTree, slots: undefined } as never, disk: piDisk },
+    /pushed without root slots.*--root-size/,
+  ],
+  [
+    "a Raspberry Pi whose roots nobody told",
+    { image: piTree, disk: { ...piDisk, slots: { ...piDisk.slots, roots: undefined } } as never },
+    /has not told where its root slots are: install it/,
+  ],
+  [
+    "boot files that a Raspberry Pi would keep",
+    { image: { ...piTree, keep: ["/etc/app", "/boot/overlays"] }, disk: piDisk },
+    /\/boot\/overlays cannot be kept on a Raspberry Pi/,
+  ],
   ["a node without a system", { state: "ready" }, /no installed system.*install it/],
 ] as const satisfies readonly (readonly [
   string,

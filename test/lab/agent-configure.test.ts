@@ -416,21 +416,43 @@ async function sliceOf(disk: string, number: number): Promise<string> {
   return sha256(readFileSync(disk).subarray(offset, offset + length));
 }
 
-test.serial("a root file system for a Raspberry Pi gets its boot partition", async (t) => {
-  await inLaboratory(700 * mebibyte, async ({ directory, disk, run }) => {
-    const packed = packTree(directory, (tree) => put(tree, "boot/firmware/bootcode.bin", "code"));
-    await run(packed, { format: "rootfs-tar", bootloader: "raspberry-pi", architecture: "arm64" });
-    t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
-    await lookInto(disk, 1, "vfat", (root) => {
-      t.is(readFileSync(join(root, "bootcode.bin"), "utf8"), "code");
-      t.is(readFileSync(join(root, "kernel8.img"), "utf8"), "kernel");
-      t.regex(readFileSync(join(root, "cmdline.txt"), "utf8"), /root=UUID=/);
+test.serial(
+  "a Raspberry Pi's other root slot is written, its boot files beside those that boot",
+  async (t) => {
+    const pi = { ...slotted, bootloader: "raspberry-pi", architecture: "arm64" } as const;
+    await inLaboratory(660 * mebibyte, async ({ directory, disk, run, update: updateIt }) => {
+      await run(packTree(directory), pi);
+      t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
+      const parts = parsePartitionTable(readFileSync(disk).subarray(0, headOctets))?.partitions;
+      t.deepEqual(
+        parts?.slice(0, 3).map(({ length }) => length / mebibyte),
+        [256, 160, 160],
+      );
+      const before = await sliceOf(disk, 2);
+      rmSync(join(directory, "tree"), { recursive: true });
+      await updateIt(
+        packTree(directory, (tree) => put(tree, "boot/vmlinuz-6.1.0-13-amd64", "new kernel")),
+        pi,
+        [],
+      );
+      t.is(await sliceOf(disk, 2), before, "the running system is as it was");
+      await lookInto(disk, 1, "vfat", (root) => {
+        t.deepEqual(readChoice(root), { active: "a" });
+        t.is(readFileSync(join(root, "bootcode.bin"), "utf8"), "code");
+        t.is(readFileSync(join(root, "a/kernel8.img"), "utf8"), "kernel");
+        t.is(readFileSync(join(root, "b/kernel8.img"), "utf8"), "new kernel");
+        t.regex(readFileSync(join(root, "b/cmdline.txt"), "utf8"), /root=PARTUUID=[0-9a-f]{8}-03 /);
+      });
+      await lookInto(disk, 3, "ext4", (root) => {
+        t.is(readFileSync(join(root, "var/lib/marcoboot/trial"), "utf8"), "600\n");
+        t.regex(
+          readFileSync(join(root, "etc/fstab"), "utf8"),
+          /\/boot\/firmware vfat [\s\S]*\/srv/,
+        );
+      });
     });
-    await lookInto(disk, 2, "ext4", (root) => {
-      t.is(readFileSync(join(root, "etc/hostname"), "utf8"), "r1-a-1.lab\n");
-    });
-  });
-});
+  },
+);
 
 test.serial(
   "an archive that leads outside leaves nothing bootable and no loop device",

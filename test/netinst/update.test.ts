@@ -23,7 +23,12 @@ import { openDisk } from "../../netinst/disk.ts";
 import { InstallRefusedError } from "../../netinst/errors.ts";
 import { parsePartitionTable } from "../../netinst/partition-table.ts";
 import { confirmSystem } from "../../netinst/steps/confirm.ts";
-import { layOut, layoutText, parseLayout } from "../../netinst/steps/disk-layout.ts";
+import {
+  type Bootloader,
+  layOut,
+  layoutText,
+  parseLayout,
+} from "../../netinst/steps/disk-layout.ts";
 import {
   environmentBlock,
   parseEnvironment,
@@ -84,12 +89,14 @@ const tree = {
   sizeBytes: 10 * mebibyte,
   slots: { rootMiB: 200, data: "/srv" },
 } as const;
+const onPi = { architecture: "arm64", bootloader: "raspberry-pi" } as const;
 const layouts = [
   ["room for two", tree, 600, ["boot", "root-a", "root-b", "data"]],
   ["too small for two", tree, 500, ["boot", "root"]],
   ["no slots asked for", { ...tree, slots: undefined }, 600, ["boot", "root"]],
   ["arm64", { ...tree, architecture: "arm64" }, 600, ["boot", "root-a", "root-b", "data"]],
-  ["Raspberry Pi", { ...tree, bootloader: "raspberry-pi" }, 800, ["boot", "root"]],
+  ["Raspberry Pi", { ...tree, ...onPi }, 800, ["boot", "root-a", "root-b", "data"]],
+  ["Raspberry Pi, too small for two", { ...tree, ...onPi }, 700, ["boot", "root"]],
 ] as const;
 for (const [title, wanted, diskMiB, names] of layouts) {
   test(`a disk's layout: ${title}`, (t) => {
@@ -166,13 +173,22 @@ test("a new system whose image leads a kept path outside refuses, and nothing ou
   t.false(existsSync(join(outside, "app")));
 });
 
-/** A simulated node's disk with a system in slot a, and what updates it. */
-async function installed(t: ExecutionContext) {
+/**
+ * A simulated node's disk with a system in slot a, and what updates it. One after the other: a process
+ * reads one disk at a time, always into the same memory.
+ */
+async function installed(
+  t: ExecutionContext,
+  bootloader: Bootloader = "grub",
+  more: Readonly<Record<string, string>> = {},
+  diskMiB = 700,
+) {
   const directory = temporaryDirectory(t);
   const path = join(directory, "disk");
+  const sizeBytes = diskMiB * mebibyte;
   writeFileSync(path, "");
-  truncateSync(path, 512 * mebibyte);
-  const disk = await openDisk({ name: "disk", sizeBytes: 512 * mebibyte, removable: false }, path);
+  truncateSync(path, sizeBytes);
+  const disk = await openDisk({ name: "disk", sizeBytes, removable: false }, path);
   t.teardown(() => disk.close());
   const console = recordConsole();
   const reporter = { progress: () => undefined };
@@ -182,7 +198,7 @@ async function installed(t: ExecutionContext) {
     const server = await serveImage(bytes);
     const manifest: ImageManifest = {
       ...describeImage(bytes, bytes, "none"),
-      ...{ format: "rootfs-tar", slots },
+      ...{ format: "rootfs-tar", bootloader, slots },
     };
     const source = { url: server.url, ticket: "good-ticket", manifest, console };
     try {
@@ -191,7 +207,7 @@ async function installed(t: ExecutionContext) {
       await server.close();
     }
   };
-  const first = makeSmallTree(directory, "one");
+  const first = makeSmallTree(directory, "one", more);
   const made = await from(first, (writing) =>
     installTar({ ...writing, configure: () => [] }, signal),
   );
@@ -199,66 +215,153 @@ async function installed(t: ExecutionContext) {
 }
 type Writing = Omit<Parameters<typeof installTar>[0], "configure">;
 
-test("a simulated node is updated in its other slot; until the last sector nothing boots otherwise", async (t) => {
-  const { directory, path, from, made } = await installed(t);
-  t.like(made.slots, { active: "a", data: "/srv", bootloader: "grub" });
-  put(`${path}.root-a`, "etc/app/settings", "own");
-  const second = makeSmallTree(directory, "two");
-  const stopped = new AbortController();
-  const configure = () => {
-    stopped.abort(new Error("the power goes"));
-    return [];
-  };
-  await t.throwsAsync(
-    from(second, (writing) => updateSlot({ ...writing, keep: [], configure }, stopped.signal)),
-  );
-  t.deepEqual(readChoice(`${path}.boot`), { active: "a" });
+test.serial(
+  "a simulated node is updated in its other slot; until the last sector nothing boots otherwise",
+  async (t) => {
+    const { directory, path, from, made } = await installed(t);
+    t.like(made.slots, { active: "a", data: "/srv", bootloader: "grub" });
+    put(`${path}.root-a`, "etc/app/settings", "own");
+    const second = makeSmallTree(directory, "two");
+    const stopped = new AbortController();
+    const configure = () => {
+      stopped.abort(new Error("the power goes"));
+      return [];
+    };
+    await t.throwsAsync(
+      from(second, (writing) => updateSlot({ ...writing, keep: [], configure }, stopped.signal)),
+    );
+    t.deepEqual(readChoice(`${path}.boot`), { active: "a" });
 
-  await from(second, (writing) =>
-    updateSlot({ ...writing, keep: ["/etc/app"], configure: () => [] }, signal),
-  );
-  t.deepEqual(readChoice(`${path}.boot`), { active: "a", tried: "b" });
-  t.is(readFileSync(`${path}.root-b/etc/os-release`, "utf8"), "ID=two\n");
-  t.is(readFileSync(`${path}.root-b/etc/app/settings`, "utf8"), "own");
-  t.is(readFileSync(`${path}.root-a/etc/os-release`, "utf8"), "ID=one\n");
+    await from(second, (writing) =>
+      updateSlot({ ...writing, keep: ["/etc/app"], configure: () => [] }, signal),
+    );
+    t.deepEqual(readChoice(`${path}.boot`), { active: "a", tried: "b" });
+    t.is(readFileSync(`${path}.root-b/etc/os-release`, "utf8"), "ID=two\n");
+    t.is(readFileSync(`${path}.root-b/etc/app/settings`, "utf8"), "own");
+    t.is(readFileSync(`${path}.root-a/etc/os-release`, "utf8"), "ID=one\n");
 
-  // An update that begins anew takes back what was to be tried before it touches that slot.
-  const broken = makeSmallTree(directory, "three", {
-    "etc/app": "a file where a directory is kept",
-  });
-  await t.throwsAsync(
-    from(broken, (writing) => updateSlot({ ...writing, keep: [], configure }, stopped.signal)),
-  );
-  t.deepEqual(readChoice(`${path}.boot`), { active: "a" });
-});
+    // An update that begins anew takes back what was to be tried before it touches that slot.
+    const broken = makeSmallTree(directory, "three", {
+      "etc/app": "a file where a directory is kept",
+    });
+    await t.throwsAsync(
+      from(broken, (writing) => updateSlot({ ...writing, keep: [], configure }, stopped.signal)),
+    );
+    t.deepEqual(readChoice(`${path}.boot`), { active: "a" });
+  },
+);
 
-test("the new system confirms itself, again and again without harm; one without a slot cannot", async (t) => {
-  const { path } = await installed(t);
-  const identityDirectory = join(temporaryDirectory(t), "marcoboot", "identity");
-  mkdirSync(identityDirectory, { recursive: true });
-  const settings = { identityDirectory, simulate: true, diskFile: path };
-  const system = {
-    image: describeImage(Buffer.of(), Buffer.of(), "none").digest,
-    madeBy: "t" as TaskId,
-  };
-  writeFileSync(systemPath(identityDirectory), systemText(system));
-  await t.throwsAsync(confirmSystem(settings), { message: /does not know its root slot/ });
-  writeFileSync(systemPath(identityDirectory), systemText({ ...system, slot: "b" }));
-  const trial = put(dirname(identityDirectory), trialFile, "600\n");
-  writeChoice(`${path}.boot`, { active: "a", tried: "b" });
-  for (let time = 0; time < 2; time++) {
-    await confirmSystem(settings);
+test.serial(
+  "the new system confirms itself, again and again without harm; one without a slot cannot",
+  async (t) => {
+    const { path } = await installed(t);
+    const identityDirectory = join(temporaryDirectory(t), "marcoboot", "identity");
+    mkdirSync(identityDirectory, { recursive: true });
+    const settings = { identityDirectory, simulate: true, diskFile: path };
+    const system = {
+      image: describeImage(Buffer.of(), Buffer.of(), "none").digest,
+      madeBy: "t" as TaskId,
+    };
+    writeFileSync(systemPath(identityDirectory), systemText(system));
+    await t.throwsAsync(confirmSystem(settings), { message: /does not know its root slot/ });
+    writeFileSync(systemPath(identityDirectory), systemText({ ...system, slot: "b" }));
+    const trial = put(dirname(identityDirectory), trialFile, "600\n");
+    writeChoice(`${path}.boot`, { active: "a", tried: "b" });
+    for (let time = 0; time < 2; time++) {
+      await confirmSystem(settings);
+      t.deepEqual(readChoice(`${path}.boot`), { active: "b" });
+      t.is(lstatSync(trial, { throwIfNoEntry: false }), undefined);
+    }
+  },
+);
+
+/** What a boot partition holds, but for the layout's identifiers. */
+const bootFiles = {
+  "boot/firmware/start4.elf": "firmware of an install",
+  "boot/initrd.img-1": "initrd",
+  "usr/lib/linux-image-1/broadcom/bcm2711-rpi-4-b.dtb": "device tree",
+};
+
+test.serial(
+  "a Raspberry Pi's card has boot files for each slot, and config.txt says which boot",
+  async (t) => {
+    const { directory, path, from, made } = await installed(t, "raspberry-pi", bootFiles);
+    const boot = (name: string) => readFileSync(join(`${path}.boot`, name), "utf8");
+    const { roots } = made.slots ?? {};
+    const partitions = parsePartitionTable(readFileSync(path).subarray(0, mebibyte))?.partitions;
+    t.like(made.slots, { active: "a", bootloader: "raspberry-pi", data: "/srv" });
+    t.deepEqual(
+      partitions?.map(({ type }) => type),
+      ["0c", "83", "83", "83"],
+    );
+    t.deepEqual([roots?.a, roots?.b], [partitions?.[1]?.uuid, partitions?.[2]?.uuid]);
+    t.deepEqual(readChoice(`${path}.boot`), { active: "a" });
+    t.regex(boot("config.txt"), /^# .*\nos_prefix=a\/\narm_64bit=1\n/);
+    t.is(boot("config.txt").length, 512);
+    t.is(boot("start4.elf"), "firmware of an install");
+    t.is(boot("a/kernel8.img"), "kernel of one\n");
+    t.is(boot("a/bcm2711-rpi-4-b.dtb"), "device tree");
+    t.regex(boot("a/cmdline.txt"), new RegExp(`root=PARTUUID=${roots?.a} .* panic=30\n$`));
+
+    const second = makeSmallTree(directory, "two", {
+      ...bootFiles,
+      "boot/firmware/start4.elf": "firmware of an update",
+    });
+    const before = boot("config.txt");
+    await from(second, (writing) =>
+      updateSlot({ ...writing, keep: [], configure: () => [] }, signal),
+    );
+    t.is(boot("config.txt"), before, "its next boot by itself is the old system");
+    t.is(boot("a/kernel8.img"), "kernel of one\n");
+    t.is(boot("b/kernel8.img"), "kernel of two\n");
+    t.is(boot("start4.elf"), "firmware of an install", "shared by both slots");
+    t.regex(boot("b/cmdline.txt"), new RegExp(`root=PARTUUID=${roots?.b} `));
+
+    writeChoice(`${path}.boot`, { active: "b" });
     t.deepEqual(readChoice(`${path}.boot`), { active: "b" });
-    t.is(lstatSync(trial, { throwIfNoEntry: false }), undefined);
-  }
+    t.is(boot("config.txt"), boot("b/config.txt"));
+    t.is(boot("config.txt").replace("os_prefix=b/", "os_prefix=a/"), before);
+  },
+);
+
+test.serial(
+  "a Raspberry Pi's card with one root has its boot files where the firmware looks by itself",
+  async (t) => {
+    const { path, made } = await installed(t, "raspberry-pi", bootFiles, 512);
+    const boot = (name: string) => readFileSync(join(`${path}.boot`, name), "utf8");
+    t.is(made.slots, undefined);
+    t.is(boot("kernel8.img"), "kernel of one\n");
+    t.is(boot("start4.elf"), "firmware of an install");
+    t.regex(
+      boot("config.txt"),
+      /^arm_64bit=1\nenable_uart=1\nkernel=kernel8.img\ninitramfs initrd.img /,
+    );
+    t.regex(boot("cmdline.txt"), /root=PARTUUID=[0-9a-f]{8}-02 rootfstype=ext4 rootwait ro\n$/);
+    t.throws(() => readChoice(`${path}.boot`), { message: /no two root slots/ });
+  },
+);
+
+test.serial("a card whose config.txt somebody changed is not updated", async (t) => {
+  const { path } = await installed(t, "raspberry-pi");
+  const config = join(`${path}.boot`, "config.txt");
+  writeFileSync(config, `${readFileSync(config, "utf8").trimEnd()}\ngpu_mem=16\n`);
+  t.throws(() => readChoice(`${path}.boot`), {
+    instanceOf: InstallRefusedError,
+    message: /somebody changed config.txt .* copy a\/config.txt over it/,
+  });
+  writeFileSync(config, "kernel=kernel8.img\n");
+  t.throws(() => readChoice(`${path}.boot`), { message: /config.txt .* names no root slot/ });
 });
 
-test("the table of a disk with two root slots is the same before and after an update", async (t) => {
-  const { directory, path, from } = await installed(t);
-  const before = readFileSync(path).subarray(0, mebibyte);
-  await from(makeSmallTree(directory, "two"), (writing) =>
-    updateSlot({ ...writing, keep: [], configure: () => [] }, signal),
-  );
-  t.true(readFileSync(path).subarray(0, mebibyte).equals(before));
-  t.is(parsePartitionTable(before)?.partitions.length, 5);
-});
+test.serial(
+  "the table of a disk with two root slots is the same before and after an update",
+  async (t) => {
+    const { directory, path, from } = await installed(t);
+    const before = readFileSync(path).subarray(0, mebibyte);
+    await from(makeSmallTree(directory, "two"), (writing) =>
+      updateSlot({ ...writing, keep: [], configure: () => [] }, signal),
+    );
+    t.true(readFileSync(path).subarray(0, mebibyte).equals(before));
+    t.is(parsePartitionTable(before)?.partitions.length, 5);
+  },
+);

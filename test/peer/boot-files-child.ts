@@ -30,7 +30,12 @@ const leases = { macOf: () => mac };
 const server = { address, httpUrl: `http://${address}:8080` };
 const boot = createBoot({
   config,
-  store: { nodes: { byMac: () => node(mac) }, tasks: { unfinishedOf: () => [] } },
+  store: {
+    nodes: { byMac: () => node(mac) },
+    tasks: { unfinishedOf: () => [], put: () => undefined },
+    jobs: { get: () => undefined },
+  },
+  images: { bootFilesOf: () => directory },
   leases,
   windows: { tokenFor: () => "0".repeat(32) },
   site: { serverKey },

@@ -1,6 +1,7 @@
 /**
  * Simulated boards with two root slots are updated by the real server and the real agent: the disks
- * are files, directories play their file systems.
+ * are files, directories play their file systems. Three boot by GRUB, which tries a slot by itself; to
+ * the fourth, a Raspberry Pi with its own boot partition, the server gives the new system for one boot.
  */
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -27,8 +28,8 @@ async function startRack(t: ExecutionContext) {
   const moments: BoardMoment[] = [];
   const site = await startSite(
     {
-      ...{ stacks: 1, perStack: 3, perSlotOutlets: true, senses: true, seed: 1 },
-      ...{ models: ["pi4"], faults: {}, slotTimeoutSeconds, diskOctets: 512 * 1024 ** 2 },
+      ...{ stacks: 1, perStack: 4, perSlotOutlets: true, senses: true, seed: 1 },
+      ...{ models: ["pi4"], faults: {}, slotTimeoutSeconds, diskOctets: 700 * 1024 ** 2 },
     },
     cleanup,
     say,
@@ -36,9 +37,13 @@ async function startRack(t: ExecutionContext) {
     { settings: { firstBootSeconds: 24 } },
   );
   const { api } = site.server;
-  const push = async (name: string, more: Readonly<Record<string, string>>) => {
+  const push = async (
+    name: string,
+    more: Readonly<Record<string, string>>,
+    bootloader = "grub",
+  ) => {
     const query = new URLSearchParams({
-      ...{ name, architecture: "arm64", format: "rootfs-tar", bootloader: "grub" },
+      ...{ name, architecture: "arm64", format: "rootfs-tar", bootloader },
       ...{ rootMiB: String(slots.rootMiB), data: slots.data, keep: "/etc/app" },
     });
     const path = makeSmallTree(site.directory, name, more);
@@ -74,16 +79,34 @@ async function startRack(t: ExecutionContext) {
   return { site, api, world, push, board, create, taskOf, ended };
 }
 
+/** Beside the kernel that each small tree has. */
+const piFiles = {
+  "boot/initrd.img-1": "initrd",
+  "usr/lib/linux-image-1/broadcom/bcm2711-rpi-4-b.dtb": "device tree",
+};
+const systemsOf = (
+  { did }: { readonly did: (since: number) => readonly BoardMoment["what"][] },
+  since: number,
+) => did(since).filter((what) => what === "installed-system").length;
+
 test("boards are updated beside their running system; one that does not call goes back by itself, one that hangs by its outlet", async (t) => {
   const { site, api, world, push, board, create, taskOf, ended } = await startRack(t);
   const first = await push("one", { "etc/app/settings": "of the image\n" });
   const second = await push("two", { "etc/app/settings": "of the image\n", "etc/app/new": "" });
   const dark = await push("dark", { "etc/has-no-agent": "" });
   const hung = await push("hung", { "etc/hangs": "" });
-  const installed = await ended(await create("install", "all", { image: "one" }));
-  t.is(installed.state, "done");
+  await push("pi-one", piFiles, "raspberry-pi");
+  const piSecond = await push("pi-two", { ...piFiles, "etc/second": "" }, "raspberry-pi");
+  await push("pi-dark", { ...piFiles, "etc/has-no-agent": "" }, "raspberry-pi");
   const boards = ["1", "2", "3"].map(board);
-  for (const one of boards) {
+  const pi = board("4");
+  const idOf = (one: typeof pi) => one.node()?.id ?? "";
+  const installs = await Promise.all([
+    create("install", boards.map(idOf).join(","), { image: "one" }),
+    create("install", idOf(pi), { image: "pi-one" }),
+  ]);
+  for (const job of installs) t.is((await ended(job)).state, "done");
+  for (const one of [...boards, pi]) {
     t.like(one.node()?.installedDisk, { slots: { active: "a", data: "/srv" } });
     one.write("root-a/etc/app/settings", "of this node\n");
     one.write("root-a/etc/machine-id", "0123456789abcdef\n");
@@ -100,12 +123,13 @@ test("boards are updated beside their running system; one that does not call goe
       [updated, "two"],
       [goesBack, "dark"],
       [hangs, "hung"],
+      [pi, "pi-two"],
     ].map(([one, image]) =>
-      create("update", (one as typeof updated).node()?.id ?? "", { image, keep: ["/var/own"] }),
+      create("update", idOf(one as typeof updated), { image, keep: ["/var/own"] }),
     ),
   );
-  const [good, back, stuck] = jobs;
-  if (!good || !back || !stuck) return t.fail("three jobs");
+  const [good, back, stuck, tried] = jobs;
+  if (!good || !back || !stuck || !tried) return t.fail("four jobs");
   await world.until("an update is under way", minute, () =>
     taskOf(good)?.stageSeconds["waiting-for-agent"] === undefined ? undefined : true,
   );
@@ -125,6 +149,18 @@ test("boards are updated beside their running system; one that does not call goe
   t.throws(() => updated.read("root-b/var/lib/marcoboot/trial"));
   t.is(updated.read("root-a/opt/scratch"), "nobody's\n");
 
+  t.like(await ended(tried), { state: "done", epoch: 1, isTried: true });
+  t.like(pi.node(), {
+    ...{ image: piSecond.digest, installedDisk: { slots: { active: "b" } } },
+    agent: { role: "resident", system: { slot: "b", image: piSecond.digest } },
+  });
+  t.is(pi.read("root-b/etc/app/settings"), "of this node\n");
+  t.is(pi.read("boot/b/kernel8.img"), "kernel of pi-two\n");
+  t.is(pi.read("boot/config.txt"), pi.read("boot/b/config.txt"));
+  t.is(systemsOf(pi, begun), 1);
+  const beforeDark = Date.now();
+  const piDark = await create("update", idOf(pi), { image: "pi-dark" });
+
   const reason = /the new system did not stay up: the node has gone back to the system it had/;
   for (const [job, one, image] of [
     [back, goesBack, dark],
@@ -142,11 +178,19 @@ test("boards are updated beside their running system; one that does not call goe
   t.false(goesBack.did(begun).includes("power-off"));
   t.is(hangs.did(begun).filter((what) => what === "power-off").length, 1);
 
-  const again = await create("update", updated.node()?.id ?? "", { image: "one" });
+  const again = await create("update", idOf(updated), { image: "one" });
   t.is((await ended(again)).state, "done");
   t.like(updated.node()?.installedDisk, { slots: { active: "a" } });
   t.is(updated.read("root-a/etc/app/settings"), "of this node\n");
   t.throws(() => updated.read("root-a/opt/scratch"));
+  const piTask = await ended(piDark);
+  t.is(piTask.state, "failed");
+  t.regex(piTask.reason ?? "", reason);
+  t.like(pi.node(), { image: piSecond.digest, connection: "online" });
+  t.is(pi.read("boot/config.txt"), pi.read("boot/b/config.txt"));
+  t.is(systemsOf(pi, beforeDark), 2, "the new system once, by network; then the card's");
+  t.false(pi.did(beforeDark).includes("power-off"));
+
   const plan = await api.send<{ nodes: { does: string; loses: string }[] }>(
     "POST",
     "/api/v1/jobs",

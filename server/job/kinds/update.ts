@@ -7,6 +7,9 @@
  *   (we)                 (netinst reports)         (we)         (the node)    (the new system)
  *
  *   another attempt, after the new system was tried: falling-back, which never writes
+ *
+ * GRUB tries the new slot once by itself; to a Raspberry Pi the server gives its kernel for one boot
+ * (server/boot/trials.ts).
  */
 
 import { Type } from "typebox";
@@ -52,7 +55,8 @@ export const update: Kind<"update"> = {
   refuse(node, job, images) {
     const image = images.get(job.parameters.image);
     const refusal = whyNotWritten(node, image, job.parameters.image, node.installedDisk?.serial);
-    return refusal ?? (image && whyNoSlot(node, image));
+    if (refusal !== undefined || !image) return refusal;
+    return whyNoSlot(node, image) ?? whyNoTrial(node, image, job.parameters);
   },
 
   async run(run, job) {
@@ -98,6 +102,24 @@ function whyNoSlot({ name, state, installedDisk }: Node, image: InstallImage): s
   const needed = treeRootBytes(image);
   if (needed <= slots.rootBytes) return undefined;
   return `image ${image.name} needs ${needed} bytes, a root slot of ${name} has ${slots.rootBytes}: install it with a larger --root-size`;
+}
+
+/** What the server needs for the one boot that GRUB does by itself. */
+function whyNoTrial(
+  { name, installedDisk }: Node,
+  image: InstallImage,
+  parameters: UpdateParameters,
+): string | undefined {
+  if (image.bootloader !== "raspberry-pi") return undefined;
+  if (!image.slots) {
+    return `${image.name} was pushed without root slots, so a Raspberry Pi cannot try it: push it with --root-size`;
+  }
+  if (!installedDisk?.slots?.roots) {
+    return `${name} has not told where its root slots are: install it`;
+  }
+  const kept = keptPaths(image, parameters).find((path) => /^\/boot(\/|$)/.test(path));
+  if (kept === undefined) return undefined;
+  return `${kept} cannot be kept on a Raspberry Pi: the new system is tried with its own boot files`;
 }
 
 function order(run: TaskRun, { parameters }: JobOf<"update">, bootId: string): void {

@@ -59,6 +59,8 @@ export interface FirmwareConfig {
   readonly initramfs?: string;
   readonly deviceTree?: string;
   readonly commandLine: string;
+  /** `os_prefix`, before the names of all these. */
+  readonly prefix: string;
 }
 
 /**
@@ -84,6 +86,7 @@ export function readFirmwareConfig(content: string, sections: readonly string[])
   const deviceTree = values.get("device_tree");
   return {
     commandLine: values.get("cmdline") ?? "cmdline.txt",
+    prefix: values.get("os_prefix") ?? "",
     ...(kernel !== undefined && { kernel }),
     ...(initramfs !== undefined && { initramfs }),
     ...(deviceTree !== undefined && { deviceTree }),
@@ -114,8 +117,9 @@ export interface KernelFiles {
 }
 
 /** Command line, device tree, initramfs and kernel, in the order of the firmware. */
-export function* loadKernel(get: Get, files: KernelFiles): Program<Ending> {
+export function* loadKernel(getFile: Get, files: KernelFiles): Program<Ending> {
   const { config, habits } = files;
+  const get: Get = (name, how) => getFile(`${config.prefix}${name}`, how);
   yield* get(config.commandLine, habits);
   const trees = [...(config.deviceTree ? [config.deviceTree] : []), ...files.deviceTrees];
   if ((yield* firstOf(get, trees, habits)) === undefined) return failed(`no ${trees[0]}`);

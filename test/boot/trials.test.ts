@@ -1,0 +1,137 @@
+/** A Raspberry Pi that tries a root slot: which boot finds what. */
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { instant, type JobId, parseImageDigest, type TaskId } from "#protocol/brand.ts";
+import type { Job, Stage, Task } from "#protocol/job.ts";
+import type { InstalledSlots } from "#protocol/node.ts";
+import { client, laboratory, node, pi3, pi4, server } from "./setup.ts";
+
+const digest = parseImageDigest("cd".repeat(32));
+const slots: InstalledSlots = {
+  ...{ active: "a", rootBytes: 1 << 30, data: "/srv", bootloader: "raspberry-pi" },
+  roots: { a: "0a0b0c0d-02", b: "0a0b0c0d-03" },
+};
+
+/** A Pi 4 whose update has written slot b. */
+function setUp(t: ExecutionContext, own: InstalledSlots = slots) {
+  const made = laboratory(t);
+  const { boot, nodes, tasks, jobs, directory } = made;
+  boot.reply(client(pi4, { firmware: "raspberry-pi-4", serial: "9a4f01c2" }), server);
+  const board = node(pi4, { state: "installed", installedDisk: { name: "mmcblk0", slots: own } });
+  nodes.set(pi4, { ...board, firmware: "raspberry-pi-4" });
+  const job: Job = {
+    ...{ id: "job_1" as JobId, kind: "update", state: "running", selector: "n" },
+    ...{ createdBy: "anna", createdAt: instant(0), parameters: { image: digest, keep: [] } },
+  };
+  jobs.set(job.id, job);
+  const task = (stage: Stage, change: Partial<Task> = {}): void => {
+    const made: Task = {
+      ...{ id: "task_1" as TaskId, jobId: job.id, nodeId: board.id, kind: "update" },
+      ...{ state: "running", epoch: 1, stage, percent: 0, stageSeconds: {} },
+      ...{ createdAt: instant(0), ...change },
+    };
+    tasks.splice(0, tasks.length, made);
+  };
+  task("rebooting");
+  const files = join(directory, "images", digest);
+  mkdirSync(join(files, "overlays"), { recursive: true });
+  for (const name of ["kernel8.img", "initrd.img", "bcm2711-rpi-4-b.dtb", "overlays/README"]) {
+    writeFileSync(join(files, name), `${name} of the image`);
+  }
+  writeFileSync(
+    join(files, "config.txt"),
+    "kernel=kernel8.img\ninitramfs initrd.img followkernel\n",
+  );
+  const get = (name: string) => made.tftp(`9a4f01c2/${name}`, pi4);
+  const found = (...names: readonly string[]) => names.filter((name) => get(name) !== undefined);
+  return { ...made, task, get, found, files };
+}
+
+const beforeKernel = ["start4.elf", "config.txt", "fixup4.dat", "cmdline.txt"];
+const fromKernel = ["bcm2711-rpi-4-b.dtb", "kernel8.img", "initrd.img", "overlays/README"];
+
+test("a board that tries a slot gets that system's files, and nothing of netinst", (t) => {
+  const { get, found } = setUp(t);
+  t.is(get("config.txt"), "kernel=kernel8.img\ninitramfs initrd.img followkernel\n");
+  t.is(
+    get("cmdline.txt"),
+    "console=serial0,115200 console=tty1 root=PARTUUID=0a0b0c0d-03 rootfstype=ext4 rootwait ro panic=30\n",
+  );
+  t.is(get("start4.elf"), "start4.elf");
+  t.is(get("kernel8.img"), "kernel8.img of the image");
+  t.is(get("initrd.img"), "initrd.img of the image");
+  t.deepEqual(found("../config.txt", ".tree", "overlays/../config.txt", "bcm2710-rpi-3-b.dtb"), []);
+});
+
+test("in one boot files come as often as they are asked for; the next boot finds none", (t) => {
+  const { found, tasks } = setUp(t);
+  const once = [...beforeKernel, ...beforeKernel, ...fromKernel, "kernel8.img", "initrd.img"];
+  t.deepEqual(found(...once), once);
+  t.true(tasks[0]?.isTried);
+  t.deepEqual(found("start4.elf", ...beforeKernel, ...fromKernel), []);
+  t.deepEqual(found(...fromKernel), []);
+});
+
+for (const stage of ["bootcode.bin", "start.elf", "config.txt"]) {
+  test(`${stage} after the kernel is another boot`, (t) => {
+    const { found } = setUp(t);
+    found(...beforeKernel, ...fromKernel);
+    t.deepEqual(found(stage, ...fromKernel), []);
+  });
+}
+
+test("a boot that broke off before its kernel may begin again", (t) => {
+  const { found, tasks } = setUp(t);
+  found(...beforeKernel, "bcm2711-rpi-4-b.dtb");
+  t.is(tasks[0]?.isTried, undefined);
+  t.deepEqual(found(...beforeKernel, ...fromKernel), [...beforeKernel, ...fromKernel]);
+});
+
+test("a server that was killed after it gave the kernel gives nothing more, before it all", (t) => {
+  const { found, restart } = setUp(t);
+  found(...beforeKernel);
+  restart();
+  t.deepEqual(found(...beforeKernel, "kernel8.img"), [...beforeKernel, "kernel8.img"]);
+  restart();
+  t.deepEqual(found(...beforeKernel, ...fromKernel), []);
+});
+
+test("a kernel of another name counts too", (t) => {
+  const { found, files, tasks } = setUp(t);
+  writeFileSync(join(files, "vmlinuz"), "kernel");
+  writeFileSync(join(files, "config.txt"), "kernel=vmlinuz\n");
+  t.deepEqual(found("config.txt", "vmlinuz"), ["config.txt", "vmlinuz"]);
+  t.true(tasks[0]?.isTried);
+  t.deepEqual(found("config.txt"), []);
+});
+
+const others: readonly (readonly [string, (made: ReturnType<typeof setUp>) => void])[] = [
+  ["confirms", ({ task }) => task("confirming")],
+  ["goes back", ({ task }) => task("falling-back", { epoch: 2 })],
+  ["has another attempt that waits", ({ tasks }) => void tasks.splice(0)],
+  ["has no job any more", ({ jobs }) => jobs.clear()],
+];
+for (const [title, change] of others) {
+  test(`a board whose update ${title} finds nothing`, (t) => {
+    const made = setUp(t);
+    change(made);
+    t.deepEqual(made.found(...beforeKernel, ...fromKernel), []);
+  });
+}
+
+test("one that has not told its roots finds nothing; while its update is written it finds netinst", (t) => {
+  const { roots: _, ...older } = slots;
+  const { found, task, get } = setUp(t, older);
+  t.deepEqual(found(...beforeKernel, ...fromKernel), []);
+  task("writing");
+  t.is(get("kernel8.img"), "kernel arm64");
+});
+
+test("another board does not find it", (t) => {
+  const { boot, tftp } = setUp(t);
+  boot.reply(client(pi3, { firmware: "raspberry-pi-3" }), server);
+  t.is(tftp("9a4f01c2/kernel8.img", pi3), undefined);
+  t.is(tftp("kernel8.img", pi3), "kernel arm64");
+});
