@@ -88,43 +88,63 @@ class Threads {
     this.#data = data;
   }
 
-  /** Resolves when the thread listens. */
+  /**
+   * Resolves when the first thread listens; from then on one that dies is replaced.
+   *
+   * @throws why it never listened; then there is no other
+   */
   start(): Promise<void> {
+    const first = Promise.withResolvers<void>();
+    this.#over = this.#keepOne(first);
+    return first.promise;
+  }
+
+  async #keepOne(first: PromiseWithResolvers<void>): Promise<void> {
+    const { clock, log, interfaceName } = this.#context;
+    const { signal } = this.#closing;
+    let hasListened = false;
+    const listening = () => {
+      hasListened = true;
+      first.resolve();
+    };
+    for (;;) {
+      const reason = await this.#live(listening).catch((error: unknown) => error);
+      if (!hasListened) return first.reject(reason);
+      if (signal.aborted) return;
+      await clock.sleep(pauseBeforeNew, signal);
+      if (signal.aborted) return;
+      log.warn({ interface: interfaceName }, "tftp thread starts again");
+    }
+  }
+
+  /**
+   * One thread, from its start to its end.
+   *
+   * @returns why it died
+   */
+  async #live(listening: () => void): Promise<unknown> {
     const worker = new Worker(this.#context.program ?? new URL("./thread.ts", import.meta.url), {
       workerData: this.#data,
       name: "tftp",
     });
     this.#worker = worker;
-    return new Promise((ready, failed) => {
-      worker.on("message", (message: FromThread) => {
-        if (message.kind === "ready") {
-          this.#wake = message.wake;
-          ready();
-        } else this.#hear(message);
-      });
-      worker.on("error", (error) => {
-        this.#context.log.error({ err: error }, "tftp thread failed");
-        failed(error);
-      });
-      this.#over = new Promise((over) => {
-        worker.on("exit", () => {
-          const wake = this.#wake;
-          this.#worker = undefined;
-          this.#wake = undefined;
-          over(wake === undefined ? undefined : this.#ended(wake));
-        });
-      });
+    let reason: unknown = new Error("the tftp thread ended");
+    worker.on("message", (message: FromThread) => {
+      if (message.kind === "ready") {
+        this.#wake = message.wake;
+        listening();
+      } else this.#hear(message);
     });
-  }
-
-  async #ended(wake: number): Promise<void> {
-    await closeDeviceSocket(wake);
-    const { clock, log } = this.#context;
-    if (this.#closing.signal.aborted) return;
-    await clock.sleep(pauseBeforeNew, this.#closing.signal);
-    if (this.#closing.signal.aborted) return;
-    log.warn({ interface: this.#context.interfaceName }, "tftp thread starts again");
-    await this.start().catch(() => undefined); // logged; the next exit tries again
+    worker.on("error", (error) => {
+      this.#context.log.error({ err: error }, "tftp thread failed");
+      reason = error; // it can overtake what the thread said before: what follows is for `exit`
+    });
+    await new Promise((over) => worker.on("exit", over));
+    const wake = this.#wake;
+    this.#worker = undefined;
+    this.#wake = undefined;
+    if (wake !== undefined) await closeDeviceSocket(wake);
+    return reason;
   }
 
   #hear(message: Exclude<FromThread, { readonly kind: "ready" }>): void {
@@ -152,7 +172,9 @@ class Threads {
 
   async close(limit: Milliseconds): Promise<void> {
     this.#closing.abort();
-    this.#tell({ kind: "close", limitMs: limit });
+    // One that is not ready yet has begun nothing.
+    if (this.#wake === undefined) await this.#worker?.terminate();
+    else this.#tell({ kind: "close", limitMs: limit });
     await this.#over;
   }
 }
