@@ -158,6 +158,34 @@ test("an install is asked for by typing the rack's name, and becomes a job", asy
   t.true(server.calls.includes("create install 4"));
 });
 
+test("a node with root slots is updated, and an image is made of it: both say what would happen", async (t) => {
+  const { page, server, complaints } = await open(t);
+  await signIn(page);
+  const slots = { active: "a", rootBytes: 4 << 30, data: "/srv", bootloader: "grub" } as const;
+  const node = { ...makeNode("a", "1", "installed"), installedDisk: { name: "vda", slots } };
+  server.store.nodes.put({ ...node, image: digest });
+  server.events.publish({ topic: "node", node: { ...node, image: digest } });
+  await page.locator('[data-slot="lab/a/1"]').click();
+  await page.getByText("a, data in /srv").waitFor();
+  const dialog = page.getByRole("dialog");
+
+  await page.getByRole("button", { name: "Update…" }).click();
+  await dialog.getByText(/will fail: debian-12 is a whole disk/).waitFor();
+  t.deepEqual(await axe(page), []);
+  await dialog.getByLabel(/^Kept paths/).fill("/etc/app");
+  await dialog.getByRole("button", { name: "Update lab-a-1" }).click();
+  await page.getByText(/update of lab-a-1/).waitFor();
+
+  await page.getByRole("button", { name: "Make image…" }).click();
+  await dialog.getByLabel(/^Name of the image/).fill("golden");
+  await dialog.getByText(/read the files of its disk and make image golden/).waitFor();
+  t.deepEqual(await axe(page), []);
+  await dialog.getByRole("button", { name: "Make an image of lab-a-1" }).click();
+  await page.getByText(/capture of lab-a-1/).waitFor();
+  t.deepEqual(server.calls, ["create update 1", "create capture 1"]);
+  t.deepEqual(complaints, []);
+});
+
 test("markup and scripts in a node's name and log are shown as text and never run", async (t) => {
   const { page, server, complaints } = await open(t);
   await signIn(page);

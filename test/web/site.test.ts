@@ -183,7 +183,20 @@ const obstacles = [
     1,
     /^lab-a-1 is protected$/,
   ],
+  [
+    "an update of a node with one root",
+    "update",
+    makeNode("a", "1"),
+    1,
+    /no root slots.*root-size/,
+  ],
 ] as const;
+test("an image is made of one node only, of any that is online", (t) => {
+  const nodes = [makeNode("a", "1"), makeNode("a", "2")];
+  t.is(obstacle("capture", nodes, 0), "an image is made of one node");
+  t.is(obstacle("capture", nodes.slice(0, 1), 0), undefined);
+});
+
 for (const [title, kind, node, images, reason] of obstacles) {
   test(`${title} is refused with its reason`, (t) => {
     t.regex(obstacle(kind, [node], images) ?? "", reason);

@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
+import type { Image } from "#protocol/image.ts";
 import { call } from "../api.ts";
 import { createPlanned } from "../state/planned.ts";
 import type { User } from "../state/session.ts";
@@ -28,6 +29,24 @@ export function App({ context }: { context: PageContext }) {
 }
 
 const plannedAgainMs = 30_000;
+const imagesAgainMs = 30_000;
+
+/** Images are pushed elsewhere, and made by jobs that end: no event tells of them. */
+function useImages(site: PageContext["site"]): void {
+  const captures = site.jobs.value.filter(
+    ({ kind, state }) => kind === "capture" && state === "done",
+  );
+  useEffect(() => {
+    const read = () =>
+      call<{ items: readonly Image[] }>("GET", "/api/v1/images").then(
+        ({ items }) => site.keepImages(items),
+        () => undefined, // the next time, or the banner says that the server is gone
+      );
+    void read();
+    const timer = setInterval(() => void read(), imagesAgainMs);
+    return () => clearInterval(timer);
+  }, [site, captures.length]);
+}
 
 function RackPage({ context, role }: { context: PageContext; role: User["role"] }) {
   const { site, selection, live } = context;
@@ -46,6 +65,7 @@ function RackPage({ context, role }: { context: PageContext; role: User["role"] 
     const timer = setInterval(() => void planned.read(), plannedAgainMs);
     return () => clearInterval(timer);
   }, [planned]);
+  useImages(site);
   const toast = useSignal<string | undefined>(undefined);
   useEffect(() => {
     const clear = (event: KeyboardEvent) => {
@@ -85,7 +105,7 @@ function RackPage({ context, role }: { context: PageContext; role: User["role"] 
           <RuleList context={context} />
         </div>
       </main>
-      {canAct && <ActionBar context={context} toast={toast} />}
+      {canAct && <ActionBar context={context} toast={toast} role={role} />}
       <p class="toast" role="status" hidden={toast.value === undefined}>
         {toast.value}
       </p>

@@ -47,7 +47,8 @@ export function NodePanel({ context, canAct }: { context: PageContext; canAct: b
 
 function Facts({ node, context }: { node: Node; context: PageContext }) {
   const image = context.site.images.value.find((one) => one.digest === node.image);
-  const { agent, slot } = node;
+  const { agent, slot, installedDisk } = node;
+  const slots = installedDisk?.slots;
   const rows: readonly (readonly [string, string | undefined])[] = [
     ["State", node.state],
     ["Slot", slot && `${slot.rack} / ${slot.stack} / ${slot.slot}`],
@@ -58,6 +59,8 @@ function Facts({ node, context }: { node: Node; context: PageContext }) {
     ["Agent", node.connection === "online" ? agent?.role : "offline"],
     ["Hostname", agent?.hostname],
     ["Image", image ? image.name : node.image?.slice(0, 12)],
+    ["Made of", image?.origin?.name],
+    ["Root slot", slots && `${slots.active}, data in ${slots.data}`],
   ];
   return (
     <dl class="facts">

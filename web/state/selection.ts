@@ -46,10 +46,14 @@ export function obstacle(
   if (nodes.length === 0) return "choose nodes first";
   const held = nodes.find((node) => node.quarantined);
   if (held) return `${held.name} is held back: approve it first`;
-  if (kind !== "install") {
-    const silent = nodes.find((node) => node.connection === "offline");
-    return silent && `${silent.name} is offline`;
+  if (kind === "capture" && nodes.length > 1) return "an image is made of one node";
+  const rootless = nodes.find(({ installedDisk }) => !installedDisk?.slots);
+  if (kind === "update" && rootless) {
+    return `${rootless.name} has no root slots: install an image that was pushed with --root-size`;
   }
+  const silent = nodes.find((node) => node.connection === "offline");
+  if (kind !== "install" && silent) return `${silent.name} is offline`;
+  if (kind !== "install" && kind !== "update") return undefined;
   if (images === 0) return "no image: marcoboot image push FILE";
   const kept = nodes.find((node) => node.protection);
   if (kept) return `${kept.name} is protected`;

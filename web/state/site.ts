@@ -53,6 +53,7 @@ export interface Site {
   load(snapshot: Snapshot): void;
   /** Shows a rack that was just changed here. */
   keepRack(rack: Rack): void;
+  keepImages(images: readonly Image[]): void;
   apply(stored: StoredEvent): void;
 }
 
@@ -151,6 +152,9 @@ export function createSite(): Site {
     keepRack(rack) {
       const others = racks.value.filter(({ name }) => name !== rack.name);
       racks.value = [...others, rack].toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    },
+    keepImages(found) {
+      images.value = found;
     },
     apply(stored) {
       if (stored.id <= lastEventId.value) return; // sent again after a reconnection
