@@ -102,9 +102,8 @@ function isFirmwareName(name: string): boolean {
 
 const configFile = "config.txt";
 
-/** A boot begins with the firmware's stages and config.txt; with its kernel the system is on its way. */
 function kindOf(name: string, config: BootFile): TrialFile {
-  if (name === configFile || /^(?:bootcode\.bin|start\w*\.elf)$/.test(name)) return "stage";
+  if (/^(?:bootcode\.bin|start\w*\.elf)$/.test(name)) return "stage";
   const named = /^kernel=(.+)$/m.exec(Buffer.from(config.bytes()).toString("latin1"))?.[1];
   return name === named?.trim() || /^kernel\w*\.img$/.test(name) ? "kernel" : "other";
 }

@@ -81,6 +81,7 @@ export function createBoot(context: BootContext): Boot {
   return {
     reply(client, server) {
       if (client.firmware === undefined) return undefined;
+      trials.bootBegins(client.mac);
       remember(heard, client, client.firmware);
       if (client.ipxe) chains.called(client.mac, "ipxe");
       const chain = chooseChain(tables, client, server);

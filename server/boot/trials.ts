@@ -5,20 +5,23 @@
  * that slot's kernel, device tree and command line as files. What it boots next is its card again, the
  * old system, unless the new one has confirmed itself there meanwhile.
  *
- *   stage files …  kernel (written down: it is being tried) …  | stage files: another boot
+ *   DHCP, start4.elf, config.txt …  kernel (written down: it is being tried) …  | DHCP: another boot
+ *
+ * The kernel may be looked at before it is fetched, and config.txt read again after it, so neither
+ * tells where a boot ends. What does is DHCP, and a first stage (a Raspberry Pi 5 fetches none).
  *
  * A server that was killed after it gave the kernel does not go on with that boot: the board then
  * starts its card, and the update ends as one that did not work. Two boots are never given.
  */
 
-import type { ImageDigest, NodeId, TaskId } from "#protocol/brand.ts";
+import type { ImageDigest, MacAddress, TaskId } from "#protocol/brand.ts";
 import type { Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { otherSlot } from "#protocol/root-slots.ts";
 import { piCommandLine } from "../../images/pi-boot.ts";
 import type { Store } from "../store/store.ts";
 
-/** `stage`: what a firmware reads at the beginning of each boot. */
+/** `stage`: what runs before config.txt is read for the first time. */
 export type TrialFile = "stage" | "kernel" | "other";
 
 export interface Trial {
@@ -35,6 +38,8 @@ export interface Trial {
 export interface Trials {
   /** Undefined: what `task` wrote cannot be given to this node. */
   of(node: Node, task: Task): Trial | undefined;
+  /** A firmware with this address was heard by DHCP: a boot begins. */
+  bootBegins(mac: MacAddress): void;
 }
 
 export interface TrialsContext {
@@ -48,23 +53,22 @@ export interface TrialsContext {
 
 export function createTrials({ store, bootFilesOf }: TrialsContext): Trials {
   /** Whose kernel was given by this process, in a boot that may still ask for more. */
-  const underway = new Map<NodeId, TaskId>();
+  const underway = new Map<MacAddress, TaskId>();
 
-  const mayHave = (task: Task, file: TrialFile): boolean => {
-    const { id, nodeId } = task;
+  const mayHave = (mac: MacAddress, task: Task, file: TrialFile): boolean => {
     if (!task.isTried) {
       if (file !== "kernel") return true;
       store.tasks.put({ ...task, isTried: true });
-      underway.set(nodeId, id);
+      underway.set(mac, task.id);
       return true;
     }
-    if (underway.get(nodeId) !== id) return false;
-    if (file === "stage") underway.delete(nodeId);
-    return file !== "stage";
+    if (file === "stage") underway.delete(mac);
+    return underway.get(mac) === task.id;
   };
 
   return {
-    of({ installedDisk }, task) {
+    bootBegins: (mac) => void underway.delete(mac),
+    of({ mac, installedDisk }, task) {
       const job = store.jobs.get(task.jobId);
       const { roots, active } = installedDisk?.slots ?? {};
       if (job?.kind !== "update" || !roots || !active) return undefined;
@@ -72,7 +76,7 @@ export function createTrials({ store, bootFilesOf }: TrialsContext): Trials {
       return {
         directory: bootFilesOf(job.parameters.image),
         commandLine: piCommandLine(roots[slot], slot),
-        mayHave: (file) => mayHave(task, file),
+        mayHave: (file) => mayHave(mac, task, file),
       };
     },
   };

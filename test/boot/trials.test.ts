@@ -74,13 +74,24 @@ test("in one boot files come as often as they are asked for; the next boot finds
   t.deepEqual(found(...fromKernel), []);
 });
 
-for (const stage of ["bootcode.bin", "start.elf", "config.txt"]) {
+for (const stage of ["bootcode.bin", "start.elf", "start4.elf"]) {
   test(`${stage} after the kernel is another boot`, (t) => {
     const { found } = setUp(t);
     found(...beforeKernel, ...fromKernel);
     t.deepEqual(found(stage, ...fromKernel), []);
   });
 }
+
+// raspberrypi/linux#7319: a Raspberry Pi 5 reads config.txt again for the device tree's parameters.
+test("config.txt after a look at the kernel is the same boot; DHCP is another, also of a board without stages", (t) => {
+  const { found, boot } = setUp(t);
+  const rest = ["config.txt", "overlays/README", "cmdline.txt", "kernel8.img", "initrd.img"];
+  t.deepEqual(found("config.txt", "kernel8.img", ...rest), ["config.txt", "kernel8.img", ...rest]);
+  boot.reply(client(pi4, {}), server);
+  t.deepEqual(found(...rest), rest, "of a system that runs");
+  boot.reply(client(pi4, { firmware: "raspberry-pi-5", serial: "9a4f01c2" }), server);
+  t.deepEqual(found(...rest), []);
+});
 
 test("a boot that broke off before its kernel may begin again", (t) => {
   const { found, tasks } = setUp(t);
@@ -104,7 +115,7 @@ test("a kernel of another name counts too", (t) => {
   writeFileSync(join(files, "config.txt"), "kernel=vmlinuz\n");
   t.deepEqual(found("config.txt", "vmlinuz"), ["config.txt", "vmlinuz"]);
   t.true(tasks[0]?.isTried);
-  t.deepEqual(found("config.txt"), []);
+  t.deepEqual(found("start4.elf", "config.txt"), []);
 });
 
 const others: readonly (readonly [string, (made: ReturnType<typeof setUp>) => void])[] = [
