@@ -95,7 +95,8 @@ export function readPiBoot(tree: string): PiBoot | string {
     ),
   ]);
   const settings = [
-    ...["arm_64bit=1", "enable_uart=1", "kernel=kernel8.img"],
+    // The kernel's own names of device trees: bcm2837 where Raspberry Pi says bcm2710.
+    ...["arm_64bit=1", "enable_uart=1", "upstream_kernel=1", "kernel=kernel8.img"],
     ...(initrd === undefined ? [] : ["initramfs initrd.img followkernel"]),
   ];
   return { firmware, system, settings };

@@ -5,13 +5,9 @@ import {
   existsSync,
   ftruncateSync,
   openSync,
-  readdirSync,
   readFileSync,
   readSync,
-  realpathSync,
   rmSync,
-  statSync,
-  writeFileSync,
   writeSync,
 } from "node:fs";
 import { basename, join } from "node:path";
@@ -20,7 +16,7 @@ import { ImageInvalidError } from "../../server/errors.ts";
 import { installGrubBios } from "../disk/grub-bios.ts";
 import { run } from "./run.ts";
 
-const mebibyte = 1024 * 1024;
+export const mebibyte = 1024 * 1024;
 /** Free space beside the tree: logs, the resident agent (45 MB) and an update of the package lists. */
 const spareMiB = 128;
 const biosBootType = "21686148-6449-6E6F-744E-656564454649";
@@ -63,69 +59,19 @@ export async function makeGrubDisk(request: {
   if (architecture === "amd64") installBiosLoader(disk, grub);
 }
 
-/**
- * MBR: 128 MiB FAT with firmware, kernel8.img and initramfs, then ext4 root.
- * The firmware reads FAT only, and finds its files by name.
- */
-export async function makeRaspberryPiDisk(request: {
-  readonly tree: string;
-  readonly disk: string;
-  readonly firmware: string;
-}): Promise<void> {
-  const { tree, disk, firmware } = request;
-  const bootMiB = 128;
-  const rootMiB = await rootSize(tree);
-  const rootStart = 4 + bootMiB;
-  createSparse(disk, (rootStart + rootMiB) * mebibyte);
-  await run(
-    "sfdisk",
-    ["--quiet", disk],
-    `label: dos\nstart=${4 * 2048}, size=${bootMiB}MiB, type=c, bootable\nstart=${rootStart * 2048}, size=${rootMiB}MiB, type=83\n`,
-  );
-  const kernel = realpathSync(join(tree, "vmlinuz"));
-  const initrd = realpathSync(join(tree, "initrd.img"));
-  const configText = `${disk}.config.txt`;
-  const commandLine = `${disk}.cmdline.txt`;
-  writeFileSync(
-    configText,
-    "arm_64bit=1\nkernel=kernel8.img\ninitramfs initramfs8 followkernel\nenable_uart=1\n",
-  );
-  writeFileSync(
-    commandLine,
-    "console=ttyS1,115200 console=tty1 root=LABEL=marcoboot-root rootwait ro\n",
-  );
-  const boot = `${disk}.boot`;
-  await makeFat(boot, bootMiB, "MARCOBOOT", [
-    ...readdirSync(firmware)
-      .filter((name) => statSync(join(firmware, name)).isFile())
-      .map((name) => [name, join(firmware, name)] as const),
-    ["kernel8.img", kernel],
-    ["initramfs8", initrd],
-    ["config.txt", configText],
-    ["cmdline.txt", commandLine],
-  ]);
-  copyInto(disk, boot, 4 * mebibyte);
-  // The firmware reads them from the FAT partition: a second copy would only be written and sent.
-  for (const copied of [kernel, initrd]) rmSync(copied);
-  for (const dangling of ["vmlinuz", "initrd.img"]) rmSync(join(tree, dangling));
-  await makeRoot(disk, tree, rootStart, rootMiB);
-  rmSync(configText);
-  rmSync(commandLine);
-}
-
-async function rootSize(tree: string): Promise<number> {
+export async function rootSize(tree: string): Promise<number> {
   const used = Number((await run("du", ["-sm", "--apparent-size", tree])).split("\t")[0]);
   if (!Number.isFinite(used)) throw new ImageInvalidError(`du told no size of ${tree}`);
   return Math.ceil(used * 1.1) + spareMiB; // a tenth for inodes, block rounding and the journal
 }
 
-function createSparse(path: string, bytes: number): void {
+export function createSparse(path: string, bytes: number): void {
   const file = openSync(path, "w");
   ftruncateSync(file, bytes);
   closeSync(file);
 }
 
-async function makeRoot(
+export async function makeRoot(
   disk: string,
   tree: string,
   startMiB: number,
@@ -147,7 +93,7 @@ async function makeRoot(
   ]);
 }
 
-async function makeFat(
+export async function makeFat(
   path: string,
   sizeMiB: number,
   label: string,
@@ -174,7 +120,7 @@ async function makeFat(
 }
 
 /** Copies a small file system into its partition, holes left as holes. */
-function copyInto(disk: string, part: string, offset: number): void {
+export function copyInto(disk: string, part: string, offset: number): void {
   const from = openSync(part, "r");
   const to = openSync(disk, "r+");
   const block = Buffer.alloc(mebibyte);

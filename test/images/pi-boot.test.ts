@@ -70,7 +70,10 @@ const boots = [
     debian,
     ["bootcode.bin", "start4.elf"],
     ["kernel8.img=kernel", "initrd.img=initrd", "bcm2711-rpi-4-b.dtb=tree"],
-    ["arm_64bit=1", "enable_uart=1", "kernel=kernel8.img", "initramfs initrd.img followkernel"],
+    [
+      ...["arm_64bit=1", "enable_uart=1", "upstream_kernel=1", "kernel=kernel8.img"],
+      "initramfs initrd.img followkernel",
+    ],
   ],
   [
     "Raspberry Pi's own",
@@ -173,7 +176,7 @@ test("boot files are taken out of an archive, hard links among them, links and d
     { path: "./boot/vmlinuz-8-arm64", type: "3" },
   ]);
   t.deepEqual(contentsOf(directory), {
-    "config.txt": "arm_64bit=1\nenable_uart=1\nkernel=kernel8.img\n",
+    "config.txt": "arm_64bit=1\nenable_uart=1\nupstream_kernel=1\nkernel=kernel8.img\n",
     "kernel8.img": "kernel",
   });
 });

@@ -334,7 +334,7 @@ test.serial(
     t.is(boot("start4.elf"), "firmware of an install");
     t.regex(
       boot("config.txt"),
-      /^arm_64bit=1\nenable_uart=1\nkernel=kernel8.img\ninitramfs initrd.img /,
+      /^arm_64bit=1\nenable_uart=1\nupstream_kernel=1\nkernel=kernel8.img\ninitramfs initrd.img /,
     );
     t.regex(boot("cmdline.txt"), /root=PARTUUID=[0-9a-f]{8}-02 rootfstype=ext4 rootwait ro\n$/);
     t.throws(() => readChoice(`${path}.boot`), { message: /no two root slots/ });

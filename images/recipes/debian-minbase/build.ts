@@ -22,8 +22,9 @@ import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { Architecture } from "#protocol/firmware.ts";
 import { ImageInvalidError } from "../../../server/errors.ts";
-import { makeGrubDisk, makeRaspberryPiDisk } from "../disk.ts";
+import { makeGrubDisk } from "../disk.ts";
 import { withForeignBinaries } from "../foreign.ts";
+import { bringFirmware, makeRaspberryPiDisk } from "../raspberry-pi.ts";
 import { run } from "../run.ts";
 
 export interface RecipeRequest {
@@ -119,6 +120,8 @@ export async function buildImage(request: RecipeRequest): Promise<RecipeResult> 
     log(`image: mmdebstrap ${suite} ${architecture} (${variant}), 1-5 minutes`);
     await withForeignBinaries(architecture, cache, () => bootstrap(request, tree));
     configureTree(tree, variant);
+    const firmware = join(cache, "loaders", "raspberry-pi");
+    if (variant === "raspberry-pi") bringFirmware(tree, firmware);
     log("image: packing the root file system");
     const tar = join(work, "rootfs.tar");
     await run("tar", ["--numeric-owner", "--xattrs", "--sort=name", "-C", tree, "-cf", tar, "."]);
@@ -127,8 +130,7 @@ export async function buildImage(request: RecipeRequest): Promise<RecipeResult> 
     const disk = join(work, "disk.img");
     if (variant === "grub")
       await makeGrubDisk({ tree, disk, architecture, grub: join(cache, "grub") });
-    else
-      await makeRaspberryPiDisk({ tree, disk, firmware: join(cache, "loaders", "raspberry-pi") });
+    else await makeRaspberryPiDisk({ tree, disk, firmware });
     await run("zstd", ["-q", "-T0", "-6", "--rm", disk]);
     for (const old of readdirSync(folder)) {
       if (old.startsWith(`debian-minbase-${architecture}-${variant}-`)) rmSync(join(folder, old));
@@ -148,6 +150,7 @@ function recipeDigest(): string {
   for (const file of [
     join(here, "build.ts"),
     join(here, "..", "disk.ts"),
+    join(here, "..", "raspberry-pi.ts"),
     join(here, "..", "..", "disk", "grub-bios.ts"),
   ]) {
     hash.update(readFileSync(file));
@@ -193,7 +196,6 @@ function configureTree(tree: string, variant: RecipeRequest["variant"]): void {
   const boot = variant === "grub" ? "" : "LABEL=MARCOBOOT /boot/firmware vfat defaults 0 2\n";
   write("etc/fstab", `LABEL=marcoboot-root / ext4 errors=remount-ro 0 1\n${boot}`);
   if (variant === "raspberry-pi") {
-    mkdirSync(join(tree, "boot/firmware"), { recursive: true });
     // A CDC Ethernet adapter matches this driver too; the one that loads first wins, and with
     // cdc_subset it has neither its MAC address nor a working link.
     write("etc/modprobe.d/cdc-subset.conf", "blacklist cdc_subset\n");
