@@ -24,7 +24,8 @@ import { checkInBody, loadBody, loopback, macA, startServer } from "./agent-peer
 
 type Server = Awaited<ReturnType<typeof startServer>>;
 
-const patience = AbortSignal.timeout(15_000);
+/** Less than AVA has. */
+const patience = AbortSignal.timeout(100_000);
 
 /** The node after its check-in. */
 async function checkedIn(server: Server, change: object = {}) {
@@ -244,7 +245,7 @@ test("an agent is heard, is called, and goes on through a restart of the server"
   await heard.promise;
   t.true(agent.isHeard);
   server.orders.set(id, order(id));
-  t.true(await agent.called(15_000, patience));
+  t.true(await agent.called(100_000, patience));
   having = nameOfOrder;
   await server.listener.close();
   const { site, nodes, jobs, store, watching } = server;
@@ -255,7 +256,7 @@ test("an agent is heard, is called, and goes on through a restart of the server"
   t.teardown(() => restarted.close());
   agent.beat();
   server.orders.set(id, { ...order(id), epoch: 2 });
-  t.true(await agent.called(15_000, patience));
+  t.true(await agent.called(100_000, patience));
 });
 
 test("an agent whose check-in is wanted is told once, and goes on with what it was offered", async (t) => {
@@ -267,11 +268,11 @@ test("an agent whose check-in is wanted is told once, and goes on with what it w
     offer,
   );
   // On a busy machine it may first be told that nobody answered for a second.
-  while (!agent.mustCheckIn) t.false(await agent.called(15_000, patience), "this is no call");
+  while (!agent.mustCheckIn) t.false(await agent.called(100_000, patience), "this is no call");
   agent.renew(await checkIn());
   t.false(agent.mustCheckIn);
   server.orders.set(id, order(id));
-  t.true(await agent.called(15_000, patience));
+  t.true(await agent.called(100_000, patience));
 });
 
 test("an agent that nobody answers says so", async (t) => {
@@ -291,6 +292,6 @@ test("an agent that nobody answers says so", async (t) => {
     offer,
   );
   await once(silent, "message");
-  t.false(await agent.called(15_000, patience));
+  t.false(await agent.called(100_000, patience));
   t.false(agent.isHeard);
 });

@@ -24,7 +24,7 @@ test("the agent enrols with its token and then checks in by its certificate", as
     token: windows.tokenFor(macA),
     identityDirectory: temporaryDirectory(t),
   };
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(100_000);
   const credential = await enrol(
     {
       settings: settings as unknown as EnrolContext["settings"],

@@ -84,7 +84,7 @@ async function setUp(t: ExecutionContext) {
     firstDelayMs: 20,
     console: { info: say, warn: say, error: say, take: () => [] } as DiscoverContext["console"],
   };
-  return { site, socket, lines, ask: () => discover(context, AbortSignal.timeout(10_000)) };
+  return { site, socket, lines, ask: () => discover(context, AbortSignal.timeout(100_000)) };
 }
 
 test("the agent finds the server whose key it holds", async (t) => {

@@ -1,6 +1,5 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import {
   readServices,
@@ -8,6 +7,7 @@ import {
   watchServices,
 } from "../../server/discovery/shared/services.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { until } from "../support/until.ts";
 
 function directoryOf(t: ExecutionContext, files: Readonly<Record<string, unknown>>): string {
   const directory = temporaryDirectory(t);
@@ -87,29 +87,27 @@ function watched(t: ExecutionContext, directory: string) {
     services,
     ids,
     readings,
-    async until(...wanted: string[]): Promise<void> {
-      while (ids().join() !== wanted.join()) await setTimeout(10);
-    },
+    offers: (...wanted: string[]) => until(() => ids().join() === wanted.join()),
   };
 }
 
 test("a changed file is offered without being asked, and one taken away no longer", async (t) => {
   const directory = directoryOf(t, { a: { id: "a" } });
-  const { ids, until } = watched(t, directory);
+  const { ids, offers } = watched(t, directory);
   t.deepEqual(ids(), ["a"]);
   writeFileSync(join(directory, "b"), JSON.stringify({ id: "b" }));
-  await until("a", "b");
+  await offers("a", "b");
   rmSync(join(directory, "a"));
-  await until("b");
+  await offers("b");
   t.deepEqual(ids(), ["b"]);
 });
 
 test("a file that an editor moves into place is read", async (t) => {
   const directory = directoryOf(t, { a: { id: "a" } });
-  const { ids, until } = watched(t, directory);
+  const { ids, offers } = watched(t, directory);
   writeFileSync(join(directory, ".a.new"), JSON.stringify({ id: "c" }));
   renameSync(join(directory, ".a.new"), join(directory, "a"));
-  await until("c");
+  await offers("c");
   t.deepEqual(ids(), ["c"]);
 });
 

@@ -5,6 +5,7 @@ import type { StoredEvent } from "#protocol/events.ts";
 import type { Problem } from "#protocol/problem.ts";
 import { openApiOf } from "../../server/http/openapi.ts";
 import { apiRoutes } from "../../server/http/routes.ts";
+import { until } from "../support/until.ts";
 import { makeNode, startTestServer, type TestServer, tokens } from "./support.ts";
 
 const operator = { token: tokens.operator };
@@ -304,7 +305,7 @@ test("the load of a node is told while somebody reads it, and wanted no longer",
     at: server.clock.now(),
     ...load,
   });
-  while (server.watching.isWatched(id)) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => !server.watching.isWatched(id));
   t.pass("whoever hung up looks no more");
 });
 

@@ -1,5 +1,6 @@
 import test from "ava";
 import type { Examination } from "../../server/doctor/doctor.ts";
+import { until } from "../support/until.ts";
 import { startTestServer, tokens } from "./support.ts";
 
 test("the doctor answers from inside the server, and knows whom it has heard", async (t) => {
@@ -52,9 +53,9 @@ listening("one examination at a time; who leaves ends his own", async (t) => {
   });
   const statusOfNext = async () =>
     (await server.fetch("/api/v1/doctor?listenSeconds=0", { token: tokens.admin })).status;
-  while ((await statusOfNext()) !== 429) await new Promise((resolve) => setImmediate(resolve));
+  await until(async () => (await statusOfNext()) === 429);
   leaving.abort();
   await t.throwsAsync(first, { name: "AbortError" });
-  while ((await statusOfNext()) !== 200) await new Promise((resolve) => setImmediate(resolve));
+  await until(async () => (await statusOfNext()) === 200);
   t.pass();
 });

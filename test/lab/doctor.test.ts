@@ -13,6 +13,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import type { Finding, Timeline } from "#protocol/timeline.ts";
 import type { Examination } from "../../server/doctor/doctor.ts";
@@ -143,13 +144,12 @@ lab("with a server: it is asked, holds its ports, and tells why a board is stuck
       "const s = require('dgram').createSocket('udp4'); s.bind(6665, () => { s.setBroadcast(true); s.send('Firmware not found\\n', 6666, '10.77.0.255', () => s.close()); })",
     ],
   );
-  server.run("sleep", "2");
-  const said = why(boards.pi4);
-  t.true(
+  let said = why(boards.pi4);
+  const isSaid = () =>
     said.moments.some(
       ({ source, text }) => source === "netconsole" && text === "Firmware not found",
-    ),
-  );
+    );
+  for (; !isSaid(); said = why(boards.pi4)) await sleep(200);
   t.is(said.findings[0]?.code, "said-it-itself");
 
   const asked = cli<Examination>(t, server, "doctor", "--listen", "1", ...here).value;

@@ -2,7 +2,15 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import {
@@ -22,12 +30,9 @@ import { createNodes } from "../../server/node/nodes.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
 import { noPower } from "../support/no-power.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { until } from "../support/until.ts";
 
 const entry = (name: string): QueueEntry => ({ taskId: name as TaskId, epoch: 0 });
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await systemClock.sleep(milliseconds(10));
-}
 
 async function start(t: ExecutionContext, directory: string): Promise<RedisServer> {
   const redis = await startRedis({ directory, log });
@@ -75,8 +80,7 @@ test("the redis that a killed server left behind is ended first", async (t) => {
   await once(leftover, "spawn");
   const ended = once(leftover, "exit");
   writeFileSync(join(directory, "redis.pid"), `${leftover.pid}\n`);
-  await until(() => existsSync(`/proc/${leftover.pid}/cwd`));
-  await systemClock.sleep(milliseconds(300)); // it changes its directory while it starts
+  await until(() => readlinkSync(`/proc/${leftover.pid}/cwd`) === directory);
   const redis = await start(t, directory);
   await ended;
   t.truthy(redis.pid());

@@ -15,6 +15,7 @@ import { install } from "../../netinst/steps/install.ts";
 import type { Power } from "../../netinst/steps/power.ts";
 import { macA, startServer } from "../agent/agent-peer.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { until } from "../support/until.ts";
 import { compress, describeImage, recordConsole, serveImage, sha256 } from "./support.ts";
 
 const mebibyte = 1 << 20;
@@ -101,11 +102,8 @@ async function installAssignment(
 
 /** Resolves with the first report that fits. The agent reports every few milliseconds. */
 async function reported(server: Server, fits: (report: Report) => boolean): Promise<Report> {
-  for (;;) {
-    const found = server.reports.find(fits);
-    if (found !== undefined) return found;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  await until(() => server.reports.some(fits));
+  return server.reports.find(fits) as Report;
 }
 
 test("an agent told to identify says that it shows, and that it has shown", async (t) => {
@@ -122,10 +120,6 @@ test("an agent told to identify says that it shows, and that it has shown", asyn
   t.true(agent.console.lines.some((line) => line.includes("lab-a-1")));
   t.deepEqual(agent.powered, []);
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-}
 
 test("an agent enrols by its token, checks in, installs, reports and restarts when told", async (t) => {
   const server = await startServer(t);

@@ -34,6 +34,7 @@ import { identityPaths, matcherOf, passingPaths } from "../../netinst/steps/left
 import { openTreeUnpacker } from "../../netinst/steps/unpack-tree.ts";
 import { macA, startServer } from "../agent/agent-peer.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { until } from "../support/until.ts";
 import { recordConsole } from "./support.ts";
 
 const own = matcherOf([...identityPaths, ...passingPaths]);
@@ -310,9 +311,6 @@ test("the whole agent sends over mutual TLS; a cancelled one restarts into the s
     stop.abort();
     await running;
   });
-  const until = async (holds: () => boolean) => {
-    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-  };
   await until(() => server.reports.some(({ status }) => status === "done"));
   const upload = await server.uploads.finished(assignment);
   const archive = zstdDecompressSync(readFileSync(upload?.path ?? ""));

@@ -7,6 +7,7 @@ import { runAgent } from "../../netinst/agent.ts";
 import { install } from "../../netinst/steps/install.ts";
 import { macA, startServer } from "../agent/agent-peer.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { until } from "../support/until.ts";
 import { recordConsole } from "./support.ts";
 
 const day = 24 * 3600 * 1000;
@@ -57,10 +58,6 @@ function startAgent(
   };
   t.teardown(stop);
   return { console, stop };
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** A node whose installed OS has the identity that its netinst got. */

@@ -18,6 +18,7 @@ import { fetchProgram, ownProgram } from "../../netinst/self-update.ts";
 import { install } from "../../netinst/steps/install.ts";
 import { macA, startServer } from "../agent/agent-peer.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { until } from "../support/until.ts";
 import { recordConsole, sha256 } from "./support.ts";
 
 const before = Buffer.from("the program before");
@@ -83,10 +84,6 @@ function startResident(
     await running;
   });
   return { console, restarted: restarted.promise, running };
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 test("an agent fetches the server's program, begins anew, and keeps what has called", async (t) => {

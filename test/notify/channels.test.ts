@@ -23,7 +23,7 @@ const notice: Notice = {
   subject: "install of all failed",
   text: "2 nodes: 1 done, 1 failed",
 };
-const signal = () => AbortSignal.timeout(20_000);
+const signal = () => AbortSignal.timeout(100_000);
 
 test("a webhook is posted as JSON, signed with the secret", async (t) => {
   const seen: { readonly body: string; readonly headers: Record<string, unknown> }[] = [];

@@ -72,7 +72,7 @@ exit 0
     `option rfc3442-routes code 121 = array of unsigned integer 8;
 request subnet-mask, routers, domain-name, domain-search, domain-name-servers, ntp-servers,
   host-name, rfc3442-routes;
-timeout 10; retry 1; initial-interval 1; reboot 4;
+timeout 60; retry 1; initial-interval 20; reboot 60;
 `,
   );
   const options = ["-4", "-cf", settings, "-sf", script, "-lf", leaseFile, "-pf", pid] as const;

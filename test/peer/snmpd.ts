@@ -33,7 +33,7 @@ export async function startSnmpd(
     await ended;
   });
   for (let round = 0; !answers(port); round++) {
-    if (round === 50) throw new Error("snmpd does not answer");
+    if (round === 300) throw new Error("snmpd does not answer");
     await systemClock.sleep(milliseconds(100));
   }
   return port;

@@ -227,7 +227,7 @@ async function until(
   look: () => Promise<string> | string,
   wanted: string,
 ): Promise<void> {
-  for (let round = 0; round < 200; round++) {
+  for (let round = 0; round < 1000; round++) {
     if ((await look()) === wanted) break;
     await systemClock.sleep(milliseconds(50));
   }

@@ -1,6 +1,7 @@
 import test from "ava";
 import { PowerRefusedError, PowerUnreachableError } from "../../server/errors.ts";
 import { type RedfishSettings, redfishDriver } from "../../server/power/drivers/redfish.ts";
+import { until } from "../support/until.ts";
 import { type FakeBmc, fakeBmc, password } from "./fake-bmc.ts";
 
 const { signal } = new AbortController();
@@ -77,9 +78,7 @@ test("a reset that never ends is left when the caller gives up", async (t) => {
   bmc.hangs = true;
   const giveUp = new AbortController();
   const asked = redfishDriver.set(settingsOf(bmc), "on", giveUp.signal);
-  while (!bmc.asked.some((line) => line.endsWith("Reset"))) {
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  await until(() => bmc.asked.some((line) => line.endsWith("Reset")));
   giveUp.abort();
   await t.throwsAsync(asked, { instanceOf: PowerUnreachableError });
 });
