@@ -56,6 +56,9 @@ function makeService(t: ExecutionContext, trialSeconds = 60) {
     writeFileSync(at(`bin/${name}`), text, { mode: 0o755 });
   program("mount", `#!/bin/sh\ncp "$5" "$6/run" && chmod 755 "$6/run"\n`);
   program("umount", `#!/bin/sh\n[ -e "$1/run" ] && rm "$1/run"\n`);
+  // The time of a trial begins when its agent has spoken, however busy the machine is.
+  const spoken = `[ -s ${at("run/agents")} ]`;
+  program("sleep", `#!/bin/sh\nuntil ${spoken}; do /bin/sleep 0.1; done\nexec /bin/sleep "$@"\n`);
   /** Says its number, how it was called, and does the rest. */
   const agent = (name: string, file: string, then: string) =>
     writeFileSync(

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import test from "ava";
 import { runProgram } from "../../netinst/steps/run.ts";
+import { until } from "../support/until.ts";
 
 const never = new AbortController().signal;
 
@@ -30,7 +31,7 @@ test("why it failed is told with its status and last line", async (t) => {
 test("its time is over, or it is cancelled: it ends with all that it started", async (t) => {
   const late = await ran(["sh", "-c", "sleep 300 & echo $!; wait"], 1);
   t.is(late.reason, "it was ended after 1 s");
-  t.false(isAlive(Number(late.lines[0])));
+  await until(() => !isAlive(Number(late.lines[0])));
 
   const stop = new AbortController();
   const lines: string[] = [];
@@ -43,7 +44,8 @@ test("its time is over, or it is cancelled: it ends with all that it started", a
     },
     stop.signal,
   );
-  t.false(isAlive(Number(lines[0])));
+  await until(() => !isAlive(Number(lines[0])));
+  t.is(lines.length, 1);
 });
 
 test("it sees neither the agent's environment nor its input", async (t) => {
