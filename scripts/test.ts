@@ -22,6 +22,7 @@ import { fileOfTitle } from "./test/title-file.ts";
 import { readArguments } from "./usage.ts";
 
 const root = join(import.meta.dirname, "..");
+const compiled = join(root, "node_modules", ".cache", "compiled");
 
 interface Outcome {
   readonly passed: number;
@@ -77,6 +78,8 @@ function runLevel(name: string, args: readonly string[]): Promise<Outcome> {
     const child = spawn(process.execPath, [ava, "--tap", ...args], {
       cwd: root,
       stdio: ["ignore", "pipe", "inherit"],
+      // Each file has a thread of its own, which would compile the same modules again.
+      env: { ...process.env, NODE_COMPILE_CACHE: compiled },
     });
     child.on("error", reject);
     let passed = 0;
