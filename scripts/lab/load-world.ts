@@ -33,8 +33,9 @@ export interface LoadWorld {
   connections(): number;
   /** Reboots those named, without a warning. */
   reboot(selector: string): Promise<Job>;
-  /** SIGKILL, and the same server again. */
-  restart(): Promise<void>;
+  readonly stateDirectory: string;
+  /** SIGKILL, and the same server again. @param meanwhile - changes its state; somebody signs in again then */
+  restart(meanwhile?: () => Promise<unknown>): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -54,6 +55,7 @@ export interface LoadWorldOptions {
 }
 
 const seededAt = 1 as Instant;
+const name = "admin";
 const password = "correct horse battery staple";
 
 /** Resolves when all agents are online. */
@@ -110,9 +112,14 @@ export async function startLoadWorld(
         selector,
         parameters: { warnSeconds: 0 },
       }),
-    async restart() {
+    stateDirectory: join(directory, "server"),
+    async restart(meanwhile) {
       await server.kill();
+      await meanwhile?.();
       server = await start();
+      if (!meanwhile) return;
+      const session = { name, password };
+      api.token = (await api.send<{ token: string }>("POST", "/api/v1/sessions", session)).token;
     },
     async stop() {
       end();
@@ -172,7 +179,7 @@ async function signIn(socket: string, code: string | undefined): Promise<Api> {
   const api = createApi(socket);
   const { token } = await api.send<{ token: string }>("POST", "/api/v1/setup", {
     code,
-    name: "admin",
+    name,
     password,
   });
   api.token = token;
