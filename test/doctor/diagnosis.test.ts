@@ -247,6 +247,27 @@ const table: readonly Row[] = [
     /its own disk/,
   ],
   [
+    "a Raspberry Pi that has tried a root slot, and boots its own disk again",
+    {
+      entries: [
+        task(-300, { kind: "update", state: "running", stage: "first-boot", isTried: true }),
+        bound(0, pi4),
+        file(3, "a1b2c3d4/start4.elf", "not-found"),
+      ],
+      now: 60,
+      node: node({
+        state: "installed",
+        installedDisk: {
+          name: "mmcblk0",
+          slots: { active: "a", rootBytes: 1, data: "/srv", bootloader: "raspberry-pi" },
+        },
+      }),
+    },
+    "ok",
+    "task-runs",
+    /./,
+  ],
+  [
     "an iPXE that was told to boot the disk, in an image without our agent",
     {
       entries: [bound(0, "bios-pxe"), file(3, "undionly.kpxe"), file(9, "boot/node/x/boot.ipxe")],

@@ -42,7 +42,8 @@ function isSent({ outcome }: File): boolean {
  */
 function isSentToItsDisk({ node, task, files }: Story): boolean {
   const unfinished = task?.state === "running" ? [task] : [];
-  if (decideBootTarget(node, unfinished) !== "local-disk" || files.length === 0) return false;
+  const isFromItsDisk = decideBootTarget(node, unfinished) === "local-disk" || task?.isTried;
+  if (!isFromItsDisk || files.length === 0) return false;
   const stages = files.filter(isSent).map(({ name }) => stageOfFile(name));
   return stages.length === 0 || (stages.includes("script") && !stages.includes("kernel"));
 }
