@@ -66,6 +66,11 @@ async function bringToReboot(rig: Rig): Promise<void> {
   await rig.report({ stage: "committing", percent: 100, status: "done" });
 }
 
+/** The boot room has given the kernel of the new system. */
+function give(rig: Rig): void {
+  rig.store.tasks.put({ ...rig.task(), isTried: true });
+}
+
 const wentBack = "the new system did not stay up: the node has gone back to the system it had";
 
 test("an update is written in netinst, tried, confirmed by its own system, and then recorded", async (t) => {
@@ -106,6 +111,7 @@ test("a Raspberry Pi tries its update from here until it has confirmed, and what
   rig.nodes.update(rig.node.id, { installedDisk: piDisk });
   await bringToReboot(rig);
   t.is(target(rig), "trial");
+  give(rig);
   const { id } = rig.task();
   await call(rig, "disk-1", "b", id);
   t.like(rig.task(), { stage: "confirming" });
@@ -120,12 +126,26 @@ test("a Raspberry Pi whose new system is silent boots its card at the next attem
   rig.image = piTree;
   rig.nodes.update(rig.node.id, { installedDisk: piDisk });
   await bringToReboot(rig);
+  give(rig);
   await rig.silent(900 + 20);
   t.like(rig.task(), { state: "running", stage: "falling-back", epoch: 2 });
   t.is(target(rig), "local-disk");
   await call(rig, "disk-2", "a");
   t.like(rig.task(), { state: "failed", reason: wentBack });
   t.like(rig.node, { image: old, installedDisk: piDisk });
+});
+
+test("a Raspberry Pi that boots its card before it was given the new system writes it again", async (t) => {
+  const rig = await createInstalled();
+  rig.image = piTree;
+  rig.nodes.update(rig.node.id, { installedDisk: piDisk });
+  await bringToReboot(rig);
+  await call(rig, "disk-1", "a");
+  await rig.live(15, "resident", "disk-1");
+  t.like(rig.task(), { state: "running", stage: "waiting-for-agent", epoch: 2 });
+  t.is(target(rig), "netinst");
+  await rig.checkIn("netinst", "netinst-2");
+  t.like(rig.order(), { action: "update", epoch: 2 });
 });
 
 test("a node that goes back to the system it had keeps that as its record, and is not tried again", async (t) => {

@@ -14,7 +14,7 @@
 
 import { Type } from "typebox";
 import { parseImageDigest } from "#protocol/brand.ts";
-import { installStages, type Stage, type Task, type UpdateParameters } from "#protocol/job.ts";
+import { installStages, type Stage, type UpdateParameters } from "#protocol/job.ts";
 import type { AgentSession, InstalledSlots, Node } from "#protocol/node.ts";
 import { otherSlot, treeRootBytes } from "#protocol/root-slots.ts";
 import type { NodeChange } from "../../node/nodes.ts";
@@ -62,7 +62,7 @@ export const update: Kind<"update"> = {
   async run(run, job) {
     const { stage } = run.task;
     if (stage === "waiting-for-agent") {
-      if (wasTried(run.task)) run.setStage("falling-back");
+      if (wasTried(run)) run.setStage("falling-back");
       else {
         const agent = await bringIntoNetinst(run);
         order(run, job, agent.bootId);
@@ -74,7 +74,7 @@ export const update: Kind<"update"> = {
     if (run.task.stage === "falling-back") await fallBack(run);
     if (isNetinstsWork(run.task.stage)) await agentsWork(run, () => isNetinstsWork(run.task.stage));
     if (run.task.stage === "rebooting" || run.task.stage === "first-boot") {
-      await bootInstalled(run, (agent) => isNew(run.task, agent));
+      await bootInstalled(run, (agent) => isNew(run, agent));
     }
     await confirm(run);
     return whatRunsNow(run.node, job);
@@ -144,8 +144,11 @@ function order(run: TaskRun, { parameters }: JobOf<"update">, bootId: string): v
 }
 
 /** Whether `agent` is of the system that this task wrote. @throws AttemptError when it is of another */
-function isNew({ id }: Pick<Task, "id">, { system }: AgentSession): true {
-  if (system?.madeBy === id) return true;
+function isNew(run: TaskRun, { system }: AgentSession): true {
+  if (system?.madeBy === run.task.id) return true;
+  if (!wasTried(run)) {
+    throw new AttemptError("it booted its own disk before it was given the new system", true);
+  }
   throw new AttemptError(
     "the new system did not stay up: the node has gone back to the system it had",
     false,
@@ -168,7 +171,7 @@ async function fallBack(run: TaskRun): Promise<void> {
     return residentOf(run.node);
   }, limit);
   run.withdraw();
-  if (agent && isNew(run.task, agent)) return;
+  if (agent && isNew(run, agent)) return;
   throw new AttemptError(
     `neither the new system nor the one before called within ${Math.round(limit / 1000)} s: look at its console; its next boot is the system it had`,
     false,
@@ -189,7 +192,7 @@ async function confirm(run: TaskRun): Promise<void> {
   const done = await run.until(() => {
     if (run.task.stage === "confirmed") return true;
     const agent = residentOf(run.node);
-    if (!agent || !isNew(run.task, agent)) return undefined;
+    if (!agent || !isNew(run, agent)) return undefined;
     if (asked !== agent.bootId) run.order({ action: "confirm" }, agent.bootId);
     asked = agent.bootId;
     return undefined;
@@ -225,6 +228,7 @@ function isNetinstsWork(stage: Stage | undefined): boolean {
 }
 
 /** Whether an attempt has had the new system booted: from then on nothing is written. */
-function wasTried({ stageSeconds }: Task): boolean {
-  return stageSeconds.rebooting !== undefined;
+function wasTried({ task, node }: TaskRun): boolean {
+  if (node.installedDisk?.slots?.bootloader === "raspberry-pi") return task.isTried ?? false;
+  return task.stageSeconds.rebooting !== undefined;
 }
