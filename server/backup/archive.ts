@@ -14,7 +14,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { createZstdCompress } from "node:zlib";
+import { constants, createZstdCompress } from "node:zlib";
 import { Header } from "tar";
 import { decompress } from "../../images/compression.ts";
 import { ConfigurationError, UnavailableError } from "../errors.ts";
@@ -80,7 +80,7 @@ export async function writeArchive(
   try {
     await pipeline(
       Readable.from(blocksOf(contents, sources, onProgress)),
-      createZstdCompress(),
+      createZstdCompress({ params: { [constants.ZSTD_c_checksumFlag]: 1 } }), // of the first member, too
       createWriteStream(temporary, { flags: "wx", mode: 0o600, flush: true }),
     );
     await rename(temporary, path);

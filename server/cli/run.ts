@@ -117,7 +117,7 @@ function tellError(error: unknown, command: Command, { stderr, signal }: Surroun
     stderr.write("error: interrupted\n");
     return exitCodes.usage;
   }
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   stderr.write(`error: ${message}\n`);
   if (error instanceof UsageError) {
     stderr.write(`hint: ${usageOf(command)}; more with --help\n`);
@@ -130,4 +130,10 @@ function tellError(error: unknown, command: Command, { stderr, signal }: Surroun
   const isOurs = error instanceof ProvisionError || (error instanceof Error && "code" in error);
   if (!isOurs && error instanceof Error) stderr.write(`${error.stack ?? ""}\n`);
   return exitCodes.failed;
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code, path } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" && path !== undefined ? `there is no ${path}` : error.message;
 }

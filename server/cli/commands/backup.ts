@@ -11,10 +11,7 @@ import {
   stateDirectoryOf,
   textOf,
 } from "../command.ts";
-
-function megabytes(octets: number): string {
-  return `${(octets / 1e6).toFixed(1)} MB`;
-}
+import { sizeText } from "../shapes.ts";
 
 function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
@@ -51,7 +48,7 @@ export const backupCommands: readonly Command[] = [
       const inside = withImages ? "in it" : "listed, not in it (--images)";
       run.output.value(
         contents,
-        `${request.path}: ${megabytes(octets)} before packing, ${counted(images.length, "image")} ${inside}`,
+        `${request.path}: ${sizeText(octets)} before packing, ${counted(images.length, "image")} ${inside}`,
       );
       run.output.say(
         "the keys are not in it: `marcoboot backup keys FILE`, once, to another place",
@@ -93,7 +90,7 @@ export const backupCommands: readonly Command[] = [
       run.output.say(`the ${kind} of site ${site}, of ${at} on ${host}; all of it can be read`);
       run.output.table(
         ["member", "size", "sha-256"],
-        contents.members.map((one) => [one.name, megabytes(one.octets), one.sha256.slice(0, 12)]),
+        contents.members.map((one) => [one.name, sizeText(one.octets), one.sha256.slice(0, 12)]),
         contents,
       );
       return exitCodes.done;
@@ -131,7 +128,9 @@ export const backupCommands: readonly Command[] = [
         `the state of ${contents.at} (${contents.host}, site ${contents.site}) ${done} ${request.stateDirectory}: ${counted(nodes, "node")}, ${counted(users.length, "user")}`,
       );
       for (const { name, digest } of missingImages) {
-        output.say(`image ${name} (${digest.slice(0, 12)}) is not here: push it again`);
+        output.say(
+          `image ${name} (${digest.slice(0, 12)}) is not here: push it again, or copy its directory of the old images`,
+        );
       }
       if (jobs > 0) {
         output.say(

@@ -12,11 +12,7 @@ import {
   textOf,
   yesOption,
 } from "../command.ts";
-import type { Image, Page } from "../shapes.ts";
-
-function megabytes(octets: number): string {
-  return `${(octets / 1e6).toFixed(1)} MB`;
-}
+import { type Image, type Page, sizeText } from "../shapes.ts";
 
 async function findImage({ client }: Run, wanted: string): Promise<Image> {
   const { items } = (await client.get("/api/v1/images")) as Page<Image>;
@@ -87,13 +83,14 @@ export const imageCommands: readonly Command[] = [
           image.name,
           image.architecture,
           image.format,
-          megabytes(image.sizeBytes),
-          image.isMissing ? "missing: push it again" : megabytes(image.storedBytes),
+          sizeText(image.sizeBytes),
+          image.isMissing ? "missing: push it again" : sizeText(image.storedBytes),
           image.digest.slice(0, 12),
           image.origin?.name,
         ]),
         items,
       );
+      if (items.length === 0) output.say("no image yet: marcoboot image push FILE");
       return exitCodes.done;
     },
   },

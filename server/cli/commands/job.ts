@@ -1,6 +1,7 @@
 /** `marcoboot job …` */
 
 import { milliseconds } from "#protocol/brand.ts";
+import { jobKinds } from "#protocol/job.ts";
 import { remedyOf } from "#protocol/remedy.ts";
 import { healthText } from "#protocol/rollout-text.ts";
 import { systemClock } from "../../clock.ts";
@@ -287,7 +288,7 @@ export const jobCommands: readonly Command[] = [
   {
     noun: "job",
     verb: "create",
-    about: "install, update, reboot or shut down nodes",
+    about: `make a job: ${jobKinds.join(", ")}`,
     positionals: ["KIND"],
     options: createOptions,
     examples: [

@@ -8,7 +8,7 @@ import {
 } from "#protocol/hardware-text.ts";
 import type { AgentProgram, AgentSession, EnrolmentAsk, InstalledSlots } from "#protocol/node.ts";
 import { otherSlot } from "#protocol/root-slots.ts";
-import { type Node, timeText } from "../shapes.ts";
+import { type Image, type Node, timeText } from "../shapes.ts";
 
 /** Its state, and whether somebody is needed for it. */
 export function stateText({ state, quarantined, asks = [] }: Node): string {
@@ -39,7 +39,8 @@ function triedText({ digest, times }: NonNullable<AgentProgram["tried"]>): strin
 }
 
 /** Rows of a name and a value; a value that is not there is a hyphen. */
-export function describe(node: Node): string {
+export function describe(node: Node, images: readonly Image[]): string {
+  const image = images.find(({ digest }) => digest === node.image);
   const { burnIn, hardware, protection } = node;
   const rows: readonly (readonly [string, string | undefined])[] = [
     ["name", node.name],
@@ -58,7 +59,7 @@ export function describe(node: Node): string {
     ["agent", node.agent && agentText(node.agent)],
     ["agent update", node.agent?.program?.tried && triedText(node.agent.program.tried)],
     ["last seen", node.agent && timeText(node.agent.lastSeen)],
-    ["image", node.image],
+    ["image", image ? `${image.name} (${image.digest.slice(0, 12)})` : node.image],
     ["root slots", node.installedDisk?.slots && slotsText(node.installedDisk.slots)],
     ["certificate", node.certificateUntil && `until ${timeText(node.certificateUntil)}`],
     ["asks", node.asks?.map(askText).join(", ")],

@@ -14,7 +14,7 @@ import {
   yesOption,
 } from "../command.ts";
 import { clean } from "../output.ts";
-import { type Node, type Page, timeText } from "../shapes.ts";
+import { type Image, type Node, type Page, timeText } from "../shapes.ts";
 import { findingText } from "./finding.ts";
 import { describe, slotText, stateText } from "./node-text.ts";
 
@@ -85,6 +85,8 @@ export const nodeCommands: readonly Command[] = [
         ]),
         items,
       );
+      if (items.length === 0)
+        output.say("no node here: boards appear once they boot from the network");
       return exitCodes.done;
     },
   },
@@ -98,7 +100,8 @@ export const nodeCommands: readonly Command[] = [
     async run({ client, output, positionals }) {
       const name = required(positionals[0], "NODE");
       const node = (await client.get(`/api/v1/nodes/${encodeURIComponent(name)}`)) as Node;
-      output.value(node, describe(node));
+      const { items } = (await client.get("/api/v1/images")) as Page<Image>;
+      output.value(node, describe(node, items));
       return exitCodes.done;
     },
   },

@@ -48,7 +48,7 @@ export const sessionCommands: readonly Command[] = [
   {
     noun: "setup",
     verb: "",
-    about: "make the first admin with the set-up code of the server's console",
+    about: "make the first admin with the set-up code of the server's console; asks for a password",
     positionals: ["CODE", "[NAME]"],
     options: { "password-file": passwordFile },
     examples: ["marcoboot setup 7K3M-Q2RT-9XWP anna <password.txt"],
