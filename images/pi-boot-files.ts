@@ -3,7 +3,9 @@
  * the server gives them by TFTP to a board that tries the system (server/boot/trials.ts).
  *
  *   <directory>/config.txt   the image's statements
- *   <directory>/<name>       kernel, initrd, device trees; overlays/<name>
+ *   <directory>/<name>       kernel, initrd, device trees, what else lies there; overlays/<name>
+ *
+ * The firmware's first stages are not among them: the board gets those that every boot by network has.
  */
 
 import {
@@ -24,7 +26,7 @@ import { dirname, join } from "node:path";
 import type { Compression } from "#protocol/image.ts";
 import { ImageInvalidError } from "../server/errors.ts";
 import { decompress } from "./compression.ts";
-import { maxBootFileOctets, type PiBoot, readPiBoot, slotConfig } from "./pi-boot.ts";
+import { isFirmware, maxBootFileOctets, type PiBoot, readPiBoot, slotConfig } from "./pi-boot.ts";
 import { keyOf } from "./tar/entry.ts";
 import { createTarReader } from "./tar/reader.ts";
 
@@ -47,13 +49,15 @@ export async function extractPiBoot(
   const boot = readPiBoot(tree);
   const refusal = typeof boot === "string" ? boot : whyNot(boot);
   if (typeof boot === "string" || refusal !== undefined) throw new ImageInvalidError(`${refusal}`);
-  for (const [name, path] of boot.system) {
+  const rest = [...boot.firmware].filter(([name]) => !isFirmware(name));
+  const files = new Map([...boot.system, ...rest]);
+  for (const [name, path] of files) {
     mkdirSync(dirname(join(directory, name)), { recursive: true });
     renameSync(path, join(directory, name));
   }
   writeFileSync(join(directory, "config.txt"), `${boot.settings.join("\n")}\n`);
   rmSync(tree, { recursive: true });
-  const names = [...boot.system.keys(), "config.txt"].map((name) => join(directory, name));
+  const names = [...files.keys(), "config.txt"].map((name) => join(directory, name));
   for (const path of new Set([...names, ...names.map(dirname)])) sync(path);
 }
 

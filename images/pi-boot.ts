@@ -1,7 +1,8 @@
 /**
  * What of a root file system a Raspberry Pi's firmware reads, and under which names.
  *
- *   bootcode.bin start*.elf fixup*.dat   the firmware's own: one set for the whole boot partition
+ *   bootcode.bin start*.elf fixup*.dat   the firmware's own, and whatever else lies there: one set for
+ *                                        the whole boot partition
  *   kernel8.img initrd.img *.dtb …       the system's, with overlays/: behind `os_prefix`, so that each
  *                                        root slot has a directory of them
  *   config.txt                           statements, which the firmware reads first
@@ -20,7 +21,7 @@ import { join } from "node:path";
 import type { RootSlot } from "#protocol/root-slots.ts";
 
 export interface PiBoot {
-  /** Paths by their names on the boot partition. */
+  /** Paths by their names on the boot partition; what both slots have in common. */
   readonly firmware: ReadonlyMap<string, string>;
   /** The same for the system's files; of the overlays with their directory. */
   readonly system: ReadonlyMap<string, string>;
@@ -54,18 +55,22 @@ export function newestKernel(names: readonly string[]): KernelFiles | undefined 
 export const maxBootFileOctets = 65535 * 1024 - 1;
 
 const firmwareFile = /^(?:bootcode\.bin|start\w*\.elf|fixup\w*\.dat)$/;
-/** Made anew, or ours. */
-const ownFiles: ReadonlySet<string> = new Set(["config.txt", "cmdline.txt"]);
+/** Made anew. */
+const ownFiles: ReadonlySet<string> = new Set([
+  ...["config.txt", "cmdline.txt", "marcoboot-layout.json"],
+]);
+/** What `os_prefix` goes before, by the usual names. */
+const systemFile = /^(?:kernel\w*\.img|init\w*(?:\.img)?|[\w.+-]+\.dtb)$/;
 /** No slash, no dot first: such a name leads nowhere else, on a disk or by TFTP. */
 const plainName = /^\w[\w.+-]*$/;
 
-/** Whether it is one of {@link PiBoot.firmware}. */
+/** Whether it is what a Raspberry Pi of any kind begins with: the same whatever it boots. */
 export function isFirmware(name: string): boolean {
   return firmwareFile.test(name);
 }
 
-/** Whether {@link PiBoot.system} may have a file of this name. */
-export function isSystemName(name: string): boolean {
+/** Whether a {@link PiBoot} may have a file of this name. */
+export function isBootName(name: string): boolean {
   return plainName.test(name.replace(/^overlays\//, ""));
 }
 
@@ -78,8 +83,8 @@ export function isSystemName(name: string): boolean {
 export function readPiBoot(tree: string): PiBoot | string {
   const directory = join(tree, "boot/firmware");
   const names = filesIn(directory);
-  const firmware = pathsOf(directory, names.filter(isFirmware));
-  if (names.includes("config.txt")) return broughtBoot(directory, firmware);
+  if (names.includes("config.txt")) return broughtBoot(directory);
+  const firmware = pathsOf(directory, names);
   const boot = join(tree, "boot");
   const found = newestKernel(filesIn(boot));
   if (!found) return "the image has no /boot/vmlinuz-*";
@@ -102,21 +107,39 @@ export function readPiBoot(tree: string): PiBoot | string {
   return { firmware, system, settings };
 }
 
-function broughtBoot(directory: string, firmware: PiBoot["firmware"]): PiBoot | string {
+function broughtBoot(directory: string): PiBoot | string {
   const { settings, prefix } = statementsOf(readFileSync(join(directory, "config.txt"), "utf8"));
   const own = prefix === "" ? directory : join(directory, prefix);
   const overlays = join(own, "overlays");
+  const named = new Set(settings.flatMap(namedBy));
+  const isSystem = (name: string) => named.has(name) || systemFile.test(name);
+  const there = (path: string) => filesIn(path).filter((name) => !ownFiles.has(name));
+  const firmware = pathsOf(
+    directory,
+    there(directory).filter((name) => !isSystem(name)),
+  );
   const system = new Map([
     ...pathsOf(
       own,
-      filesIn(own).filter((name) => !isFirmware(name) && !ownFiles.has(name)),
+      there(own).filter((name) => prefix !== "" || isSystem(name)),
     ),
     ...pathsOf(overlays, filesIn(overlays), "overlays/"),
   ]);
-  if (![...system.keys()].some((name) => name.startsWith("kernel"))) {
+  if (![...system.keys()].some((name) => isKernel(name, settings))) {
     return "/boot/firmware of the image has a config.txt, and no kernel beside it";
   }
   return { firmware, system, settings };
+}
+
+/** Files of the system that a statement names, as `kernel=vmlinuz` and `initramfs a,b followkernel` do. */
+function namedBy(statement: string): readonly string[] {
+  const found = /^(?:(?:kernel|ramfsfile|device_tree)=|initramfs\s+)(\S+)/.exec(statement)?.[1];
+  return found?.split(",") ?? [];
+}
+
+/** Whether the firmware takes this file for its kernel. @param settings - of config.txt */
+export function isKernel(name: string, settings: readonly string[]): boolean {
+  return settings.includes(`kernel=${name}`) || /^kernel\w*\.img$/.test(name);
 }
 
 /** Of a captured system the directory of its slot is the prefix. */

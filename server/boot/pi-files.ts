@@ -18,7 +18,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { MacAddress } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
-import { isFirmware, isSystemName, maxBootFileOctets } from "../../images/pi-boot.ts";
+import { isBootName, isFirmware, isKernel, maxBootFileOctets } from "../../images/pi-boot.ts";
 import type { Config } from "../config.ts";
 import type { Log } from "../log.ts";
 import type { BootFile } from "./file.ts";
@@ -71,7 +71,7 @@ export function createPiFiles(context: {
   };
   const findTried = (name: string, trial: Trial): BootFile | undefined => {
     const config = cache.open(join(trial.directory, configFile), configFile);
-    if (!config || !isSystemName(name)) return undefined;
+    if (!config || !isBootName(name)) return undefined;
     const from = isFirmware(name) ? directory : trial.directory;
     const file =
       name === "cmdline.txt"
@@ -104,8 +104,8 @@ const configFile = "config.txt";
 
 function kindOf(name: string, config: BootFile): TrialFile {
   if (/^(?:bootcode\.bin|start\w*\.elf)$/.test(name)) return "stage";
-  const named = /^kernel=(.+)$/m.exec(Buffer.from(config.bytes()).toString("latin1"))?.[1];
-  return name === named?.trim() || /^kernel\w*\.img$/.test(name) ? "kernel" : "other";
+  const settings = Buffer.from(config.bytes()).toString().split("\n");
+  return isKernel(name, settings) ? "kernel" : "other";
 }
 
 /** Undefined: the directory of another board. */

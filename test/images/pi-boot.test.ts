@@ -35,6 +35,8 @@ const vendor: Files = {
   "boot/firmware/config.txt":
     "# audio\ndtparam=audio=on\n\n[pi4]\narm_boost=1\n[all]\nauto_initramfs=1\n",
   "boot/firmware/cmdline.txt": "root=PARTUUID=of-the-maker",
+  "boot/firmware/LICENCE.broadcom": "licence",
+  "boot/firmware/armstub8.bin": "stub",
   "boot/firmware/kernel8.img": "kernel",
   "boot/firmware/kernel_2712.img": "kernel of a Pi 5",
   "boot/firmware/initramfs8": "initramfs",
@@ -78,13 +80,25 @@ const boots = [
   [
     "Raspberry Pi's own",
     vendor,
-    ["fixup4.dat", "start4.elf"],
+    ["LICENCE.broadcom", "armstub8.bin", "fixup4.dat", "start4.elf"],
     [
       ...["bcm2711-rpi-4-b.dtb=tree", "initramfs8=initramfs", "kernel8.img=kernel"],
       ...["kernel_2712.img=kernel of a Pi 5", "overlays/README="],
       "overlays/vc4-kms-v3d.dtbo=overlay",
     ],
     ["dtparam=audio=on", "[pi4]", "arm_boost=1", "[all]", "auto_initramfs=1"],
+  ],
+  [
+    "a kernel and an initramfs of other names",
+    {
+      "boot/firmware/config.txt": "kernel=vmlinuz\ninitramfs one.gz,two.gz followkernel\n",
+      "boot/firmware/vmlinuz": "kernel",
+      "boot/firmware/one.gz": "1",
+      "boot/firmware/two.gz": "2",
+    },
+    [],
+    ["one.gz=1", "two.gz=2", "vmlinuz=kernel"],
+    ["kernel=vmlinuz", "initramfs one.gz,two.gz followkernel"],
   ],
   [
     "a captured system, of the slot it ran from",
@@ -212,7 +226,8 @@ test("the library keeps boot files beside an image with slots, and makes them ag
   const made = contentsOf(library.bootFilesOf(digest));
   t.is(made["kernel8.img"], "kernel");
   t.is(made["overlays/vc4-kms-v3d.dtbo"], "overlay");
-  t.false("cmdline.txt" in made);
+  t.is(made["armstub8.bin"], "stub");
+  for (const name of ["cmdline.txt", "start4.elf"]) t.false(name in made);
   await library.close();
   rmSync(library.bootFilesOf(digest), { recursive: true });
   const again = open();
