@@ -126,9 +126,9 @@ for (const route of apiRoutes) {
   if (!row) continue;
   const [least, path, body] = row;
   test(`${route.name} is for ${least} and above`, async (t) => {
+    const server = await startTestServer();
+    t.teardown(server.close);
     for (const role of roles) {
-      const server = await startTestServer();
-      t.teardown(server.close);
       const signal = new AbortController();
       const response = await server.fetch(path, {
         method: route.method.toUpperCase(),

@@ -44,6 +44,7 @@ interface Running {
   readonly events: (DomainEvent & { topic: "boot-file" })[];
   /** Resolves when this many transfers have been told of. */
   told(count: number): Promise<void>;
+  close(): Promise<void>;
 }
 
 interface Options {
@@ -67,7 +68,7 @@ async function begin(client: TftpProbe, port: number, name: string): Promise<Hea
 function behaviour(engine: Config["tftp"]["engine"]): void {
   const title = (text: string) => `${engine}: ${text}`;
 
-  const running = async (t: ExecutionContext, options: Options = {}): Promise<Running> => {
+  const start = async (options: Options = {}): Promise<Running> => {
     const bus = createEventBus(silentLog);
     const events: Running["events"] = [];
     const waiting: (readonly [count: number, resolve: () => void])[] = [];
@@ -86,17 +87,30 @@ function behaviour(engine: Config["tftp"]["engine"]): void {
       leases: { macOf: (address) => (String(address) === foreign ? undefined : mac) },
     });
     const client = await openProbe();
-    t.teardown(async () => {
+    const close = async () => {
       client.close();
       await server.close();
-    });
+    };
     const told = (count: number) =>
       new Promise<void>((resolve) => {
         if (events.length >= count) resolve();
         else waiting.push([count, resolve]);
       });
-    return { server, port: server.port, client, events, told };
+    return { server, port: server.port, client, events, told, close };
   };
+
+  const running = async (t: ExecutionContext, options: Options = {}): Promise<Running> => {
+    const own = await start(options);
+    t.teardown(() => own.close());
+    return own;
+  };
+
+  /** For tests that are nothing to each other: a server takes a while to start. */
+  let common: Running;
+  test.before(async () => {
+    common = await start();
+  });
+  test.after.always(() => common.close());
 
   const probe = async (t: ExecutionContext, address?: string): Promise<TftpProbe> => {
     const opened = await openProbe(address);
@@ -104,9 +118,8 @@ function behaviour(engine: Config["tftp"]["engine"]): void {
     return opened;
   };
 
-  test.serial(title("is the engine asked for"), async (t) => {
-    const { server } = await running(t);
-    t.is(server.engine, engine === "portable" ? "portable" : "batched");
+  test.serial(title("is the engine asked for"), (t) => {
+    t.is(common.server.engine, engine === "portable" ? "portable" : "batched");
   });
 
   const fetches = [
@@ -129,7 +142,7 @@ function behaviour(engine: Config["tftp"]["engine"]): void {
 
   const sizes = [0, 1, 511, 512, 513, 1024, 512 * 16, 512 * 16 - 1, 512 * 16 + 1];
   test.serial(title("files of every size around a block and a window arrive whole"), async (t) => {
-    const { port } = await running(t);
+    const { port } = common;
     for (const size of sizes) {
       for (const options of [[], [["windowsize", "16"]]] as const) {
         const client = await probe(t); // a block sent twice is nothing to the next
@@ -140,7 +153,8 @@ function behaviour(engine: Config["tftp"]["engine"]): void {
   });
 
   test.serial(title("more than 65535 blocks: the block number begins again at 0"), async (t) => {
-    const { port, client } = await running(t);
+    const { port } = common;
+    const client = await probe(t);
     const size = 8 * 65_540 + 3;
     const options = [
       ["blksize", "8"],
@@ -151,7 +165,8 @@ function behaviour(engine: Config["tftp"]["engine"]): void {
   });
 
   test.serial(title("netascii is translated"), async (t) => {
-    const { port, client } = await running(t);
+    const { port } = common;
+    const client = await probe(t);
     const bytes = await client.fetch(port, "text", [], "netascii");
     t.is(Buffer.from(bytes).toString(), "one\r\ntwo\r\n");
   });
@@ -172,7 +187,8 @@ function behaviour(engine: Config["tftp"]["engine"]): void {
   ] as const;
   for (const [what, kind, name, mode, code] of refusals) {
     test.serial(title(`${what} is answered by ERROR ${code} from the request port`), async (t) => {
-      const { port, client } = await running(t);
+      const { port } = common;
+      const client = await probe(t);
       client.send({ kind, name, mode, options: [] }, port);
       const { packet, port: from } = await client.next();
       t.is(packet.kind === "error" && packet.code, code);
