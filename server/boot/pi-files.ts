@@ -22,11 +22,13 @@ import { isBootName, isFirmware, isKernel, maxBootFileOctets } from "../../image
 import type { Config } from "../config.ts";
 import type { Log } from "../log.ts";
 import type { BootFile } from "./file.ts";
-import { type FileCache, fileVersion, textFile } from "./file-cache.ts";
+import { createFileCache, type FileCache, fileVersion, textFile } from "./file-cache.ts";
 import type { KernelWord } from "./kernel-line.ts";
 import type { Netinst } from "./netinst.ts";
 import type { Trial, TrialFile } from "./trials.ts";
 
+/** Images whose boot files stay in memory, some 50 MB each. */
+const maxTriedImages = 2;
 const deviceTree = /^[\w.-]+\.dtb$/;
 const overlayFile = /^[\w.-]+\.(?:dtbo|dtb)$/;
 
@@ -69,14 +71,27 @@ export function createPiFiles(context: {
         return isFirmwareName(name) ? cache.open(join(directory, name), name) : undefined;
     }
   };
+  const tried = new Map<string, FileCache>();
+  const cacheOf = (image: string): FileCache => {
+    const found = tried.get(image) ?? createFileCache();
+    tried.delete(image); // to the end of the insertion order
+    tried.set(image, found);
+    for (const oldest of tried.keys()) {
+      if (tried.size <= maxTriedImages) break;
+      tried.delete(oldest);
+    }
+    return found;
+  };
   const findTried = (name: string, trial: Trial): BootFile | undefined => {
-    const config = cache.open(join(trial.directory, configFile), configFile);
+    const own = cacheOf(trial.directory);
+    const config = own.open(join(trial.directory, configFile), configFile);
     if (!config || !isBootName(name)) return undefined;
-    const from = isFirmware(name) ? directory : trial.directory;
     const file =
       name === "cmdline.txt"
         ? textFile(name, `${trial.commandLine}\n`)
-        : cache.open(join(from, name), name);
+        : isFirmware(name)
+          ? cache.open(join(directory, name), name)
+          : own.open(join(trial.directory, name), name);
     return file && trial.mayHave(kindOf(name, config)) ? file : undefined;
   };
   return {
