@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
 import { commands } from "../../server/cli/commands.ts";
-import { commandHelp, overview } from "../../server/cli/help.ts";
+import { commandHelp, commonOptions, overview } from "../../server/cli/help.ts";
 import { clean } from "../../server/cli/output.ts";
 import { password, startTestServer, tokens } from "../http/support.ts";
 import { run } from "./support.ts";
@@ -17,6 +17,25 @@ test("every command has its help, with an example that begins with its own words
     t.true(help.includes("--json"));
     t.true(overview(commands).includes(command.about));
   }
+});
+
+test("what every command understands means the same to all of them", (t) => {
+  for (const { noun, verb, options } of commands) {
+    const own = Object.keys(options).filter((name) => name in commonOptions);
+    t.deepEqual(own, [], `${noun} ${verb}`);
+  }
+});
+
+test("nodes of one state are listed, of the server that --state names", async (t) => {
+  const server = await startTestServer();
+  t.teardown(server.close);
+  const words = ["node", "list", "--in", "ready", "--state", server.directory];
+  const { out, err } = await run(words, undefined, { token: tokens.viewer });
+  t.true(
+    out.split("\n").every((line) => line === "" || /\tready\t/.test(line)),
+    err,
+  );
+  t.is(err, "");
 });
 
 const usage = [

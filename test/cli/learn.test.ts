@@ -12,7 +12,7 @@ async function bench(t: ExecutionContext) {
 
 test("a start says first what would be switched, and is not done unasked", async (t) => {
   const { server, cli } = await bench(t);
-  const dry = await cli("start", "lab", "--dry-run", "--quiet", "5");
+  const dry = await cli("start", "lab", "--dry-run", "--quiet-time", "5");
   t.is(dry.code, 0, dry.err);
   t.regex(dry.out, /^1 outlets with 1 slots are switched off, then on one by one: a\/1\n/);
   const unasked = await cli("start", "lab");
@@ -36,8 +36,18 @@ const refused: readonly (readonly [
   says: RegExp,
 ])[] = [
   ["a rack that is not there", ["start", "zz", "--yes"], 5, /no rack zz/],
-  ["a time that is none", ["start", "lab", "--yes", "--quiet", "soon"], 2, /--quiet soon is not/],
-  ["a time out of range", ["start", "lab", "--yes", "--quiet", "9999"], 2, /quietSeconds|<= 600/],
+  [
+    "a time that is none",
+    ["start", "lab", "--yes", "--quiet-time", "soon"],
+    2,
+    /--quiet-time soon is not/,
+  ],
+  [
+    "a time out of range",
+    ["start", "lab", "--yes", "--quiet-time", "9999"],
+    2,
+    /quietSeconds|<= 600/,
+  ],
   ["a confirmation of nothing", ["confirm"], 2, /TARGET is missing/],
   ["half a swap", ["swap", "a/1"], 2, /SLOT is missing/],
   ["a slot without its stack", ["place", "dc:a6:32:00:00:01", "1"], 2, /slot/],

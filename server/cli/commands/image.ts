@@ -124,6 +124,7 @@ export const imageCommands: readonly Command[] = [
     examples: [
       "marcoboot image push debian-12.img.zst --name debian-12",
       "marcoboot image push web.tar.zst --root-size 4096 --data /srv --keep /etc/app",
+      "marcoboot image push pi.tar.zst --architecture arm64 --bootloader raspberry-pi --root-size 4096",
     ],
     async run(run) {
       const image = await push(run);

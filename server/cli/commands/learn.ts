@@ -38,7 +38,7 @@ const timeOptions: Readonly<
     ...{ type: "string", value: "SECONDS", member: "lateTimeoutSeconds" },
     about: "the same for who was silent and is tried again at the end (2.5 times --slot-timeout)",
   },
-  quiet: {
+  "quiet-time": {
     ...{ type: "string", value: "SECONDS", member: "quietSeconds" },
     about: "listening while every outlet is off (30)",
   },

@@ -60,14 +60,18 @@ export const nodeCommands: readonly Command[] = [
     about: "nodes and their state",
     positionals: [],
     options: {
-      state: { type: "string", value: "STATE", about: "only those in this state" },
+      in: {
+        type: "string",
+        value: "STATE",
+        about: "only those in this state: failed, installed, …",
+      },
       rack: { type: "string", value: "NAME", about: "only those of this rack" },
     },
-    examples: ["marcoboot node list --state failed", "marcoboot node list --json"],
+    examples: ["marcoboot node list --in failed", "marcoboot node list --json"],
     async run({ client, output, values }) {
       const query = new URLSearchParams();
-      for (const name of ["state", "rack"]) {
-        const value = textOf(values, name);
+      for (const [name, option] of Object.entries({ state: "in", rack: "rack" })) {
+        const value = textOf(values, option);
         if (value !== undefined) query.set(name, value);
       }
       const { items } = (await client.get(`/api/v1/nodes?${query}`)) as Page<Node>;
