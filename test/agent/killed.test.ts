@@ -1,6 +1,6 @@
 /**
- * The server dies at every durable change of an enrolment, of a renewal and of an approval,
- * before and after it is on the disk. What was acknowledged still counts, whoever got no answer
+ * The server dies at every durable change of an enrolment, of a renewal and of an approval, before
+ * and after it is on the disk (D37), or the disk refuses it (D38). What was acknowledged still counts, whoever got no answer
  * asks again, and the end is the same.
  */
 
@@ -16,7 +16,11 @@ import type { EnrolBody } from "../../server/agent/schemas.ts";
 import { openSite, type Site } from "../../server/enrol/authority.ts";
 import { codeOfKey } from "../../server/enrol/keys.ts";
 import { createWindows } from "../../server/enrol/token.ts";
-import { ForbiddenError, EnrolmentRefusedError as refused } from "../../server/errors.ts";
+import {
+  ForbiddenError,
+  EnrolmentRefusedError as refused,
+  UnavailableError,
+} from "../../server/errors.ts";
 import { createEventBus } from "../../server/events.ts";
 import { silentLog } from "../../server/log.ts";
 import { createNodes } from "../../server/node/nodes.ts";
@@ -47,6 +51,7 @@ function startMortal(directory: string, site: Site, death: Death) {
         try {
           return await work(server);
         } catch (error) {
+          if (error instanceof UnavailableError) continue; // the disk refused, and does no more
           if (!(error instanceof Killed)) throw error;
           server.store.close();
           server = start();
@@ -59,13 +64,13 @@ function startMortal(directory: string, site: Site, death: Death) {
 
 type Server = ReturnType<typeof startMortal>;
 
-/** Runs the story with a death at the first change, the second, ..., until it ends without one. */
+/** Runs the story with a death, or a refusal of the disk, at the first change, the second, ..., until it ends without one. */
 async function dieEverywhere(
   t: ExecutionContext,
   story: (server: Server) => Promise<void>,
 ): Promise<void> {
   const site = await openSite(temporaryDirectory(t));
-  for (const when of ["before", "after"] as const) {
+  for (const when of ["before", "after", "refused"] as const) {
     let deaths = 0;
     for (let at = 1; ; at++) {
       const death: Death = { at, when, count: 0 };
@@ -75,7 +80,7 @@ async function dieEverywhere(
       if (death.count < at) break;
       deaths += 1;
     }
-    t.log(`killed ${when} each of ${deaths} changes`);
+    t.log(`${deaths} changes, ${when === "refused" ? when : `killed ${when} each`}`);
     t.true(deaths > 3);
   }
 }
