@@ -138,7 +138,7 @@ export function qemuCommand(
   }
 }
 
-function loggedDisk(disk: string, log: string): string {
+export function loggedDisk(disk: string, log: string): string {
   return [
     ...["driver=blklogwrites", "node-name=disk", "log-sector-size=512"],
     ...["file.driver=file", `file.filename=${disk}`, "file.cache.no-flush=on"],
