@@ -39,6 +39,9 @@ function cabled(t: ExecutionContext, address?: string) {
 
 type Told = Readonly<Record<string, string>>;
 
+/** What its script is called for in the end (dhclient-script(8)). */
+const outcomes = ["BOUND", "REBOOT", "TIMEOUT", "FAIL"];
+
 interface Dhclient {
   /** Runs until its script is called for this reason; what the script was told then. */
   until(reason: string): Promise<Told>;
@@ -82,13 +85,17 @@ timeout 60; retry 1; initial-interval 20; reboot 60;
       writeFileSync(told, "");
       const running = where.start("dhclient", "-d", "-q", "-1", ...options, "lan0");
       const ended = once(running, "exit");
+      // Its script is called before it writes the lease down.
+      const isKept = ({ new_ip_address: address }: Told) =>
+        new RegExp(`fixed-address ${address};[^}]*}\\n$`).test(readFileSync(leaseFile, "utf8"));
       for (;;) {
-        const found = readTold(told).find((one) => one["reason"] === reason);
-        if (found || running.exitCode !== null) {
+        const found = readTold(told).find((one) => outcomes.includes(one["reason"] ?? ""));
+        const isThere = found !== undefined && (found["reason"] !== reason || isKept(found));
+        if (isThere || running.exitCode !== null) {
           running.kill("SIGKILL"); // as a power cut ends it: without a word on the network
           await ended;
-          if (!found) throw new Error(`dhclient never came to ${reason}`);
-          return found;
+          if (found?.["reason"] === reason) return found;
+          throw new Error(`dhclient came to ${found?.["reason"] ?? "nothing"}, not to ${reason}`);
         }
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
