@@ -61,6 +61,7 @@ import { createRacks } from "./rack/racks.ts";
 import { createRules } from "./rule/rules.ts";
 import { openSshKey } from "./ssh/key.ts";
 import { createShells } from "./ssh/shells.ts";
+import { keepJournal } from "./store/keep-journal.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { startTftp } from "./tftp/server.ts";
 
@@ -116,8 +117,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const served = config.subnets.map((subnet) => serveSubnet(config, subnet));
     const segments = [...new Map(served.map((one) => [one.subnet.interface, one])).values()];
     const events = createEventBus(log);
-    const store = openSqliteStore(join(config.stateDirectory, "marcoboot.db"));
+    const journal = join(config.stateDirectory, "marcoboot.db");
+    const store = openSqliteStore(journal);
     closers.push(() => store.close());
+    closers.push(keepJournal({ path: journal, store, events, clock, log }));
     const site = await openSite(join(config.stateDirectory, "keys"));
 
     const nodes = createNodes({ store, events, clock, log });

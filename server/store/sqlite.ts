@@ -64,6 +64,7 @@ function storeOf(database: Database): Store {
     transaction: (work) => database.transaction(work),
     afterCommit: (work) => database.afterCommit(work),
     compact: () => database.compact(),
+    copyTo: (path) => void database.prepare("VACUUM INTO ?").run(path),
     close: () => database.close(),
     nodes: nodesOf(database),
     racks: racksOf(database),

@@ -123,6 +123,8 @@ export interface Store {
    * writing all of it. @throws UnavailableError when the disk has no room for that
    */
   compact(): void;
+  /** All of it into an empty file. Not within a transaction. */
+  copyTo(path: string): void;
   close(): void;
 
   readonly nodes: {
