@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from "ava";
 import { instant, type JobId, parseImageDigest, type TaskId } from "#protocol/brand.ts";
 import type { Job, Stage, Task } from "#protocol/job.ts";
 import type { InstalledSlots } from "#protocol/node.ts";
+import { piBoot, run, serverOf } from "../sim/fake-network.ts";
 import { client, laboratory, node, pi3, pi4, server } from "./setup.ts";
 
 const digest = parseImageDigest("cd".repeat(32));
@@ -139,6 +140,48 @@ test("one that has not told its roots finds nothing; while its update is written
   task("writing");
   t.is(get("kernel8.img"), "kernel arm64");
 });
+
+const boards = [
+  ["pi3", "raspberry-pi-3", "bcm2710-rpi-3-b.dtb", "start.elf"],
+  ["pi4", "raspberry-pi-4", "bcm2711-rpi-4-b.dtb", "start4.elf"],
+  ["pi5", "raspberry-pi-5", "bcm2712-rpi-5-b.dtb", undefined],
+] as const;
+for (const [model, firmware, deviceTree, stage] of boards) {
+  test(`${model} in one boot gets the kernel it tries, in the next nothing`, async (t) => {
+    const { boot, tftp, files, nodes } = setUp(t);
+    const board = nodes.get(pi4);
+    if (board) nodes.set(pi4, { ...board, firmware });
+    writeFileSync(join(files, deviceTree), "device tree");
+    const says = serverOf({ options: [piBoot] });
+    const power = async () => {
+      const given: string[] = [];
+      const ran = await run(
+        model,
+        {
+          dhcp(asked) {
+            boot.reply(client(pi4, { firmware }), server);
+            const answer = says(asked);
+            return answer && { ...answer, address: "10.77.0.12" };
+          },
+          open(name) {
+            const content = tftp(name, pi4);
+            if (content !== undefined) given.push(name.slice(name.lastIndexOf("/") + 1));
+            return content === undefined ? undefined : Buffer.from(content);
+          },
+        },
+        { firstMac: pi4 },
+      );
+      return { ending: ran.result.boards[0]?.ending.outcome, given };
+    };
+    const first = await power();
+    t.is(first.ending, "booted");
+    for (const name of ["kernel8.img", "initrd.img", deviceTree, "cmdline.txt"]) {
+      t.true(first.given.includes(name), name);
+    }
+    if (stage) t.true(first.given.includes(stage));
+    t.deepEqual(await power(), { ending: "failed", given: [] });
+  });
+}
 
 test("another board does not find it", (t) => {
   const { boot, tftp } = setUp(t);

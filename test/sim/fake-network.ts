@@ -49,6 +49,8 @@ export interface Answer {
 export interface FakeServer {
   readonly dhcp: (asked: DhcpPacket, port: number) => Answer | undefined;
   readonly files?: Readonly<Record<string, Uint8Array>>;
+  /** Instead of `files`: asked at each request. */
+  readonly open?: (name: string) => Uint8Array | undefined;
   /** Options it grants; absent: blksize, tsize and windowsize as asked. */
   readonly grants?: readonly string[];
   /** True: this datagram of the server is lost. Counted from 0 over all of a run. */
@@ -167,7 +169,7 @@ export class FakeNetwork implements FrameSocket {
   }
 
   #open(key: string, name: string, asked: TftpOptions, from: UdpFrame): void {
-    const content = this.#server.files?.[name];
+    const content = this.#server.open?.(name) ?? this.#server.files?.[name];
     if (!content) {
       this.#say({ kind: "error", code: 1, message: "file not found" }, from);
       return;

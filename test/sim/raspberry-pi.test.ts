@@ -174,6 +174,7 @@ test("config.txt: kernel, initramfs, sections", (t) => {
   const text =
     "kernel=other.img # one\n[pi4]\nkernel=pi4.img\n[all]\ninitramfs initrd.img followkernel\n";
   t.deepEqual(readFirmwareConfig(text, ["all", "pi3"]), {
+    prefix: "",
     kernel: "other.img",
     initramfs: "initrd.img",
     commandLine: "cmdline.txt",
