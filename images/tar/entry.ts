@@ -35,6 +35,9 @@ export class TarError extends Error {
   override readonly name = "TarError";
 }
 
+/** Of the pax records that hold extended attributes; the attribute's name follows. */
+export const attributePrefix = "SCHILY.xattr.";
+
 export const specialTypes: ReadonlySet<TarType> = new Set([
   "character device",
   "block device",
@@ -47,11 +50,10 @@ const maxDepth = 128;
 
 /** `./etc//hosts` and `etc/hosts` are one name. */
 export function keyOf(path: string): string {
-  return namesOf(path).join("/");
-}
-
-export function namesOf(path: string): readonly string[] {
-  return path.split("/").filter((name) => name !== "" && name !== ".");
+  const plain = path.startsWith("./") ? path.slice(2) : path;
+  if (!/(?:^|\/)\.?(?:\/|$)/.test(plain)) return plain;
+  const names = plain.split("/").filter((name) => name !== "" && name !== ".");
+  return names.join("/");
 }
 
 export interface EntryCheck {
@@ -66,31 +68,37 @@ export interface EntryCheck {
  */
 export function createEntryCheck(): EntryCheck {
   const symbolicLinks = new Set<string>();
+  /** Found to pass through none, as all that lies in it. */
+  let soundDirectory: string | undefined;
   let count = 0;
 
   function reason({ path, type, target }: TarEntry): string | undefined {
     count++;
     if (count > maxEntries) return `the archive has more than ${maxEntries} entries`;
-    const bad = badPath(path) ?? passing(path);
-    if (bad) return bad;
     const key = keyOf(path);
+    const bad = badPath(path) ?? passing(key);
+    if (bad) return bad;
     if (key === "" && type !== "directory") return "it replaces the root directory";
-    if (type === "symbolic link") symbolicLinks.add(key);
-    else if (symbolicLinks.has(key)) return "it replaces a symbolic link";
+    if (type === "symbolic link") {
+      symbolicLinks.add(key);
+      soundDirectory = undefined;
+    } else if (symbolicLinks.has(key)) return "it replaces a symbolic link";
     if (type === "link") {
-      const badTarget = badPath(target) ?? passing(target);
+      const badTarget = badPath(target) ?? passing(keyOf(target));
       return badTarget && `its hard link target ${quote(target)} ${badTarget}`;
     }
     if (type === "symbolic link" && target === "") return "it is a link without target";
     return undefined;
   }
 
-  function passing(path: string): string | undefined {
-    const names = namesOf(path);
-    for (let depth = 1; depth < names.length; depth++) {
-      const parent = names.slice(0, depth).join("/");
+  function passing(key: string): string | undefined {
+    const directory = key.slice(0, Math.max(key.lastIndexOf("/"), 0));
+    if (directory === soundDirectory) return undefined;
+    for (let end = key.indexOf("/"); end >= 0; end = key.indexOf("/", end + 1)) {
+      const parent = key.slice(0, end);
       if (symbolicLinks.has(parent)) return `passes through the symbolic link ${quote(parent)}`;
     }
+    soundDirectory = directory;
     return undefined;
   }
 

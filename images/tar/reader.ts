@@ -9,7 +9,7 @@
  *   name mode  uid  gid  size  mtime  chksum type link  magic  version       prefix  (512)
  */
 
-import { quote, type TarEntry, TarError, type TarType } from "./entry.ts";
+import { attributePrefix, quote, type TarEntry, TarError, type TarType } from "./entry.ts";
 
 export interface TarSink {
   /** @throws to refuse it, and with it the archive */
@@ -60,7 +60,7 @@ export function createTarReader(sink: TarSink): TarReader {
   let seen = 0;
 
   function header(octets: Buffer): void {
-    if (octets.every((octet) => octet === 0)) {
+    if (octets[0] === 0 && octets.every((octet) => octet === 0)) {
       zeroBlocks++;
       return;
     }
@@ -235,7 +235,7 @@ function entryOf(octets: Buffer, flag: string, own: Records, common: Records): T
     gid: owner(number("gid", 116, 8)),
     mtime,
     size: sizeOf(path, type, number("size", 124, 12)),
-    attributes: attributesOf(new Map([...common, ...own])),
+    attributes: own.size + common.size === 0 ? own : attributesOf(new Map([...common, ...own])),
   };
 }
 
@@ -250,8 +250,6 @@ function attributesOf(records: Records): TarEntry["attributes"] {
     name.startsWith(attributePrefix) && value.length > 0;
   return new Map([...records].filter(isAttribute));
 }
-
-const attributePrefix = "SCHILY.xattr.";
 
 function headerPath(octets: Buffer): string {
   const name = textAt(octets, 0, 100);

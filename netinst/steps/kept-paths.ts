@@ -85,7 +85,7 @@ async function keeping(
 async function copy(group: readonly Carried[], signal: AbortSignal): Promise<void> {
   const [first] = group;
   if (!first) return;
-  await using unpacker = openTreeUnpacker(dirname(first.target));
+  using unpacker = openTreeUnpacker(dirname(first.target));
   for await (const chunk of tarOf(dirname(first.source), namesOf(group))) {
     signal.throwIfAborted();
     await unpacker.write(chunk);

@@ -1,27 +1,19 @@
 /**
- * Unpacks a root file system from a tar stream.
- *
- * The archive is read and checked here, and what it says is said again to GNU tar, which makes the
- * files: owners by number, modes, times, hard links, extended attributes. So GNU tar never reads an
- * octet of a header that somebody else wrote.
- *
- * Symbolic links are made last: nothing is ever written through one, and absolute ones
- * (`/etc/alternatives/awk -> /usr/bin/mawk`) stay as they are.
+ * Unpacks a root file system from a tar stream: read and checked entry by entry, as the server did
+ * when the image came, and made at once.
  */
 
-import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, constants, openSync, readSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { createEntryCheck, keyOf, specialTypes, type TarEntry } from "../../images/tar/entry.ts";
+import { createEntryCheck, keyOf, specialTypes } from "../../images/tar/entry.ts";
 import { createTarReader } from "../../images/tar/reader.ts";
-import { endMarker, headersOf, paddingAfter } from "../../images/tar/writer.ts";
 import { DiskError, InstallRefusedError } from "../errors.ts";
-import { commandOf } from "../tools.ts";
+import { openTreeFiles, type TreeFiles } from "./tree-files.ts";
 
-export interface TreeUnpacker extends AsyncDisposable {
-  /** Resolves when more may come. @throws InstallRefusedError */
+export interface TreeUnpacker extends Disposable {
+  /** Resolves when more may come. @throws InstallRefusedError, DiskError */
   write(chunk: Buffer): Promise<void>;
-  /** Resolves when everything is there. @throws InstallRefusedError */
+  /** Resolves when everything is there. @throws InstallRefusedError, DiskError */
   end(): Promise<Unpacked>;
 }
 
@@ -30,146 +22,68 @@ export interface Unpacked {
   readonly skipped: number;
   /** CRC-32 of each file as it came, by its name in the tree (one character per octet). */
   readonly sums: ReadonlyMap<string, number>;
-  /** What GNU tar had to say, such as attributes that this file system does not take. */
-  readonly warnings: string;
+  /** What the file system did not take, for people. */
+  readonly warning?: string;
 }
 
 /** @param directory - the empty tree, already mounted; must be called as root for owners to hold */
 export function openTreeUnpacker(directory: string): TreeUnpacker {
-  const tar = startTar(directory);
-  const sums = new Map<string, number>();
-  const links: TarEntry[] = [];
+  const files = openTreeFiles(directory);
   const check = createEntryCheck();
+  const sums = new Map<string, number>();
   let skipped = 0;
-  /** Of the chunk that is being read. */
-  let output: Buffer[] = [];
-  let file: { readonly key: string; left: number; readonly size: number } | undefined;
-  const finishFile = () => {
-    if (file?.left === 0) {
-      output.push(paddingAfter(file.size));
-      file = undefined;
-    }
-  };
+  let last = "";
   const reader = createTarReader({
     entry: (entry) => {
+      last = "";
       if (specialTypes.has(entry.type)) {
         skipped++;
         return;
       }
       const why = check.refusal(entry);
       if (why) throw new InstallRefusedError(why);
-      const key = keyOf(entry.path);
-      sums.delete(key); // of two files of one name the last counts
-      const isLate = entry.type === "link" && check.isSymbolicLink(keyOf(entry.target));
-      if (entry.type === "symbolic link" || isLate) {
-        links.push(entry);
-        return;
-      }
-      output.push(headersOf(entry));
-      if (entry.type !== "file") return;
-      sums.set(key, 0);
-      file = { key, left: entry.size, size: entry.size };
-      finishFile();
+      files.make(entry);
+      last = keyOf(entry.path);
+      if (entry.type === "file") sums.set(last, 0);
+      else sums.delete(last); // of two of one name the last counts
     },
     content: (part) => {
-      if (!file) return;
-      sums.set(file.key, crc32(part, sums.get(file.key)));
-      output.push(part);
-      file.left -= part.length;
-      finishFile();
+      sums.set(last, crc32(part, sums.get(last)));
+      files.write(part);
     },
   });
-  const pass = async () => {
-    const octets = Buffer.concat(output);
-    output = [];
-    if (octets.length > 0) await tar.write(octets);
-  };
-  const reading = (work: () => void) => {
-    try {
-      work();
-    } catch (cause) {
-      throw new InstallRefusedError("the root file system cannot be unpacked", { cause });
-    }
-  };
   return {
-    write: async (chunk) => {
-      reading(() => reader.write(chunk));
-      await pass();
-    },
-    end: async () => {
-      reading(() => reader.end());
-      for (const link of links) {
-        output.push(headersOf(link));
-        if (output.length >= 1000) await pass();
-      }
-      output.push(endMarker);
-      await pass();
-      return { skipped, sums, warnings: await tar.end() };
-    },
-    [Symbol.asyncDispose]: () => tar.stop(),
+    write: (chunk) =>
+      unpacking(async () => {
+        reader.write(chunk);
+        await files.settle();
+      }),
+    end: () =>
+      unpacking(async () => {
+        reader.end();
+        await files.finish();
+        const warning = warningOf(files);
+        return { skipped, sums, ...(warning !== undefined && { warning }) };
+      }),
+    [Symbol.dispose]: () => files.close(),
   };
 }
 
-interface Tar {
-  /** @throws InstallRefusedError with tar's last words when it has given up */
-  write(octets: Buffer): Promise<void>;
-  /** @returns what it said. @throws InstallRefusedError */
-  end(): Promise<string>;
-  /** Resolves when the process is gone: the file system can be unmounted. */
-  stop(): Promise<void>;
+const faultsOfDisk: ReadonlySet<string | undefined> = new Set(["EIO", "EROFS"]);
+
+async function unpacking<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const isOfDisk = faultsOfDisk.has((cause as NodeJS.ErrnoException).code);
+    const Refusal = isOfDisk ? DiskError : InstallRefusedError;
+    throw new Refusal("the root file system cannot be unpacked", { cause });
+  }
 }
 
-function startTar(directory: string): Tar {
-  const [program, args] = commandOf("tar", [
-    ...["--extract", "--file=-", `--directory=${directory}`, "--blocking-factor=512"],
-    ...["--absolute-names", "--delay-directory-restore", "--warning=no-timestamp"],
-    ...["--same-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*"],
-    process.getuid?.() === 0 ? "--same-owner" : "--no-same-owner",
-  ]);
-  const child = spawn(program, [...args], {
-    stdio: ["pipe", "ignore", "pipe"],
-    env: { ...process.env, LC_ALL: "C" }, // else names that are no text in this locale are converted
-  });
-  let said = "";
-  child.stderr.on("data", (part: Buffer) => {
-    said = (said + part.toString("latin1")).slice(0, 2000);
-  });
-  child.stdin.on("error", () => undefined); // it gave up: its exit code says why
-  const ended = endOf(child, () => said.trim());
-  const gone = ended.then(
-    () => undefined,
-    () => undefined,
-  );
-  return {
-    write: async (octets) => {
-      if (child.stdin.write(octets)) return;
-      await Promise.race([
-        new Promise<void>((resolve) => child.stdin.once("drain", resolve)),
-        ended.then(() => undefined),
-      ]);
-    },
-    end: async () => {
-      child.stdin.end();
-      await ended;
-      return said.trim();
-    },
-    stop: async () => {
-      child.kill("SIGKILL");
-      await gone;
-    },
-  };
-}
-
-function endOf(child: ChildProcess, saying: () => string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const refuse = (cause: Error) =>
-      reject(new InstallRefusedError("the root file system cannot be unpacked", { cause }));
-    child.on("error", refuse);
-    child.on("close", (code, signal) => {
-      if (code === 0) resolve();
-      else refuse(new Error(`tar ended with ${signal ?? code}: ${saying()}`));
-    });
-  });
+function warningOf({ refused: { count, first } }: TreeFiles): string | undefined {
+  if (!first) return undefined;
+  return `${count} extended attributes were not taken, the first ${first.name} of ${first.path}`;
 }
 
 const readOctets = 1 << 20;

@@ -61,7 +61,7 @@ async function unpack(
   signal: AbortSignal,
 ): Promise<Unpacked["sums"]> {
   const tick = meter("writing", source.manifest.sizeBytes, reporter);
-  await using unpacker = openTreeUnpacker(directory);
+  using unpacker = openTreeUnpacker(directory);
   await streamImage(
     source,
     async (chunk, position) => {
@@ -70,9 +70,9 @@ async function unpack(
     },
     signal,
   );
-  const { skipped, sums, warnings } = await unpacker.end();
+  const { skipped, sums, warning } = await unpacker.end();
   if (skipped > 0) console.info(`${skipped} devices and pipes of the archive were left out`);
-  if (warnings !== "") console.warn(warnings);
+  if (warning !== undefined) console.warn(warning);
   return sums;
 }
 

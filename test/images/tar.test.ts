@@ -7,9 +7,9 @@ import { fc, testProp } from "@fast-check/ava";
 import test from "ava";
 import { type TarEntry, TarError, type TarType } from "../../images/tar/entry.ts";
 import { createTarReader } from "../../images/tar/reader.ts";
-import { endMarker, headersOf, paddingAfter } from "../../images/tar/writer.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import { tarOf } from "./tar.ts";
+import { endMarker, headersOf, paddingAfter } from "./tar-writer.ts";
 
 interface Read extends TarEntry {
   readonly content: string;

@@ -179,7 +179,7 @@ test("a captured system is an image, installs again, and is nobody", async (t) =
   check.end();
   const other = join(directory, "other");
   mkdirSync(other);
-  await using unpacker = openTreeUnpacker(other);
+  using unpacker = openTreeUnpacker(other);
   await unpacker.write(archive);
   await unpacker.end();
   t.is(readFileSync(join(other, "srv/changed"), "utf8"), "by somebody\n");

@@ -124,7 +124,9 @@ export async function buildImage(request: RecipeRequest): Promise<RecipeResult> 
     if (variant === "raspberry-pi") bringFirmware(tree, firmware);
     log("image: packing the root file system");
     const tar = join(work, "rootfs.tar");
-    await run("tar", ["--numeric-owner", "--xattrs", "--sort=name", "-C", tree, "-cf", tar, "."]);
+    // without times that nobody sets: most entries then need no header besides their own
+    const lean = ["--xattrs", "--pax-option=delete=atime,delete=ctime"];
+    await run("tar", ["--numeric-owner", ...lean, "--sort=name", "-C", tree, "-cf", tar, "."]);
     await run("zstd", ["-q", "-T0", "-6", "--rm", tar]);
     log("image: making the disk");
     const disk = join(work, "disk.img");

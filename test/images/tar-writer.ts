@@ -1,11 +1,6 @@
-/**
- * Writes the headers of tar entries: ustar, and pax where a value does not fit (POSIX.1-2017, pax).
- *
- * Pure. What an archive says in any of its dialects is said in this one again: whoever unpacks it
- * reads nothing that was not understood here.
- */
+/** Writes the headers of tar entries: ustar, and pax where a value does not fit (POSIX.1-2017, pax). */
 
-import type { TarEntry, TarType } from "./entry.ts";
+import type { TarEntry, TarType } from "../../images/tar/entry.ts";
 
 const blockOctets = 512;
 
