@@ -6,7 +6,12 @@ import test, { type ExecutionContext } from "ava";
 import { instant, type JobId, parseImageDigest, type TaskId } from "#protocol/brand.ts";
 import type { Job, Stage, Task } from "#protocol/job.ts";
 import type { InstalledSlots } from "#protocol/node.ts";
+import { createTrials, type TrialFile } from "../../server/boot/trials.ts";
+import { openSqliteStore } from "../../server/store/sqlite.ts";
+import type { Store } from "../../server/store/store.ts";
 import { piBoot, run, serverOf } from "../sim/fake-network.ts";
+import { openMortalStore } from "../support/mortal-store.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { client, laboratory, node, pi3, pi4, server } from "./setup.ts";
 
 const digest = parseImageDigest("cd".repeat(32));
@@ -109,6 +114,42 @@ test("a server that was killed after it gave the kernel gives nothing more, befo
   restart();
   t.deepEqual(found(...beforeKernel, ...fromKernel), []);
 });
+
+for (const [when, found] of [
+  ["before", "given once"],
+  ["refused", "given once"],
+  ["after", "never given"],
+] as const) {
+  test(`a server whose journal dies ${when} the note gives no kernel then; the next one: ${found}`, (t) => {
+    const { tasks, jobs, nodes } = setUp(t);
+    const [task, job, board] = [tasks[0], jobs.get("job_1" as JobId), nodes.get(pi4)];
+    if (!task || !job || !board) return t.fail("a task, its job and its node");
+    const path = join(temporaryDirectory(t), "journal");
+    const written = openSqliteStore(path);
+    written.nodes.put(board);
+    written.jobs.put(job);
+    written.tasks.put(task);
+    written.close();
+    const trialOn = (store: Store) => {
+      const trials = createTrials({ store, bootFilesOf: () => "" });
+      return (file: TrialFile) => {
+        const [unfinished] = store.tasks.unfinishedOf(board.id);
+        return unfinished && trials.of(board, unfinished)?.mayHave(file);
+      };
+    };
+    const dying = openMortalStore(path, { at: 1, when, count: 0 });
+    const ask = trialOn(dying);
+    t.true(ask("other"));
+    t.throws(() => ask("kernel"));
+    dying.close();
+    const next = openSqliteStore(path);
+    t.teardown(() => next.close());
+    const again = trialOn(next);
+    t.is(again("kernel"), found === "given once");
+    t.is(again("other"), found === "given once");
+    t.false(trialOn(next)("kernel"));
+  });
+}
 
 test("a kernel of another name counts too", (t) => {
   const { found, files, tasks } = setUp(t);
