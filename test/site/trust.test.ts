@@ -13,6 +13,7 @@ import type { Node } from "#protocol/node.ts";
 import { createCleanup } from "../../scripts/lab/cleanup.ts";
 import { learn, type Site, startSite } from "../../scripts/lab/learn.ts";
 import type { SimulatedBoard } from "../../scripts/lab/simulated-board.ts";
+import { until } from "../support/until.ts";
 
 const agent = new URL("../../netinst/main.ts", import.meta.url).pathname;
 
@@ -73,7 +74,7 @@ test.serial(
     t.is(held.asks?.length, 1);
     await api.send("POST", `${path}/approve?code=0000-0000`); // somebody else's
     await nodeOf(site, first.mac, ({ asks }) => asks !== undefined);
-    t.true(logOf(first).includes(ask?.code ?? "no code"), "the code is on its screen");
+    await until(() => logOf(first).includes(ask?.code ?? "no code")); // the code is on its screen
     await api.send("POST", `${path}/approve?code=${ask?.code}`);
     const back = await nodeOf(site, first.mac, isOnline);
     t.false(back.quarantined);
