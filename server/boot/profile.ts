@@ -32,7 +32,10 @@ export type { BootFile, BootFiles, BootPeer } from "./file.ts";
 export type { BootReply, BootServer } from "./reply.ts";
 
 export interface Boot {
-  /** Undefined: not a boot client, it gets an address only. */
+  /**
+   * Undefined: not a boot client, it gets an address only. To be asked for each message of a firmware,
+   * by the process that opens `files`: it tells the boots of a board apart (trials.ts).
+   */
   reply(client: BootClient, server: BootServer): BootReply | undefined;
   readonly files: BootFiles;
 }
