@@ -100,6 +100,14 @@ test("one member is set and taken out, a secret from standard input", async (t) 
   t.regex(wrong.err, /no member "adress"; there are: name, hostname, address/);
 });
 
+test("without a terminal and an editor nothing is begun", async (t) => {
+  const server = await startTestServer();
+  t.teardown(server.close);
+  const { code, err } = await run(["rack", "edit", "lab"], server, { token: tokens.admin });
+  t.is(code, 2);
+  t.regex(err, /needs a terminal: rack export/);
+});
+
 test("a rack is edited in the person's editor; who was overtaken finds the text again", async (t) => {
   const { server, directory, path, write, cli } = await bench(t);
   write(file("canary-one"));

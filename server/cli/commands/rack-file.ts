@@ -112,11 +112,18 @@ async function checkOffline({ output, positionals }: Run): Promise<ExitCode> {
   return exitCodes.done;
 }
 
+/** @throws UsageError where nobody could type */
+function editorOf({ environment, output }: Run): string {
+  const chosen = environment["VISUAL"] || environment["EDITOR"];
+  if (chosen) return chosen;
+  if (output.isInteractive) return "editor";
+  throw new UsageError("an editor needs a terminal: rack export and rack apply, or rack set");
+}
+
 /** The text as the person left it. */
-function edited(text: string, path: string, { environment }: Run): string {
+function edited(text: string, path: string, editor: string): string {
   writeFileSync(path, text, { mode: 0o600 });
-  const words = environment["VISUAL"] || environment["EDITOR"] || "editor";
-  const [program = "", ...args] = words.split(" ");
+  const [program = "", ...args] = editor.split(" ");
   const { status, error } = spawnSync(program, [...args, path], { stdio: "inherit" });
   if (error) {
     const hint = "set EDITOR to the name of an editor";
@@ -133,11 +140,12 @@ function edited(text: string, path: string, { environment }: Run): string {
 
 async function edit(run: Run): Promise<ExitCode> {
   const name = required(run.positionals[0], "NAME");
+  const editor = editorOf(run);
   const { value, tag } = await run.client.getTagged(`${pathOf(name)}/file`);
   const directory = mkdtempSync(join(tmpdir(), "marcoboot-rack-"));
   const path = join(directory, `${name}.yaml`);
   try {
-    const text = edited(String(value), path, run);
+    const text = edited(String(value), path, editor);
     if (text === value) run.output.say(`rack ${name}: nothing changes`);
     const outcome = text === value ? exitCodes.done : await keep(run, text, tag);
     rmSync(directory, { recursive: true });
