@@ -47,11 +47,16 @@ async function marcoboot(redisUrl: string): Promise<void> {
   );
   const queue = await openQueue({ redisUrl, log });
   let added: Promise<void> = Promise.resolve();
+  let rebuilt: Promise<void> = Promise.resolve();
   const watched: Queue = {
     ...queue,
     add(entries) {
       added = queue.add(entries);
       return added;
+    },
+    rebuild(entries) {
+      rebuilt = queue.rebuild(entries);
+      return rebuilt;
     },
   };
   const jobs = createJobs({
@@ -79,7 +84,7 @@ async function marcoboot(redisUrl: string): Promise<void> {
     probe: async () => undefined,
   });
   await jobs.start();
-  await clock.sleep(milliseconds(500)); // the queue is emptied first
+  await rebuilt; // the queue is emptied first: what is added before would be there twice
   const request = { kind: "reboot", parameters: { warnSeconds: 0 }, selector: "all" } as const;
   const create = (chosen: readonly NodeId[]) =>
     jobs.create({ ...request, nodes: chosen, createdBy: "bench" }).id;

@@ -1,7 +1,8 @@
 /**
- * The queue: Bull on Redis, which decides when a task may run, and how many at
- * once. It holds task ids and nothing else. Bull promises at least once, so
- * whoever processes an entry must not mind seeing it twice.
+ * The queue: Bull on Redis, which decides when a task may run; at most so many
+ * do at once. It holds task ids and nothing else, and none of a task that runs:
+ * of those the journal knows. Bull promises at least once, so whoever processes
+ * an entry must not mind seeing it twice.
  */
 
 import Bull from "bull";
@@ -19,14 +20,14 @@ export interface QueueEntry {
 export interface Queue {
   /** Waits while Redis is away: do not await it before an answer. */
   add(entries: readonly QueueEntry[]): Promise<void>;
-  /** How many entries wait to run. */
+  /** How many entries wait to run, those among them that Bull has given out and that have no place yet. */
   waiting(): Promise<number>;
   /**
    * Empties the queue, then asks for what belongs in it: in this order, so that
    * nothing added in between is lost.
    */
   rebuild(entries: () => readonly QueueEntry[]): Promise<void>;
-  /** Sets who works; called once. `work` never rejects. */
+  /** Sets who works; called once. An entry leaves the queue when its work begins. `work` never rejects. */
   process(work: (entry: QueueEntry) => Promise<void>): void;
   isConnected(): boolean;
   /** Redis was lost and is back, perhaps empty. Returns the function that ends the subscription. */
@@ -48,6 +49,8 @@ export interface QueueContext {
 
 /** A task waits for its node, it does not compute: ten racks at once. */
 export const usualConcurrency = 512;
+/** Entries that Bull gives out at once: each costs it a lock in Redis, and with each it looks at the timers of all. */
+const inHand = 128;
 /** Entries that go to Redis as one message. */
 const bulk = 1000;
 /** A closed queue waits no longer for a Redis that is gone. */
@@ -59,9 +62,10 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
   const restored = new Set<() => void>();
   let closing = false;
   let closed: Promise<void> | undefined;
+  const whenToConnectAgain = (times: number) => (closing ? null : Math.min(times * 100, 2000));
 
   const createClient = (_type: string, options?: RedisOptions): Redis => {
-    const client = connectRedis(redisUrl, options);
+    const client = connectRedis(redisUrl, { ...options, retryStrategy: whenToConnectAgain });
     clients.add(client);
     client.on("error", (error) => {
       if (!closing) log.debug({ err: error }, "redis connection");
@@ -80,6 +84,8 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
   bull.on("error", (error) => {
     if (!closing) log.debug({ err: error }, "queue");
   });
+
+  const places = createPlaces(context.concurrency ?? usualConcurrency);
 
   let lost = false;
   bull.client.on("close", () => {
@@ -118,12 +124,16 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
     const ended = bull.close(true).catch(() => undefined);
     await Promise.race([ended, clock.sleep(closeWithin, patience.signal)]);
     patience.abort();
-    for (const client of clients) client.disconnect();
+    for (const client of clients) {
+      client.disconnect();
+      // Bull connects its waiting client anew when a pause or a close cuts it, and may be late.
+      client.on("connect", () => client.disconnect());
+    }
   };
 
   return {
     add,
-    waiting: () => bull.getWaitingCount(),
+    waiting: async () => (await bull.getWaitingCount()) + places.waiting(),
     rebuild(entries) {
       rebuilt = rebuilt.catch(() => undefined).then(() => rebuild(entries));
       return rebuilt;
@@ -131,7 +141,10 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
     process(work) {
       // Settles only when the queue is closed.
       bull
-        .process(context.concurrency ?? usualConcurrency, (job) => work(job.data))
+        .process(inHand, async ({ data }) => {
+          await places.enter();
+          void work(data).finally(places.leave);
+        })
         .catch((error: unknown) => {
           if (!closing) log.error({ err: error }, "queue stopped");
         });
@@ -148,6 +161,30 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
   };
 }
 
+interface Places {
+  enter(): Promise<void>;
+  leave(): void;
+  /** How many wait to enter. */
+  waiting(): number;
+}
+
+function createPlaces(limit: number): Places {
+  let free = limit;
+  const line: (() => void)[] = [];
+  return {
+    async enter() {
+      if (free > 0) free -= 1;
+      else await new Promise<void>((resolve) => line.push(resolve)); // takes over a place
+    },
+    leave() {
+      const next = line.shift();
+      if (next) next();
+      else free += 1;
+    },
+    waiting: () => line.length,
+  };
+}
+
 function connectRedis(url: string, options: RedisOptions = {}): Redis {
   const { protocol, pathname } = new URL(url);
   // Bull asks for these two: it waits for a Redis that is away instead of failing.
@@ -155,7 +192,6 @@ function connectRedis(url: string, options: RedisOptions = {}): Redis {
     ...options,
     maxRetriesPerRequest: null,
     enableReadyCheck: false,
-    retryStrategy: (times) => Math.min(times * 100, 2000),
   };
   return protocol === "unix:"
     ? new Redis({ ...needed, path: decodeURIComponent(pathname) })

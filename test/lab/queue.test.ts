@@ -76,7 +76,10 @@ test("a missing redis-server is told with the name of its package", async (t) =>
 
 test("the redis that a killed server left behind is ended first", async (t) => {
   const directory = temporaryDirectory(t);
-  const leftover = spawn("redis-server", ["--port", "0", "--dir", directory], { stdio: "ignore" });
+  // One that listens nowhere ends by itself.
+  const settings = ["--port", "0", "--unixsocket", "left.sock", "--dir", directory];
+  const leftover = spawn("redis-server", settings, { stdio: "ignore" });
+  t.teardown(() => leftover.kill("SIGKILL"));
   await once(leftover, "spawn");
   const ended = once(leftover, "exit");
   writeFileSync(join(directory, "redis.pid"), `${leftover.pid}\n`);
