@@ -16,7 +16,7 @@ import type { Log } from "../log.ts";
 import type { Store } from "../store/store.ts";
 import { createEventBudget, isCausedByPacket } from "./event-budget.ts";
 
-const gather = milliseconds(25);
+const gather = milliseconds(100);
 /** A rack that boots causes hundreds a second: four transactions then, not forty. */
 const gatherPackets = milliseconds(250);
 const dropNotice = milliseconds(60_000);

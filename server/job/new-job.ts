@@ -1,6 +1,6 @@
 /** A job and its tasks as they are first stored: everything about the request is checked here. */
 
-import { randomUUID } from "node:crypto";
+import { randomUUID, randomUUIDv7 } from "node:crypto";
 import type { JobId, NodeId, TaskId } from "#protocol/brand.ts";
 import type { Job, JobParameters, Task, When } from "#protocol/job.ts";
 import type { Clock } from "../clock.ts";
@@ -77,7 +77,8 @@ export function newJob(
   const tasks = nodeIds.map((nodeId, index): Task => {
     const node = nodes.get(nodeId);
     return {
-      id: `task_${randomUUID()}` as TaskId,
+      // Rises with time: what is written of tasks made together lies together.
+      id: `task_${randomUUIDv7()}` as TaskId,
       jobId: job.id,
       nodeId,
       kind: job.kind,

@@ -21,7 +21,7 @@ import type { Clock } from "../clock.ts";
 import { NotFoundError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { NodeChange, Nodes } from "../node/nodes.ts";
-import type { Store, TaskCount } from "../store/store.ts";
+import type { Store, TaskCount, TransactionOptions } from "../store/store.ts";
 import { kindOf } from "./registry.ts";
 import { awaitsHealth } from "./rollout.ts";
 
@@ -36,7 +36,7 @@ export interface TaskJournal {
   task(id: TaskId): Task;
   /** The attempt that runs now; undefined between attempts. */
   openAttempt(task: Task): Attempt | undefined;
-  /** Makes all changes in `work` one. */
+  /** Makes all changes in `work` one; where one of them failed that had written, all fail. */
   together<T>(work: () => T): T;
   /** Stores a new job with its tasks, and who asked for it. */
   create(job: Job, tasks: readonly Task[]): void;
@@ -78,14 +78,14 @@ type Publish = (event: DomainEvent) => void;
 export function createTaskJournal({ store, nodes, events, clock }: JournalContext): TaskJournal {
   let collected: DomainEvent[] | undefined;
   /** One transaction; a change inside a change joins it, and all events wait for the outer commit. */
-  const commit = <T>(work: (publish: Publish) => T): T => {
+  const commit = <T>(work: (publish: Publish) => T, options?: TransactionOptions): T => {
     const outer = collected;
     const happened = outer ?? [];
     const before = happened.length;
     collected = happened;
     let value: T;
     try {
-      value = store.transaction(() => work((event) => void happened.push(event)));
+      value = store.transaction(() => work((event) => void happened.push(event)), options);
     } catch (error) {
       happened.length = before; // of what was undone nothing is told
       throw error;
@@ -202,7 +202,7 @@ export function createTaskJournal({ store, nodes, events, clock }: JournalContex
   return {
     task: taskOf,
     openAttempt,
-    together: (work) => commit(work),
+    together: (work) => commit(work, { isWhole: true }),
 
     create: (job, tasks) =>
       commit((publish) => {

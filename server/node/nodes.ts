@@ -136,7 +136,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
   /** As the journal has it, but with the last sign of its agent. */
   const current = (node: Node): Node => {
     const lastSeen = seen.get(node.id)?.lastSeen;
-    if (lastSeen === undefined || !node.agent) return node;
+    if (lastSeen === undefined || !node.agent || node.agent.lastSeen === lastSeen) return node;
     return { ...node, agent: { ...node.agent, lastSeen } };
   };
   const currentOrNone = (node: Node | undefined) => node && current(node);

@@ -9,6 +9,7 @@ import { DatabaseSync, type SQLInputValue, type SQLOutputValue } from "node:sqli
 import { ConfigurationError, ConflictError, UnavailableError } from "../errors.ts";
 import { type Migration, migrations } from "./schema.ts";
 import { seal } from "./seal.ts";
+import type { TransactionOptions } from "./store.ts";
 
 export type Row = Readonly<Record<string, SQLOutputValue>>;
 
@@ -23,7 +24,7 @@ export interface Statement {
 export interface Database {
   prepare(sql: string): Statement;
   /** Nested calls are part of the outer change; each undoes its own part when it throws. */
-  transaction<T>(work: () => T): T;
+  transaction<T>(work: () => T, options?: TransactionOptions): T;
   /** Runs `work` after the outermost commit, at once outside of a transaction, never when that part is undone. */
   afterCommit(work: () => void): void;
   /** Called when a change or a part of one was undone: what was remembered of it is wrong. */
@@ -72,8 +73,8 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
         },
       };
     },
-    transaction(work) {
-      nesting.begin();
+    transaction(work, { isWhole = false } = {}) {
+      nesting.begin(isWhole);
       const before = waiting.length;
       let value: ReturnType<typeof work>;
       try {
@@ -99,18 +100,28 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
 
 interface Nesting {
   depth(): number;
-  begin(): void;
+  begin(isWhole: boolean): void;
   /** Called before each statement that writes. */
   beforeWrite(): void;
-  /** Ends the innermost change; the outermost one is on disk then. */
+  /** Ends the innermost change; the outermost one is on disk then. @throws Error when a part of a whole was undone */
   end(): void;
   /** Ends the innermost change and takes it back. False when it had written nothing. */
   undo(): boolean;
 }
 
+interface Change {
+  readonly isWhole: boolean;
+  hasWritten: boolean;
+  /** The savepoint is its own. */
+  isMarked: boolean;
+  /** A part of it was to be undone. */
+  isBroken: boolean;
+}
+
 /**
  * Changes within changes. A savepoint is made at the first write of a change, so that one that
  * only looks costs nothing, and one that begins where the outer one began shares its savepoint.
+ * Parts of a whole have none: SQLite copies every page that is changed within one.
  */
 function createNesting(connection: DatabaseSync): Nesting {
   const begin = connection.prepare("BEGIN IMMEDIATE");
@@ -118,37 +129,41 @@ function createNesting(connection: DatabaseSync): Nesting {
   const savepoint = connection.prepare("SAVEPOINT change");
   const release = connection.prepare("RELEASE change");
   const goBack = connection.prepare("ROLLBACK TO change");
-  /** From the outermost in: whether it has written, and whether the savepoint is its own. */
-  const open: { hasWritten: boolean; isMarked: boolean }[] = [];
+  /** From the outermost in. */
+  const open: Change[] = [];
 
   return {
     depth: () => open.length,
-    begin() {
+    begin(isWhole) {
       if (open.length === 0) translated(() => begin.run());
-      open.push({ hasWritten: false, isMarked: false });
+      open.push({ isWhole, hasWritten: false, isMarked: false, isBroken: false });
     },
     beforeWrite() {
       if (open.length === 0) return;
       if (!connection.isTransaction) throw new UnavailableError("the journal took the change back");
       if (open.at(-1)?.hasWritten) return;
       const first = open.findIndex(({ hasWritten }) => !hasWritten);
-      const marked = open[Math.max(first, 1)]; // the outermost one is undone as a whole
-      if (marked) {
+      const place = Math.max(first, 1); // the outermost one is undone as a whole
+      const marked = open[place];
+      if (marked && !open.slice(0, place).some(({ isWhole }) => isWhole)) {
         translated(() => savepoint.run());
         marked.isMarked = true;
       }
       for (const change of open.slice(first)) change.hasWritten = true;
     },
     end() {
+      if (open.at(-1)?.isBroken) throw new Error("a part of this change failed, so all of it does");
       if (open.length === 1) translated(() => commit.run());
       else if (open.at(-1)?.isMarked) translated(() => release.run());
       open.pop();
     },
     undo() {
       const change = open.pop();
+      const whole = open.find(({ isWhole }) => isWhole);
       // A full disk may have ended the transaction already: then there is nothing left to undo.
       if (connection.isTransaction) {
         if (open.length === 0) connection.exec("ROLLBACK");
+        else if (change?.hasWritten && whole) whole.isBroken = true;
         else if (change?.hasWritten) goBack.run();
         if (change?.isMarked) release.run();
       }

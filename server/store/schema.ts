@@ -157,4 +157,12 @@ export const migrations: readonly Migration[] = [
     name: "without an index that memory has replaced",
     sql: "DROP INDEX tasks_unfinished;",
   },
+  {
+    version: 11,
+    name: "an index of events that grows at its end",
+    sql: `
+      CREATE INDEX events_by_time ON events (at, subject);
+      DROP INDEX events_by_subject;
+    `,
+  },
 ];

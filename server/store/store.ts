@@ -113,9 +113,17 @@ export interface TaskRef {
   readonly nodeId: NodeId;
 }
 
+export interface TransactionOptions {
+  /**
+   * No part of it is undone alone: where one throws that has written, all is undone, even if that
+   * is caught. Such parts cost less.
+   */
+  readonly isWhole?: boolean;
+}
+
 export interface Store {
   /** Runs `work` as one atomic, durable change; a throw inside undoes it. Nested calls join the outer one. */
-  transaction<T>(work: () => T): T;
+  transaction<T>(work: () => T, options?: TransactionOptions): T;
   /** Runs `work` once the outermost transaction is on stable storage, at once outside of one; never when it is undone. */
   afterCommit(work: () => void): void;
   /**

@@ -79,7 +79,7 @@ test("events of packets are gathered; what a person waits for takes them along",
   await clock.advance(200);
   t.is(store.events.lastId(), 0);
   events.publish({ topic: "alarm", text: "x" });
-  await clock.advance(25);
+  await clock.advance(100);
   t.deepEqual(
     store.events.since(0, 9).map(({ event }) => event.topic),
     ["dhcp", "alarm"],

@@ -1,44 +1,55 @@
 import test from "ava";
 import { createGather } from "../../server/job/gather.ts";
+import { openSqliteStore } from "../../server/store/sqlite.ts";
 
-/** Counts outermost changes; `undo` is what a change that threw gets. */
-function rooms() {
-  let depth = 0;
+/** A journal's settings; `commits` counts the changes that ended. */
+function openJournal() {
+  const store = openSqliteStore(":memory:");
   const log: string[] = [];
   const together = <T>(work: () => T): T => {
-    depth += 1;
-    try {
-      const value = work();
-      if (depth === 1) log.push("commit");
-      return value;
-    } catch (error) {
-      log.push(depth === 1 ? "undo all" : "undo one");
-      throw error;
-    } finally {
-      depth -= 1;
-    }
+    const value = store.transaction(work, { isWhole: true });
+    store.afterCommit(() => log.push("commit"));
+    return value;
   };
-  return { log, together, gather: createGather(together) };
+  const put = (name: string) => () => {
+    log.push(name);
+    store.transaction(() => store.settings.put(name, "written"));
+    return name;
+  };
+  const fail = (): never => {
+    throw new RangeError("no");
+  };
+  return { store, log, put, fail, gather: createGather(together) };
 }
 
 test("changes of one moment are one transaction, told after it", async (t) => {
-  const { log, gather } = rooms();
-  const work = (name: string) => gather(() => log.push(name)).then(() => log.push(`${name} told`));
+  const { log, put, gather } = openJournal();
+  const work = (name: string) => gather(put(name)).then(() => log.push(`${name} told`));
   await Promise.all([work("a"), work("b")]);
-  t.deepEqual(log, ["a", "b", "commit", "a told", "b told"]);
-  await work("c");
-  t.deepEqual(log.slice(5), ["c", "commit", "c told"]);
+  // Each part is a change, which ends with the whole.
+  t.deepEqual(log, ["a", "b", "commit", "commit", "commit", "a told", "b told"]);
 });
 
-test("a change that throws is undone alone, and its asker told", async (t) => {
-  const { log, gather } = rooms();
-  const wrong = gather(() => {
-    throw new RangeError("no");
-  });
-  const right = gather(() => 7);
+test("a change that throws before it has written leaves the others alone", async (t) => {
+  const { log, put, fail, gather } = openJournal();
+  const wrong = gather(fail);
+  const right = gather(put("a"));
   await t.throwsAsync(wrong, { instanceOf: RangeError });
-  t.is(await right, 7);
-  t.deepEqual(log, ["undo one", "commit"]);
+  t.is(await right, "a");
+  t.is(log.filter((one) => one === "a").length, 1);
+});
+
+test("a change that throws after it has written is undone alone: the others are made again", async (t) => {
+  const { store, log, put, fail, gather } = openJournal();
+  const wrong = gather(() => {
+    put("wrong")();
+    fail();
+  });
+  const right = gather(put("right"));
+  await t.throwsAsync(wrong, { instanceOf: RangeError, message: "no" });
+  t.is(await right, "right");
+  t.deepEqual(["wrong", "right"].map(store.settings.get), [undefined, "written"]);
+  t.is(log.filter((one) => one === "right").length, 2);
 });
 
 test("when the disk refuses the whole, everybody is told", async (t) => {

@@ -122,6 +122,54 @@ export function storeContract(name: string, open: () => Store): void {
     t.is(store.settings.get("inner"), undefined);
   });
 
+  check("a whole has no part that is undone alone, unless that had written nothing", (t, store) => {
+    const whole = (part: () => void) =>
+      store.transaction(
+        () => {
+          store.settings.put("outer", "new");
+          try {
+            store.transaction(part);
+          } catch {
+            // whoever asked for the part is told
+          }
+        },
+        { isWhole: true },
+      );
+    const fail = () => {
+      throw new RangeError("no");
+    };
+    whole(fail);
+    t.is(store.settings.get("outer"), "new");
+    store.settings.put("outer", "old");
+    t.throws(
+      () =>
+        whole(() => {
+          store.settings.put("inner", "new");
+          fail();
+        }),
+      { message: /a part of this change failed/ },
+    );
+    t.is(store.settings.get("outer"), "old");
+    t.is(store.settings.get("inner"), undefined);
+  });
+
+  check("a whole within a change is undone without what was before it", (t, store) => {
+    store.transaction(() => {
+      store.settings.put("outer", "kept");
+      t.throws(() =>
+        store.transaction(
+          () => {
+            store.transaction(() => store.settings.put("inner", "lost"));
+            throw new RangeError("no");
+          },
+          { isWhole: true },
+        ),
+      );
+      store.transaction(() => store.settings.put("after", "kept"));
+    });
+    t.deepEqual(["outer", "inner", "after"].map(store.settings.get), ["kept", undefined, "kept"]);
+  });
+
   check(
     "what waits for a commit runs after the outermost one, and not when it is undone",
     (t, store) => {

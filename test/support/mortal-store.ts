@@ -78,7 +78,8 @@ export function openMortalStore(path: string, death: Death): Store {
   return new Proxy(store, {
     get(target, name) {
       if (name === "transaction")
-        return (work: () => unknown) => change(() => store.transaction(work));
+        return (...args: Parameters<Store["transaction"]>) =>
+          change(() => store.transaction(...args));
       const member: unknown = Reflect.get(target, name);
       return typeof member === "object" && member !== null ? tableOf(member) : member;
     },
