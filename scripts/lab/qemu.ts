@@ -146,9 +146,16 @@ export function loggedDisk(disk: string, log: string): string {
   ].join(",");
 }
 
+/**
+ * Everything QEMU can emulate but what it emulates slowly: with ERMS kernels and C libraries copy
+ * octet by octet, and AVX's registers are carried along at every switch between programs. Without
+ * both a guest takes a quarter less processor time.
+ */
+const emulatedCpu = "max,-erms,-avx2,-avx";
+
 function x86Cpu(accelerator: Accelerator): string[] {
   if (accelerator === "kvm") return ["-accel", "kvm", "-cpu", "host"];
-  return ["-accel", "tcg", "-cpu", "max"];
+  return ["-accel", "tcg", "-cpu", emulatedCpu];
 }
 
 function flash(code: string, guest: Guest): string[] {
