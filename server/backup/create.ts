@@ -13,6 +13,7 @@ import type { Clock } from "../clock.ts";
 import { openSite } from "../enrol/authority.ts";
 import { ConfigurationError, ConflictError } from "../errors.ts";
 import { decodeLeaseFile, encodeLeaseFile } from "../lease/lease-format.ts";
+import { writeDurably } from "../store/durable-file.ts";
 import { checkJournal, copyJournal } from "../store/journal-copy.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { type Contents, readArchive, type Source, sourceOf, writeArchive } from "./archive.ts";
@@ -21,6 +22,8 @@ export const journalName = "marcoboot.db";
 export const leasesName = "leases";
 export const keysName = "keys";
 export const imagesName = "images";
+/** Where the last backup went. */
+export const noteName = "backed-up";
 
 export interface BackupRequest {
   readonly stateDirectory: string;
@@ -58,6 +61,8 @@ export async function backUpState(
       ...(withImages ? await imageSources(join(stateDirectory, imagesName), images) : []),
     ];
     const contents = await write(request, { kind: "state", site, journalVersion }, sources);
+    // For the doctor; a disk that takes no more writes has its backup all the same.
+    await writeDurably(join(stateDirectory, noteName), `${path}\n`, 0o600).catch(() => undefined);
     return { contents, images };
   } finally {
     await rm(workshop, { recursive: true, force: true });

@@ -27,11 +27,6 @@ export interface Plan {
 export type JobWithTasks = Job & { readonly tasks: readonly Task[] };
 export type { Image, Job, Node, StoredEvent, Task };
 
-export function sizeText(octets: number): string {
-  if (octets >= 1e9) return `${(octets / 1e9).toFixed(1)} GB`;
-  return octets >= 1e6 ? `${(octets / 1e6).toFixed(1)} MB` : `${Math.ceil(octets / 1000)} kB`;
-}
-
 export function timeText(at: number | undefined): string {
   return at === undefined ? "-" : new Date(at).toISOString().slice(0, 19).replace("T", " ");
 }

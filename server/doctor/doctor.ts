@@ -5,6 +5,7 @@
 
 import type { Finding } from "#protocol/timeline.ts";
 import type { Check, CheckContext } from "./check.ts";
+import { backupCheck } from "./checks/backup.ts";
 import { bootFilesCheck } from "./checks/boot-files.ts";
 import { capabilitiesCheck } from "./checks/capabilities.ts";
 import { clockCheck } from "./checks/clock.ts";
@@ -26,6 +27,7 @@ const checks: readonly Check[] = [
   switchesCheck,
   clockCheck,
   diskCheck,
+  backupCheck,
   redisCheck,
   bootFilesCheck,
 ];

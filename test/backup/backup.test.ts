@@ -258,6 +258,7 @@ test("a file that is no backup is not written over, a backup is", async (t) => {
   await t.throwsAsync(backUpState({ ...request, path: mine }), { instanceOf: ConflictError });
   t.is(readFileSync(mine, "utf8"), "subnets: []\n");
   await backUpState({ ...request, path });
+  t.is(readFileSync(join(state.directory, "backed-up"), "utf8"), `${path}\n`, "for the doctor");
   t.true((await readArchive(path)).members.length < contents.members.length);
   t.deepEqual(
     readdirSync(root).filter((name) => /\.(part|work)$/.test(name)),

@@ -3,6 +3,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import test from "ava";
 import { parseIpv4Address } from "#protocol/brand.ts";
+import { backupCheck } from "../../server/doctor/checks/backup.ts";
 import { bootFilesCheck } from "../../server/doctor/checks/boot-files.ts";
 import { capabilitiesCheck } from "../../server/doctor/checks/capabilities.ts";
 import { clockCheck } from "../../server/doctor/checks/clock.ts";
@@ -13,6 +14,7 @@ import { othersCheck } from "../../server/doctor/checks/others.ts";
 import { portsCheck } from "../../server/doctor/checks/ports.ts";
 import { redisCheck } from "../../server/doctor/checks/redis.ts";
 import { examine, runningServer } from "../../server/doctor/doctor.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { codesOf, contextOf, eth1, machineOf, short, type Tree, type World } from "./machine.ts";
 
 const interfaces: readonly (readonly [title: string, world: World, codes: readonly string[]])[] = [
@@ -182,6 +184,23 @@ test("a clock that is behind the journal, or was never set, is told", async (t) 
 test("the kernel says whether anything keeps the clock right", async (t) => {
   const [code] = await codesOf(clockCheck, contextOf(t, {}));
   t.regex(code ?? "", /^(?:ok clock|hint clock-not-synchronised)$/);
+});
+
+test("a server that was never backed up, or long ago, is told so; one without a journal is not", async (t) => {
+  const stateDirectory = temporaryDirectory(t);
+  const context = contextOf(t, {});
+  const config = { ...context.config, stateDirectory };
+  const codes = () => codesOf(backupCheck, { ...context, config });
+  t.deepEqual(await codes(), []);
+  writeFileSync(join(stateDirectory, "marcoboot.db"), "");
+  t.deepEqual(await codes(), ["hint backup-none"]);
+  const note = join(stateDirectory, "backed-up");
+  writeFileSync(note, "/mnt/nas/rack.backup\n");
+  const seconds = context.clock.now() / 1000;
+  utimesSync(note, seconds, seconds);
+  t.deepEqual(await codes(), ["ok backup"]);
+  utimesSync(note, seconds, seconds - 8 * 86_400);
+  t.deepEqual(await codes(), ["hint backup-old"]);
 });
 
 test("a disk with room that keeps what is written is told in numbers", async (t) => {

@@ -1,6 +1,7 @@
 /** `marcoboot backup …`: on the server's machine, from its files; the server may run or not. */
 
 import { systemClock } from "../../clock.ts";
+import { sizeText } from "../../doctor/words.ts";
 import { silentLog } from "../../log.ts";
 import {
   type Command,
@@ -11,7 +12,6 @@ import {
   stateDirectoryOf,
   textOf,
 } from "../command.ts";
-import { sizeText } from "../shapes.ts";
 
 function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;

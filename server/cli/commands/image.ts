@@ -2,6 +2,7 @@
 
 import { createReadStream, statSync } from "node:fs";
 import { basename } from "node:path";
+import { sizeText } from "../../doctor/words.ts";
 import {
   type Command,
   CommandError,
@@ -12,7 +13,7 @@ import {
   textOf,
   yesOption,
 } from "../command.ts";
-import { type Image, type Page, sizeText } from "../shapes.ts";
+import type { Image, Page } from "../shapes.ts";
 
 async function findImage({ client }: Run, wanted: string): Promise<Image> {
   const { items } = (await client.get("/api/v1/images")) as Page<Image>;
