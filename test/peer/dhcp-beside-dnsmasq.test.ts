@@ -7,7 +7,7 @@ import test, { type ExecutionContext } from "ava";
 import type { Namespace } from "../support/namespaces.ts";
 import { segment, serve, startDhcpServer, startDnsmasq } from "../support/segment.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
-import { udhcpc, whatIsMissing } from "../support/udhcpc.ts";
+import { insistent, udhcpc, whatIsMissing } from "../support/udhcpc.ts";
 
 const missing = whatIsMissing("dnsmasq", "udhcpc", "curl", "redis-server");
 const peer = missing ? test.skip : test.serial;
@@ -81,7 +81,7 @@ peer("mode auto beside dnsmasq gives no address, and boots as a proxy", async (t
   const subnet = { ...base, pool, mode: "auto" };
   const ours = await startDhcpServer(t, server, { subnets: [subnet] });
   await ours.says(isRogue);
-  const { lease } = udhcpc(t, client, "lan0");
+  const { lease } = udhcpc(t, client, "lan0", ...insistent);
   t.is(lease["serverid"], "10.77.0.2");
   t.like(bootByPxe(client), { addressServer: "10.77.0.2", bootServer: "10.77.0.1" });
   t.is((await ours.end())["nak"], undefined);
@@ -92,12 +92,12 @@ peer("mode auto alone serves, and gives way to a server that comes later", async
   const late = wire.plug("lat", { mac: "52:54:00:b1:00:04" });
   const subnet = { ...base, pool, mode: "auto" };
   const ours = await startDhcpServer(t, server, { subnets: [subnet] });
-  const first = udhcpc(t, client, "lan0", "-t", "15");
+  const first = udhcpc(t, client, "lan0", ...insistent);
   t.is(first.lease["serverid"], "10.77.0.1");
   t.regex(String(first.lease["ip"]), /^10\.77\.0\.1\d\d$/);
   startDnsmasq(t, other);
   await ours.says(isRogue);
-  const second = udhcpc(t, late, "lan0");
+  const second = udhcpc(t, late, "lan0", ...insistent);
   t.is(second.lease["serverid"], "10.77.0.2");
   const counts = await ours.end();
   t.is(counts["ack"], 1, "the first client's");
@@ -111,10 +111,13 @@ peer("of two servers in mode auto one serves in the end", async (t) => {
   const theirs = await startDhcpServer(t, other, {
     subnets: [{ ...base, pool: ["10.77.0.160", "10.77.0.190"], mode: "auto" }],
   });
-  t.is(udhcpc(t, client, "lan0", "-t", "15").status, 0);
+  t.is(udhcpc(t, client, "lan0", ...insistent).status, 0);
   // one of them hears the other: by the client's choice, or by asking
   await Promise.race([ours.says(isRogue), theirs.says(isRogue)]);
-  const servers = Array.from({ length: 3 }, () => udhcpc(t, client, "lan0").lease["serverid"]);
+  const servers = Array.from(
+    { length: 3 },
+    () => udhcpc(t, client, "lan0", ...insistent).lease["serverid"],
+  );
   t.not(servers[0], undefined);
   t.is(new Set(servers).size, 1);
 });

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test, { type ExecutionContext } from "ava";
 import { cable, type Namespace, namespace } from "../support/namespaces.ts";
-import { udhcpc, whatIsMissing } from "../support/udhcpc.ts";
+import { insistent, udhcpc, whatIsMissing } from "../support/udhcpc.ts";
 
 const missing = whatIsMissing("udhcpc");
 const peer = missing ? test.skip : test.serial;
@@ -35,7 +35,7 @@ peer("the pool's next address is another device's: the client gets the one after
   client.run("ip", "address", "add", "10.77.0.150/24", "dev", "thief");
   client.run("ip", "link", "set", "thief", "up");
   await startServer(t, server);
-  const { status, lease } = udhcpc(t, client, "lan0");
+  const { status, lease } = udhcpc(t, client, "lan0", ...insistent);
   t.is(status, 0);
   t.is(lease?.["ip"], "10.77.0.151");
 });
@@ -44,7 +44,7 @@ peer("an address that the client itself answers for is given to it", async (t) =
   const { server, client } = network(t);
   client.run("ip", "address", "add", "10.77.0.152/24", "dev", "lan0");
   await startServer(t, server);
-  const { status, lease } = udhcpc(t, client, "lan0", "-r", "10.77.0.152");
+  const { status, lease } = udhcpc(t, client, "lan0", ...insistent, "-r", "10.77.0.152");
   t.is(status, 0);
   t.is(lease?.["ip"], "10.77.0.152");
 });

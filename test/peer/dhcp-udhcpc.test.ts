@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 import test, { type ExecutionContext } from "ava";
 import { cable, type Namespace, namespace } from "../support/namespaces.ts";
-import { udhcpc, whatIsMissing } from "../support/udhcpc.ts";
+import { hurried, udhcpc, whatIsMissing } from "../support/udhcpc.ts";
 
 const missing = whatIsMissing("udhcpc");
 const peer = missing ? test.skip : test.serial;
@@ -42,7 +42,7 @@ peer(
 peer("an unknown client gets no answer", async (t) => {
   const { server, client } = network(t);
   const said = await startServer(server, "lan0", "52:54:00:a1:00:99=10.77.0.42");
-  t.is(udhcpc(t, client, "lan0").status, 1);
+  t.is(udhcpc(t, client, "lan0", ...hurried).status, 1);
   const counts = await said();
   t.deepEqual(Object.keys(counts), ["unknown-client"]);
 });
@@ -50,7 +50,7 @@ peer("an unknown client gets no answer", async (t) => {
 peer("a second interface it was not given is neither answered nor heard", async (t) => {
   const { server, client } = network(t);
   const said = await startServer(server, "lan0", `${mac}=10.77.0.42`);
-  t.is(udhcpc(t, client, "lan1").status, 1);
+  t.is(udhcpc(t, client, "lan1", ...hurried).status, 1);
   t.deepEqual(await said(), {});
 });
 

@@ -12,7 +12,12 @@ export interface Lease {
   readonly lease: Readonly<Record<string, string>>;
 }
 
-/** Three tries, one second apart, unless `flags` say otherwise. The script prints what it was told. */
+/** Where nobody answers: three tries, one second apart. */
+export const hurried = ["-t", "3", "-T", "1"] as const;
+/** Where it is answered sooner or later. */
+export const insistent = ["-t", "30", "-T", "1"] as const;
+
+/** Asks once more after 10 s, so that even a busy machine is asked once, unless `flags` say otherwise. */
 export function udhcpc(
   t: ExecutionContext,
   where: Namespace,
@@ -25,7 +30,7 @@ export function udhcpc(
     "ip",
     [
       ...["netns", "exec", where.name, "udhcpc", "-i", name, "-f", "-n", "-q"],
-      ...["-t", "3", "-T", "1", "-A", "1", "-s", script, ...flags],
+      ...["-t", "5", "-T", "10", "-A", "1", "-s", script, ...flags],
     ],
     { encoding: "utf8", timeout: 60_000 },
   );
