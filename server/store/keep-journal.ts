@@ -31,10 +31,26 @@ export function keepJournal({ path, store, events, clock, log }: KeepContext): (
   let written: number | undefined;
   let savedAt = clock.monotonic();
   let isReplaced = false;
+  let told = "";
 
   const alarm = (text: string) => {
+    if (text === told) return;
+    told = text;
     log.error({ path }, text);
     events.publish({ topic: "alarm", text });
+  };
+  const trySave = (): void => {
+    try {
+      save();
+      alarm(
+        `journal ${path} was removed under the running server and is written again, each minute and when the server ends: restart the server`,
+      );
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      alarm(
+        `journal ${path} was removed under the running server and cannot be written again (${reason}): what is told to it is lost when it ends`,
+      );
+    }
   };
   const save = (): void => {
     const copy = `${path}.again`;
@@ -52,23 +68,19 @@ export function keepJournal({ path, store, events, clock, log }: KeepContext): (
   const look = (): void => {
     const found = inodeOf(path);
     if (found === opened || isReplaced) return;
-    if (found === undefined) {
-      save();
-      alarm(
-        `journal ${path} was removed under the running server and is written again, each minute and when the server ends: restart the server`,
-      );
-    } else if (found !== written) {
+    if (found === undefined) trySave();
+    else if (found !== written) {
       isReplaced = true;
       alarm(
         `journal ${path} was replaced under the running server, which goes on with the one before: restart the server; what it is told until then is lost`,
       );
-    } else if (clock.monotonic() - savedAt >= savePeriod) save();
+    } else if (clock.monotonic() - savedAt >= savePeriod) trySave();
   };
   const stop = clock.every(lookPeriod, look);
   return () => {
     stop();
     const found = inodeOf(path);
-    if (found === undefined || found === written) save();
+    if (opened !== undefined && (found === undefined || found === written)) trySave();
   };
 }
 

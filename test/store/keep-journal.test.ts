@@ -81,6 +81,16 @@ test("D47: a file that somebody has put in its place is left alone, and told of 
   t.deepEqual(known(), ["before"]);
 });
 
+test("D47: with its directory gone nothing can be written: told once, and the server ends all the same", async (t) => {
+  const { directory, store, clock, alarms, end } = begin(t);
+  rmSync(directory, { recursive: true });
+  await clock.advance(45_000);
+  t.is(alarms.length, 1);
+  t.regex(alarms.join(), /cannot be written again \(ENOENT.*is lost when it ends/);
+  t.notThrows(end);
+  store.close();
+});
+
 test("a file that nobody touches is left as it is", async (t) => {
   const { path, store, clock, alarms, end } = begin(t);
   const { ino } = statSync(path);
