@@ -184,8 +184,12 @@ export function createJobs(context: JobsContext): Jobs {
     );
     log.info("queue rebuilt from the journal");
   };
+  let isRebuildDue = false;
   const rebuildSoon = (): void => {
-    rebuild().catch((error: unknown) => log.warn({ err: error }, "queue could not be rebuilt"));
+    rebuild().catch((error: unknown) => {
+      isRebuildDue = true; // the next sweep tries again
+      log.warn({ err: error }, "queue could not be rebuilt");
+    });
   };
 
   let wasShort = false;
@@ -195,7 +199,8 @@ export function createJobs(context: JobsContext): Jobs {
     try {
       const isShort = (await queue.waiting()) < store.tasks.nodesAtWork() - runner.running();
       // One that was just taken is neither here nor there: only twice counts.
-      if (isShort && wasShort) await rebuild();
+      if (isRebuildDue || (isShort && wasShort)) await rebuild();
+      isRebuildDue = false;
       wasShort = isShort && !wasShort;
     } catch (error) {
       log.warn({ err: error }, "queue could not be compared with the journal");

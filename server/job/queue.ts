@@ -109,8 +109,9 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
   /** One at a time: each pauses the queue. */
   let rebuilt: Promise<void> = Promise.resolve();
   const rebuild = async (entries: () => readonly QueueEntry[]): Promise<void> => {
-    await bull.pause(true, true);
     try {
+      // Throws where its waiting client connects anew by itself at that moment: paused it is all the same.
+      await bull.pause(true, true);
       await bull.obliterate({ force: true });
       await add(entries());
     } finally {

@@ -134,6 +134,23 @@ test("a job made while Redis is away is durable and runs when it is back, once",
   t.like(rig.task(job), { state: "running", epoch: 1 });
 });
 
+test("a queue that could not be rebuilt is rebuilt by the next sweep, though Redis has its entries", async (t) => {
+  const rig = await online();
+  rig.queue.held = true;
+  const job = await rig.create(reboot);
+  const { rebuild } = rig.queue;
+  rig.queue.waiting = async () => 1;
+  rig.queue.rebuild = async () => {
+    rig.queue.rebuild = rebuild;
+    throw new Error("Redis is already connecting/connected");
+  };
+  rig.queue.restore();
+  await rig.clock.advance(0);
+  t.is(rig.task(job).state, "queued");
+  await rig.clock.advance(30_000);
+  t.like(rig.task(job), { state: "running", epoch: 1 });
+});
+
 test("an entry that Redis lost without notice is found again within half a minute", async (t) => {
   const rig = await online();
   rig.queue.held = true;

@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
+import Bull from "bull";
 import {
   type Instant,
   type JobId,
@@ -151,6 +152,30 @@ test("entries run, also those added while redis was away", async (t) => {
   t.is(restored, 1);
   t.deepEqual(ran, ["first", "second"]);
 });
+
+test.serial(
+  "a queue whose pause fails, as when it connects anew at that moment, goes on",
+  async (t) => {
+    const redis = await start(t, temporaryDirectory(t));
+    const queue = await openQueue({ redisUrl: redis.url, log });
+    t.teardown(() => queue.close());
+    const ran: string[] = [];
+    queue.process(async ({ taskId }) => void ran.push(taskId));
+    const { pause } = Bull.prototype;
+    t.teardown(() => void Object.assign(Bull.prototype, { pause }));
+    Bull.prototype.pause = async function (this: Bull.Queue, ...how: Parameters<typeof pause>) {
+      await pause.apply(this, how);
+      throw new Error("Redis is already connecting/connected");
+    };
+    await t.throwsAsync(
+      queue.rebuild(() => []),
+      { message: /already connecting/ },
+    );
+    await queue.add([entry("first")]);
+    await until(() => ran.includes("first"));
+    t.deepEqual(ran, ["first"]);
+  },
+);
 
 test("a queue that is closed while it still opens leaves nothing that ends the process", async (t) => {
   const redis = await start(t, temporaryDirectory(t));
