@@ -117,6 +117,7 @@ test("D46: told to end while a slow reader still fetches, the server ends by its
   t.is(left().length, 2);
   await server.stop(); // kills it after 15 s, which would leave these behind
   t.deepEqual(left(), []);
+  reader.kill("SIGKILL"); // what its kernel has taken in would last it minutes
   await gone;
   await server.killAndRestart();
   t.deepEqual(await names(server, "windows"), ["kept"]);
