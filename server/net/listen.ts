@@ -10,7 +10,7 @@ import type { Server } from "node:net";
 import type { Ipv4Address } from "#protocol/brand.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { closeDeviceSocket, openDeviceSocket, SystemCallError } from "./device-socket.ts";
+import { openDeviceSocket, SystemCallError } from "./device-socket.ts";
 
 export interface ListenOptions {
   /** Undefined: any interface, as for a listener on loopback. */
@@ -30,8 +30,8 @@ const addressInUse = 98; // EADDRINUSE
 export async function listenOn(server: Server, options: ListenOptions, log: Log): Promise<number> {
   const fd = options.interface === undefined ? undefined : await descriptorFor(options, log);
   await new Promise<void>((resolve, reject) => {
+    // Node has closed the descriptor by then: its number may be another's.
     const refused = (error: NodeJS.ErrnoException) => {
-      if (fd !== undefined) void closeDeviceSocket(fd);
       const named = error.code === "EADDRINUSE" || error.code === "EACCES";
       reject(named ? portError(options, error.code === "EADDRINUSE", error) : error);
     };
