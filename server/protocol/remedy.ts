@@ -54,6 +54,19 @@ const remedies: readonly (readonly [reason: RegExp, remedy: string])[] = [
     "choose an image that fits: `marcoboot image list`",
   ],
   [
+    /somebody changed config\.txt/,
+    "copy the slot's config.txt back, and put the change into the image",
+  ],
+  [
+    /config\.txt of the image/,
+    "shorten /boot/firmware/config.txt of the image, or push it without --root-size",
+  ],
+  [
+    /pushed without root slots/,
+    "push it again with --root-size, once it was removed from the library",
+  ],
+  [/cannot be kept on a Raspberry Pi/, "leave that path out of what is kept"],
+  [
     /one root (file system|slot)|no installed system|root slots?|boot partition/,
     "install it with an image that was pushed with --root-size",
   ],
@@ -61,6 +74,10 @@ const remedies: readonly (readonly [reason: RegExp, remedy: string])[] = [
   [
     /started its installed system again/,
     `put the network before the disk in its boot order, ${again}`,
+  ],
+  [
+    /booted its own disk before/,
+    `its network boot broke off: \`marcoboot node why NODE\` tells where, ${again}`,
   ],
   [
     /started netinst again instead/,
