@@ -193,20 +193,22 @@ const worthless: Readonly<
   },
 };
 
+// One after the other: a hundred servers and their handshakes at once take a busy machine longer than a
+// server waits for a handshake.
 for (const [route, row] of Object.entries(table)) {
-  test(`${route} without a certificate: ${row.stranger}`, async (t) => {
+  test.serial(`${route} without a certificate: ${row.stranger}`, async (t) => {
     const { server, a } = await twoNodes(t);
     const answer = await ask(server, route, a.node.id, undefined);
     t.is(answer.status, row.stranger);
     t.is(answer.type, "application/problem+json");
   });
 
-  test(`${route} of the node itself: ${row.own}`, async (t) => {
+  test.serial(`${route} of the node itself: ${row.own}`, async (t) => {
     const { server, a } = await twoNodes(t);
     t.is((await ask(server, route, a.node.id, a.credential)).status, row.own);
   });
 
-  test(`${route} of a node that is held back: ${row.held}`, async (t) => {
+  test.serial(`${route} of a node that is held back: ${row.held}`, async (t) => {
     const { server, a } = await twoNodes(t);
     server.nodes.quarantine(a.node.id, "two computers with one MAC address");
     t.is((await ask(server, route, a.node.id, a.credential)).status, row.held);
@@ -214,7 +216,7 @@ for (const [route, row] of Object.entries(table)) {
   });
 
   for (const [title, made] of Object.entries(worthless)) {
-    test(`${route} with a certificate ${title}: 403, and nothing changes`, async (t) => {
+    test.serial(`${route} with a certificate ${title}: 403, and nothing changes`, async (t) => {
       const nodes = await twoNodes(t);
       const { server, a, b } = nodes;
       const credential = await made(t, nodes);
@@ -229,18 +231,21 @@ for (const [route, row] of Object.entries(table)) {
     });
   }
 
-  test(`C27: ${route} of node A, about node B: nothing of B is told or changed`, async (t) => {
-    const { server, a, b } = await twoNodes(t);
-    const before = JSON.stringify(server.nodes.get(b.node.id));
-    const answer = await ask(server, route, b.node.id, a.credential);
-    t.false(JSON.stringify(answer.body).includes(b.node.id) && answer.status < 300);
-    if (route === "POST /enrol") return; // refused, and the key that asks is noted
-    t.is(JSON.stringify(server.nodes.get(b.node.id)), before);
-    t.is(server.reports.length, 0);
-  });
+  test.serial(
+    `C27: ${route} of node A, about node B: nothing of B is told or changed`,
+    async (t) => {
+      const { server, a, b } = await twoNodes(t);
+      const before = JSON.stringify(server.nodes.get(b.node.id));
+      const answer = await ask(server, route, b.node.id, a.credential);
+      t.false(JSON.stringify(answer.body).includes(b.node.id) && answer.status < 300);
+      if (route === "POST /enrol") return; // refused, and the key that asks is noted
+      t.is(JSON.stringify(server.nodes.get(b.node.id)), before);
+      t.is(server.reports.length, 0);
+    },
+  );
 }
 
-test("C27: a report on another node's task is refused", async (t) => {
+test.serial("C27: a report on another node's task is refused", async (t) => {
   const { server, a, b } = await twoNodes(t);
   const answer = await server.call("/report", {
     credential: a.credential,
@@ -250,7 +255,7 @@ test("C27: a report on another node's task is refused", async (t) => {
   t.is((answer.body as { title: string }).title, `task ${taskOf(b.node.id).id} is another node's`);
 });
 
-test("a refused certificate is noted, three times a minute at most", async (t) => {
+test.serial("a refused certificate is noted, three times a minute at most", async (t) => {
   const { server, a } = await twoNodes(t);
   server.nodes.revoke(a.node.id, "stolen");
   for (let count = 0; count < 10; count++)

@@ -125,7 +125,8 @@ for (const route of apiRoutes) {
   const row = table[route.name];
   if (!row) continue;
   const [least, path, body] = row;
-  test(`${route.name} is for ${least} and above`, async (t) => {
+  // One after the other: a server waits 10 s for the headers of a request.
+  test.serial(`${route.name} is for ${least} and above`, async (t) => {
     const server = await startTestServer();
     t.teardown(server.close);
     for (const role of roles) {
