@@ -130,7 +130,7 @@ const readers: {
   address: (value, code) => ipv4FromNumber(unsigned(value, 4, code)),
   addresses: (value, code) =>
     pieces(value, 4, code).map((piece) => ipv4FromNumber(unsigned(piece, 4, code))),
-  text: (value) => String.fromCharCode(...value).replace(/\0+$/, ""),
+  text: textOf,
   bytes: (value) => value,
   domains: decodeDomainSearch,
   routes: decodeRoutes,
@@ -149,6 +149,15 @@ const writers: { readonly [T in keyof ValueTypes]: (value: ValueTypes[T]) => Uin
   routes: encodeRoutes,
 };
 
+/** Octet by octet: a spread costs more than such a text. */
+function textOf(value: Uint8Array): string {
+  let { length } = value;
+  while (length > 0 && value[length - 1] === 0) length -= 1;
+  let text = "";
+  for (let index = 0; index < length; index++) text += String.fromCharCode(value[index] ?? 0);
+  return text;
+}
+
 function unsigned(value: Uint8Array, size: number, code: number): number {
   if (value.length !== size) {
     throw new PacketError(`option ${code} has ${value.length} octets instead of ${size}`, 0);
@@ -162,9 +171,9 @@ function pieces(value: Uint8Array, size: number, code: number): readonly Uint8Ar
   if (value.length === 0 || value.length % size !== 0) {
     throw new PacketError(`option ${code}: ${value.length} octets are not a list of ${size}`, 0);
   }
-  return Array.from({ length: value.length / size }, (_, index) =>
-    value.subarray(index * size, (index + 1) * size),
-  );
+  const all: Uint8Array[] = [];
+  for (let at = 0; at < value.length; at += size) all.push(value.subarray(at, at + size));
+  return all;
 }
 
 function bigEndian(value: number, size: number): Uint8Array {

@@ -27,11 +27,20 @@ export interface VendorClass {
 
 /** `undefined` when option 60 is no boot client's: `udhcp 1.35`, `MSFT 5.0`. */
 export function parseVendorClass(text: string): VendorClass | undefined {
-  const match = /^(?<kind>PXEClient|HTTPClient)(?::Arch:(?<arch>\d{5}))?(?::|$)/.exec(text);
-  const kind = match?.groups?.["kind"];
-  if (kind !== "PXEClient" && kind !== "HTTPClient") return undefined;
-  const arch = match?.groups?.["arch"];
-  return arch === undefined ? { kind } : { kind, architecture: Number(arch) };
+  const kind = vendorKinds.find((one) => text.startsWith(one));
+  const rest = kind && text.slice(kind.length);
+  if (!kind || (rest && !rest.startsWith(":"))) return undefined;
+  const arch = rest?.startsWith(":Arch:") ? rest.slice(6, 11) : "";
+  const isWhole = arch.length === 5 && isDecimal(arch) && (rest?.[11] ?? ":") === ":";
+  return isWhole ? { kind, architecture: Number(arch) } : { kind };
+}
+
+const vendorKinds = ["PXEClient", "HTTPClient"] as const;
+
+/** No pattern: this is asked of every message, and one that nobody used for a while is slow. */
+function isDecimal(text: string): boolean {
+  for (const character of text) if (character < "0" || character > "9") return false;
+  return true;
 }
 
 /** What option 97 holds; `undefined` for a form nobody is known to send, or all zeros. */
@@ -60,13 +69,15 @@ export function parseMachine(value: Uint8Array, isBios: boolean): Machine | unde
 /** The FourCC is "RPi4" or "4iPR": the order of its octets is the order of the serial's too. */
 function raspberryPi(id: Uint8Array): Machine | undefined {
   const fourCc = String.fromCharCode(...id.subarray(0, 4));
-  const digit = /^RPi([4-9])$/.exec(fourCc)?.[1] ?? /^([4-9])iPR$/.exec(fourCc)?.[1];
-  if (digit === undefined) return undefined;
+  const isTurned = fourCc.startsWith("RPi");
+  const digit = isTurned ? fourCc.slice(3) : fourCc.slice(0, 1);
+  if (!isTurned && !fourCc.endsWith("iPR")) return undefined;
+  if (digit < "4" || digit > "9") return undefined;
   const word = id.slice(12, 16);
   return {
     kind: "raspberry-pi",
     model: digit === "4" ? "4" : "5",
-    serial: (fourCc.startsWith("RPi") ? word.reverse() : word).toHex(),
+    serial: (isTurned ? word.reverse() : word).toHex(),
   };
 }
 
