@@ -3,7 +3,7 @@ import type { FirmwareName } from "#protocol/firmware.ts";
 import { classify, isBootClient } from "../../server/dhcp/client.ts";
 import { option } from "../../server/dhcp/codec/options.ts";
 import type { DhcpPacket } from "../../server/dhcp/codec/packet.ts";
-import { parseMachine, parseVendorClass } from "../../server/dhcp/codec/pxe.ts";
+import { parseMachine } from "../../server/dhcp/codec/pxe.ts";
 import { PacketError } from "../../server/errors.ts";
 import { fixture, fixtures, message, pi3Discover, pi4Discover } from "../support/dhcp.ts";
 import { hex } from "../support/vectors.ts";
@@ -168,17 +168,6 @@ test("a machine id of another length or type is left alone", (t) => {
   t.is(parseMachine(hex("00 0102"), true), undefined);
   t.is(parseMachine(hex(`01 ${"22".repeat(16)}`), true), undefined);
 });
-
-const vendorClasses = [
-  ["PXEClient", { kind: "PXEClient" }],
-  ["PXEClient:Arch:00007:UNDI:003010", { kind: "PXEClient", architecture: 7 }],
-  ["HTTPClient:Arch:00019:UNDI:003000", { kind: "HTTPClient", architecture: 19 }],
-  ["PXEClientele", undefined],
-  ["udhcp 1.35.0", undefined],
-] as const;
-for (const [text, value] of vendorClasses) {
-  test(`vendor class ${text}`, (t) => void t.deepEqual(parseVendorClass(text), value));
-}
 
 test("a client that is not on Ethernet is refused with PacketError", (t) => {
   const packet = { ...message("discover"), hardwareType: 32, hardwareLength: 0 };

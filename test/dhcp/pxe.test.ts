@@ -6,15 +6,16 @@ import { hex } from "../support/vectors.ts";
 // The forms of RFC 4578 §2.1 and of UEFI 2.10 §24.7, and what comes near them.
 const vendorClasses: readonly (readonly [string, ReturnType<typeof parseVendorClass>])[] = [
   ["PXEClient", { kind: "PXEClient" }],
-  ["PXEClient:Arch:00007:UNDI:003016", { kind: "PXEClient", architecture: 7 }],
+  ["PXEClient:Arch:00007:UNDI:003010", { kind: "PXEClient", architecture: 7 }],
+  ["HTTPClient:Arch:00019:UNDI:003000", { kind: "HTTPClient", architecture: 19 }],
   ["HTTPClient:Arch:00016", { kind: "HTTPClient", architecture: 16 }],
   ["PXEClient:", { kind: "PXEClient" }],
   ["PXEClient:Arch:7:UNDI", { kind: "PXEClient" }],
   ["PXEClient:Arch:000070:UNDI", { kind: "PXEClient" }],
   ["PXEClient:Arch:0000x", { kind: "PXEClient" }],
-  ["PXEClients", undefined],
+  ["PXEClientele", undefined],
   ["pxeclient", undefined],
-  ["MSFT 5.0", undefined],
+  ["udhcp 1.35.0", undefined],
   ["", undefined],
 ];
 for (const [text, expected] of vendorClasses) {
