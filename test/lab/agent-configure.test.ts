@@ -421,7 +421,10 @@ test.serial(
   async (t) => {
     const pi = { ...slotted, bootloader: "raspberry-pi", architecture: "arm64" } as const;
     await inLaboratory(660 * mebibyte, async ({ directory, disk, run, update: updateIt }) => {
-      await run(packTree(directory), pi);
+      await run(
+        packTree(directory, (tree) => put(tree, "boot/firmware/bootcode.bin", "code")),
+        pi,
+      );
       t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
       const parts = parsePartitionTable(readFileSync(disk).subarray(0, headOctets))?.partitions;
       t.deepEqual(
