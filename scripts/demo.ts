@@ -41,7 +41,7 @@ const usage = `
 npm run demo [-- options]: a virtual rack installs itself
 
   --nodes bios,uefi-x64,uefi-arm64,raspberry-pi-3   default: the first three
-  --update        a rolling update, too: bios and uefi-x64 are installed in two root slots (10 minutes more)
+  --no-update     without the rolling update of nodes that share an image
   --json          last line on standard output is the summary as JSON
   --keep          the page is on 127.0.0.1 from the start, and stays until Ctrl-C
   --port 8000     where, with --keep
@@ -55,7 +55,7 @@ function readOptions(): Options {
       nodes: { type: "string", default: "bios,uefi-x64,uefi-arm64" },
       json: { type: "boolean", default: false },
       keep: { type: "boolean", default: false },
-      update: { type: "boolean", default: false },
+      "no-update": { type: "boolean", default: false },
       port: { type: "string", default: "8000" },
       state: { type: "string" },
     },
@@ -73,7 +73,7 @@ function readOptions(): Options {
     firmwares: guestFirmwares.filter((one) => wanted.includes(one)),
     json: values.json,
     keep: values.keep,
-    update: values.update,
+    update: !values["no-update"],
     port,
     state: values.state === undefined ? undefined : resolve(values.state),
   };
@@ -142,8 +142,8 @@ async function run(options: Options, lab: Lab): Promise<Summary> {
     say(`every point held: ${nodes.length} nodes installed, restarted and shut down`);
     for (const missing of plannedSteps.filter((step) => steps[step] === undefined)) {
       const isOff = missing === "update" && !options.update;
-      const wish = isOff ? "--update" : "two nodes of one image (bios and uefi-x64)";
-      say(`not shown: ${missing}, which wants ${wish}`);
+      const why = isOff ? "--no-update" : "it wants two nodes of one image (bios and uefi-x64)";
+      say(`not shown: ${missing} (${why})`);
     }
     const summary: Summary = { ok: true, nodes, ...steps, seconds: seconds() };
     if (options.keep) {

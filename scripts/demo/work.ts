@@ -1,7 +1,7 @@
 /**
  * What is done on each group of alike nodes once they are ready, as soon as cores are free:
  *
- *   more than one node    install, canary, cancellation, rolling update (when wished) or reboot, shutdown
+ *   more than one node    install, canary, cancellation, rolling update (or reboot), shutdown
  *   the next group        install, reboot by a schedule in a window, shutdown
  *   others                install, reboot, shutdown
  *
