@@ -4,12 +4,15 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   chmodSync,
+  closeSync,
   linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   readlinkSync,
+  readSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -219,13 +222,21 @@ function checkConfiguration(
   t.is(statSync(join(root, "var/lib/marcoboot/identity/node.pem")).uid, 0);
 }
 
+function octetsOf(disk: string, offset: number, length: number): Buffer {
+  const octets = Buffer.alloc(length);
+  const file = openSync(disk, "r");
+  readSync(file, octets, 0, length, offset);
+  closeSync(file);
+  return octets;
+}
+
 async function lookInto<T>(
   disk: string,
   number: number,
   type: string,
   work: (root: string) => T,
 ): Promise<T> {
-  const head = readFileSync(disk).subarray(0, headOctets);
+  const head = octetsOf(disk, 0, headOctets);
   const partition = parsePartitionTable(head)?.partitions.find((one) => one.number === number);
   return await withLoop(disk, partition?.offset ?? 0, (device) =>
     withMount(device, type, async (root) => work(root)),
@@ -310,7 +321,7 @@ test.serial("a root file system for GRUB gets partitions, tree and boot loader",
       bootloader: "grub",
     });
     t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
-    const head = readFileSync(disk).subarray(0, headOctets);
+    const head = octetsOf(disk, 0, headOctets);
     t.is(head.readBigUInt64LE(0x5c), 40n);
     t.is(head.readBigUInt64LE(40 * 512 + 500), 41n);
     t.is(
@@ -353,7 +364,7 @@ test.serial(
     await withGrub(async ({ directory, disk, run, update: updateIt }) => {
       const text = (root: string, path: string) => readFileSync(join(root, path), "utf8");
       await run(packTree(directory), slotted);
-      const tables = readFileSync(disk).subarray(0, headOctets);
+      const tables = octetsOf(disk, 0, headOctets);
       t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
       const parts = parsePartitionTable(tables)?.partitions.map(({ length }) => length / mebibyte);
       t.deepEqual(parts?.slice(1, 4), [64, 160, 160]);
@@ -375,7 +386,7 @@ test.serial(
       const next = packTree(directory, (tree) => put(tree, "etc/app/settings", "of the image\n"));
       await updateIt(next, slotted, ["/etc/app", "/not/there"]);
 
-      t.true(readFileSync(disk).subarray(0, headOctets).equals(tables), "the table is as it was");
+      t.true(octetsOf(disk, 0, headOctets).equals(tables), "the table is as it was");
       t.is(await sliceOf(disk, 3), before, "the running system is as it was");
       await lookInto(disk, 5, "ext4", (root) => t.is(text(root, "table"), "rows\n"));
       await lookInto(disk, 2, "vfat", (root) => {
@@ -410,10 +421,10 @@ test.serial(
 
 /** Digest of a partition's octets. */
 async function sliceOf(disk: string, number: number): Promise<string> {
-  const head = readFileSync(disk).subarray(0, headOctets);
+  const head = octetsOf(disk, 0, headOctets);
   const found = parsePartitionTable(head)?.partitions.find((one) => one.number === number);
   const { offset = 0, length = 0 } = found ?? {};
-  return sha256(readFileSync(disk).subarray(offset, offset + length));
+  return sha256(octetsOf(disk, offset, length));
 }
 
 test.serial(
@@ -426,7 +437,7 @@ test.serial(
         pi,
       );
       t.true(command("sfdisk", ["--verify", disk]).includes("No errors detected"));
-      const parts = parsePartitionTable(readFileSync(disk).subarray(0, headOctets))?.partitions;
+      const parts = parsePartitionTable(octetsOf(disk, 0, headOctets))?.partitions;
       t.deepEqual(
         parts?.slice(0, 3).map(({ length }) => length / mebibyte),
         [256, 160, 160],
@@ -476,11 +487,7 @@ test.serial(
       );
       t.regex(error?.message ?? "", /cannot be unpacked/);
       t.throws(() => statSync(join(outside, "file")));
-      t.true(
-        readFileSync(disk)
-          .subarray(0, mebibyte)
-          .every((octet) => octet === 0),
-      );
+      t.true(octetsOf(disk, 0, mebibyte).every((octet) => octet === 0));
       t.false(command("losetup", ["-a"]).includes(disk));
     });
   },
