@@ -142,13 +142,18 @@ export function groupsOf(nodes: readonly LabNode[]): readonly Group[] {
   );
 }
 
-/** Waits until the nodes are ready and installs them; cores are taken from `permits`. */
+/**
+ * Waits until the nodes are ready and installs them; cores are taken from `permits`.
+ *
+ * @param first - nodes whose turn comes before: who wants all cores would wait for the others else
+ */
 export async function installGroup(
   scenario: Scenario,
   { image, nodes }: Group,
   permits: Permits,
+  first: readonly LabNode[] = [],
 ): Promise<void> {
-  await Promise.all(nodes.map((member) => untilReady(scenario, member)));
+  await Promise.all([...nodes, ...first].map((member) => untilReady(scenario, member)));
   scenario.say(`ready: ${nodes.map(({ hostname }) => hostname).join(", ")}`);
   await permits.holding(nodes.length, () => installNodes(scenario, nodes, image));
 }

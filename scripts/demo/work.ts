@@ -44,7 +44,7 @@ export async function workOnRack(scenario: Scenario, update: boolean): Promise<W
   const planned = groups.find((group) => group !== rolling) ?? rolling;
   const done = await Promise.all(
     groups.map(async (group): Promise<WorkDone> => {
-      await installGroup(scenario, group, permits);
+      await installGroup(scenario, group, permits, rolling?.nodes ?? []);
       const steps = {
         ...(group === rolling && (await rollOut(scenario, group, permits, update))),
         ...(group === planned && {
