@@ -198,6 +198,7 @@ function wrap(
     close() {
       if (!open) return Promise.resolve();
       open = false;
+      direct?.flush(); // the descriptor may be another's by the end of this turn
       return new Promise((resolve) => socket.close(() => resolve()));
     },
   };

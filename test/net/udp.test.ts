@@ -33,6 +33,16 @@ test("a socket bound to the loopback device hears it", async (t) => {
   await Promise.all([a.close(), b.close()]);
 });
 
+test("what a busy socket sends in the turn in which it is closed leaves before", async (t) => {
+  const b = await openDatagramSocket({ address: "127.0.0.1", port: 0 }, silentLog);
+  const a = await openDatagramSocket({ interface: "lo", port: 0, busy: true }, silentLog);
+  const arrived = received(b);
+  a.send(Buffer.from("farewell"), b.port, "127.0.0.1");
+  await Promise.all([a.close(), arrived]);
+  t.is((await arrived).text, "farewell");
+  await b.close();
+});
+
 test("a socket in a group hears it on the interface it joined", async (t) => {
   const group = "239.77.65.82";
   const interfaceAddress = parseIpv4Address("127.0.0.1");
