@@ -1,6 +1,7 @@
 /** The log: events, not prose. `log.info({ mac, address }, "lease bound")`. Never a secret. */
 
 import { type Logger, pino } from "pino";
+import { createLogDestination } from "./log-destination.ts";
 
 export type Log = Logger;
 
@@ -20,7 +21,7 @@ const secretPaths = [
 export function createLog(level: string): Log {
   return pino(
     { level, base: null, redact: { paths: secretPaths, censor: "[secret]" } },
-    pino.destination(2),
+    createLogDestination(),
   );
 }
 

@@ -396,6 +396,8 @@ export async function serve(options: {
   const { configPath, signal } = options;
   enableCompileCache();
   const server = await startServer(readConfig(configPath));
+  // Nobody reads it, or its disk is full: no reason to end.
+  process.stdout.on("error", () => undefined);
   if (server.setupCode !== undefined) process.stdout.write(`set-up code: ${server.setupCode}\n`);
   process.on("SIGHUP", server.reload);
   process.stdout.write("ready\n");
