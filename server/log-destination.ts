@@ -5,6 +5,7 @@
  */
 
 import { writeSync } from "node:fs";
+import { systemClock } from "./clock.ts";
 
 export interface LogDestination {
   write(line: string): void;
@@ -19,7 +20,6 @@ export function createLogDestination(
 ): LogDestination {
   let lost = 0;
 
-  /** Whole or not: what was cut is ended with the next line. */
   const write = (line: string): void => {
     let octets = Buffer.from(line);
     // Nobody waits a second time for a reader that did not come the first time.
@@ -39,7 +39,8 @@ export function createLogDestination(
     write(line) {
       try {
         if (lost > 0) {
-          write(`\n{"level":40,"time":${Date.now()},"lost":${lost},"msg":"log lines were lost"}\n`);
+          const note = { level: 40, time: systemClock.now(), lost, msg: "log lines were lost" };
+          write(`\n${JSON.stringify(note)}\n`); // ends a line that was cut
           lost = 0;
         }
         write(line);
