@@ -63,6 +63,7 @@ import { openSshKey } from "./ssh/key.ts";
 import { createShells } from "./ssh/shells.ts";
 import { keepJournal } from "./store/keep-journal.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
+import { lockState } from "./store/state-lock.ts";
 import { startTftp } from "./tftp/server.ts";
 
 /** Nodes are looked over this often; one that has not called for 45 s is offline. */
@@ -113,6 +114,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   };
   try {
     mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
+    closers.push(await lockState(config.stateDirectory, clock));
     refuseHalfRestored(config.stateDirectory);
     const served = config.subnets.map((subnet) => serveSubnet(config, subnet));
     const segments = [...new Map(served.map((one) => [one.subnet.interface, one])).values()];

@@ -9,12 +9,14 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { milliseconds } from "#protocol/brand.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Clock } from "../clock.ts";
 import { ConfigurationError, ConflictError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { syncDirectory } from "../store/durable-file.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
+import { lockName, lockState } from "../store/state-lock.ts";
 import { type Contents, readArchive } from "./archive.ts";
 import {
   imagesName,
@@ -47,10 +49,23 @@ export interface Restored extends Settled {
   readonly missingImages: readonly Image[];
 }
 
-/** @throws ConflictError when there is a journal; ConfigurationError when a backup cannot be used */
+/** @throws ConflictError when there is a journal, or a server; ConfigurationError when a backup cannot be used */
 export async function restore(request: RestoreRequest): Promise<Restored> {
-  const { stateDirectory, isTrial } = request;
+  const { stateDirectory } = request;
   await refuseJournal(stateDirectory);
+  // A server whose journal was moved away under it would write it again.
+  const giveBack = existsSync(join(stateDirectory, lockName))
+    ? await lockState(stateDirectory, request.clock, milliseconds(0))
+    : undefined;
+  try {
+    return await restoreInto(request);
+  } finally {
+    giveBack?.();
+  }
+}
+
+async function restoreInto(request: RestoreRequest): Promise<Restored> {
+  const { stateDirectory, isTrial } = request;
   const restoring = join(stateDirectory, isTrial ? `${restoringName}.trial` : restoringName);
   const isEmptied = !(await isThere(restoring)) || isTrial;
   const made = await mkdir(restoring, { recursive: true, mode: 0o700 });

@@ -28,8 +28,11 @@ export const linux = {
   udpSegment: 103, // UDP_SEGMENT
   dontWait: 0x40, // MSG_DONTWAIT
   readable: 1, // POLLIN
+  lockExclusive: 2, // LOCK_EX
+  lockAtOnce: 4, // LOCK_NB
   interrupted: 4, // EINTR
   ioError: 5, // EIO
+  again: 11, // EAGAIN, EWOULDBLOCK
   invalid: 22, // EINVAL
   messageTooLong: 90, // EMSGSIZE
 } as const;
@@ -54,6 +57,7 @@ export interface CLibrary {
   /** 0: there is no such interface. */
   interfaceIndex(name: string): number;
   close(fd: number): number;
+  flock(fd: number, operation: number): number;
   poll(fds: Pointer, count: number, timeoutMs: number): number;
   recvmmsg(fd: number, headers: Pointer, count: number, flags: number, timeout: Pointer): number;
   sendmmsg(fd: number, headers: Pointer, count: number, flags: number): number;
@@ -85,6 +89,7 @@ async function load(): Promise<CLibrary> {
     recv: library.func("long recv(int, void *, size_t, int)"),
     interfaceIndex: library.func("uint32_t if_nametoindex(const char *)"),
     close: library.func("int close(int)"),
+    flock: library.func("int flock(int, int)"),
     poll: library.func("int poll(uintptr_t, ulong, int)"),
     recvmmsg: library.func("int recvmmsg(int, uintptr_t, uint32_t, int, uintptr_t)"),
     sendmmsg: library.func("int sendmmsg(int, uintptr_t, uint32_t, int)"),

@@ -29,6 +29,7 @@ import { openLeaseFile } from "../../server/lease/lease-file.ts";
 import { silentLog } from "../../server/log.ts";
 import { openSecrets, outletsOf } from "../../server/power/secrets.ts";
 import { openSqliteStore } from "../../server/store/sqlite.ts";
+import { lockState } from "../../server/store/state-lock.ts";
 import { run } from "../cli/support.ts";
 import { createRandom } from "../support/random.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
@@ -189,6 +190,9 @@ test("what is there stays: keys, newer leases and images; a journal is never rep
     rmSync(join(stateDirectory, name));
   }
   writeFileSync(join(stateDirectory, "leases"), "newer");
+  const end = await lockState(stateDirectory, clock);
+  await t.throwsAsync(restore({ path, stateDirectory, clock, log }), { message: /another server/ });
+  end();
   await restore({ path, stateDirectory, clock, log });
   t.is(readFileSync(join(stateDirectory, "leases"), "utf8"), "newer");
   t.true(existsSync(join(stateDirectory, "marcoboot.db")));
