@@ -1,6 +1,7 @@
 /** `npm run -s lab -- <what>`: what is measured with simulated nodes, in namespaces of its own. */
 
 import { type Cleanup, cleanUpOnSignals, createCleanup } from "./lab/cleanup.ts";
+import { runCutStages } from "./lab/cut-stages.ts";
 import { runLearn } from "./lab/learn.ts";
 import { runLoad } from "./lab/load.ts";
 import { runPiRack } from "./lab/pi-rack.ts";
@@ -16,6 +17,7 @@ const experiments: Readonly<Record<string, (cleanup: Cleanup) => Promise<number>
   load: runLoad,
   storm: runStorm,
   powercut: runPowercut,
+  "cut-stages": runCutStages,
 };
 
 const usage = `
@@ -25,6 +27,7 @@ npm run -s lab -- <what> [-- options]; each has its own --help
   learn         a rack of simulated boards, some with faults, is learned: who is where
   load          thousands of agents are online: memory, processor time, time to an order
   powercut      a real install and update, and what a power cut at any moment of them leaves on the disk
+  cut-stages    QEMU machines lose their power at every stage of an install, which must end all the same
   storm         installs while server, Redis and agents are killed at random
 `;
 

@@ -23,6 +23,10 @@ export interface QemuRack {
   state(outlet: string): "on" | "off";
   /** How the outlet's QEMU processes ended since the last {@link forgetExits}, oldest first. */
   exits(outlet: string): readonly MachineExit[];
+  /** As mains fail: whoever switches outlets is not told. Resolves when the node is dark. */
+  cutPower(outlet: string): Promise<void>;
+  /** As mains come back. */
+  givePower(outlet: string): void;
   /** Learning cuts the power of every node, and means it. */
   forgetExits(): void;
   /** Last lines of the serial console. */
@@ -57,6 +61,8 @@ export async function startQemuRack(options: QemuRackOptions): Promise<QemuRack>
     socket,
     state: (outlet) => nodeAt(outlet).state,
     exits: (outlet) => nodeAt(outlet).exits,
+    cutPower: (outlet) => nodeAt(outlet).switchOff(),
+    givePower: (outlet) => nodeAt(outlet).switchOn(),
     forgetExits() {
       for (const node of outlets.values()) node.exits.length = 0;
     },

@@ -40,6 +40,7 @@ export interface VirtualRack {
 }
 
 export interface VirtualRackOptions {
+  /** Of each node; one may come several times. */
   readonly firmwares: readonly GuestFirmware[];
   /** How the UEFI nodes boot from the network; default `pxe`. */
   readonly networkBoot?: Guest["networkBoot"];
@@ -61,7 +62,7 @@ export interface VirtualRackOptions {
 }
 
 const rackName = "demo";
-const diskOctets = 2 * 1024 ** 3; // QEMU's SD card wants a power of two
+export const diskOctets = 2 * 1024 ** 3; // QEMU's SD card wants a power of two
 /** OVMF and AAVMF need some 200 MiB for themselves before anything boots. */
 const memoryMiB = {
   bios: 256, // the least a node may have
@@ -82,7 +83,10 @@ export async function createVirtualRack(options: VirtualRackOptions): Promise<Vi
   const { directory, cleanup } = options;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const network = createNetwork("10.77.0.1/24", cleanup);
-  const nodes = options.firmwares.map((firmware) => makeNode(firmware, options));
+  const nodes = options.firmwares.map((firmware, index, all) => {
+    const before = all.slice(0, index).filter((one) => one === firmware).length;
+    return makeNode(firmware, before, options);
+  });
   const strip = await startQemuRack({
     guests: nodes.map((node) => node.guest),
     network,
@@ -108,11 +112,13 @@ export async function createVirtualRack(options: VirtualRackOptions): Promise<Vi
   };
 }
 
+/** @param before - nodes of this firmware that the rack has already */
 function makeNode(
   firmware: GuestFirmware,
+  before: number,
   { directory, networkBoot, writeLog }: VirtualRackOptions,
 ): LabNode {
-  const { stack, slot, mac } = places[firmware];
+  const { stack, slot, mac } = placeOf(firmware, before);
   const outlet = `${stack}${slot}`;
   if (writeLog !== undefined) writeFileSync(writeLog, "");
   const disk = join(directory, `${outlet}.img`);
@@ -132,6 +138,22 @@ function makeNode(
     ...(variables !== undefined && { variables }),
   };
   return { outlet, stack, slot, hostname: `${rackName}-${stack}-${slot}`, guest };
+}
+
+interface Place {
+  readonly stack: string;
+  readonly slot: string;
+  readonly mac: string;
+}
+
+/** The first of a firmware in slot 2 with a MAC address that ends in 02, the next in slot 12 with 12. */
+function placeOf(firmware: GuestFirmware, before: number): Place {
+  const { stack, slot, mac } = places[firmware];
+  return {
+    stack,
+    slot: before === 0 ? slot : `${before}${slot}`,
+    mac: `${mac.slice(0, -2)}${before}${mac.slice(-1)}`,
+  };
 }
 
 /** The rack file of these nodes, in the form the server takes (JSON is YAML). */
