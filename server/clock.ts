@@ -1,6 +1,6 @@
 /** The only file that reads the time or sets a timer. Tests pass a clock of their own. */
 
-import { type Instant, instant, type Milliseconds } from "#protocol/brand.ts";
+import { type Instant, instant, type Milliseconds, milliseconds } from "#protocol/brand.ts";
 
 export interface Clock {
   /** Wall clock: for records people read. */
@@ -48,4 +48,34 @@ export const systemClock: Clock = {
 export function steadyClock(clock: Clock): Clock {
   const ahead = clock.now() - clock.monotonic();
   return { ...clock, now: () => instant(Math.round(ahead + clock.monotonic())) };
+}
+
+/** How often {@link wakingClock} looks, and how much longer than that is no mere haste. */
+const pulse = milliseconds(1000);
+const standstill = milliseconds(10_000);
+
+/**
+ * A clock whose durations leave out what the process stood still: it was stopped, its virtual machine
+ * was, or something held its event loop. Whoever was not heard meanwhile has not been silent.
+ *
+ * @param onStandstill - told how long it was
+ * @returns `end` to be called when nobody asks it any more
+ */
+export function wakingClock(
+  clock: Clock,
+  onStandstill: (duration: Milliseconds) => void,
+): { readonly clock: Clock; end(): void } {
+  let last = clock.monotonic();
+  let lost = 0;
+  const monotonic = (): Milliseconds => {
+    const now = clock.monotonic();
+    const gap = now - last;
+    last = now;
+    if (gap > standstill) {
+      lost += gap;
+      onStandstill(gap as Milliseconds);
+    }
+    return (now - lost) as Milliseconds;
+  };
+  return { clock: { ...clock, monotonic }, end: clock.every(pulse, monotonic) };
 }

@@ -21,7 +21,7 @@ import { createSelfUpdates } from "./agent/self-update.ts";
 import { refuseHalfRestored } from "./backup/restore.ts";
 import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
-import { steadyClock, systemClock } from "./clock.ts";
+import { steadyClock, systemClock, wakingClock } from "./clock.ts";
 import { type Config, readConfig, type Subnet } from "./config.ts";
 import { mayBeProxy } from "./dhcp/mode.ts";
 import { startDhcp } from "./dhcp/server.ts";
@@ -125,7 +125,14 @@ export async function startServer(config: Config): Promise<RunningServer> {
     closers.push(keepJournal({ path: journal, store, events, clock, log }));
     const site = await openSite(join(config.stateDirectory, "keys"));
 
-    const nodes = createNodes({ store, events, clock, log });
+    const waking = wakingClock(clock, (duration) => {
+      const seconds = Math.round(duration / 1000);
+      log.error({ seconds }, "the server stood still");
+      const text = `the server stood still for ${seconds} s (stopped, or its machine was): nodes and jobs are given that time`;
+      events.publish({ topic: "alarm", text });
+    });
+    closers.push(waking.end);
+    const nodes = createNodes({ store, events, clock: waking.clock, log });
     const watching = createWatching(clock);
     const metrics = createMetrics({ store, nodes, events });
     closers.push(() => metrics.close());
@@ -208,7 +215,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       store,
       nodes,
       events,
-      clock,
+      clock: waking.clock,
       log,
       queue,
       power,
@@ -221,6 +228,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       commands: config.commands,
       timing: { firstBoot: milliseconds(config.firstBootSeconds * 1000) },
       probe: createProbe(clock, (address) => reachableFrom(served, address).address),
+      metrics: metrics.jobs,
     });
     closers.push(() => jobs.close());
     const rules = createRules({

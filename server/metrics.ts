@@ -14,6 +14,7 @@ import type { DhcpCounts } from "./dhcp/server.ts";
 import type { DiscoveryMetrics } from "./discovery/server.ts";
 import type { EventBus } from "./events.ts";
 import type { BootHttpMetrics } from "./http/boot-listener.ts";
+import type { JobMetrics } from "./job/runner.ts";
 import type { Nodes } from "./node/nodes.ts";
 import type { Store } from "./store/store.ts";
 import type { TftpMetrics } from "./tftp/server.ts";
@@ -25,6 +26,7 @@ export interface Metrics {
   readonly discovery: DiscoveryMetrics;
   readonly heartbeat: HeartbeatMetrics;
   readonly bootHttp: BootHttpMetrics;
+  readonly jobs: JobMetrics;
   readonly tftp: TftpMetrics;
   /** Ends the counting of events. */
   close(): void;
@@ -67,8 +69,16 @@ export function createMetrics(context: MetricsContext): Metrics {
     labelNames: ["reason"],
     registers,
   });
+  const superseded = new Counter({
+    name: "marcoboot_superseded_total",
+    help: "What came too late for its attempt and changed nothing: reports of agents, orders and power commands of the server, queue entries given out again",
+    labelNames: ["what"],
+    registers,
+  });
+  for (const what of ["report", "effect", "entry"]) superseded.inc({ what }, 0);
   return {
     registry,
+    jobs: { superseded: (what) => superseded.inc({ what }) },
     bootHttp: { connectionEnded: (reason) => bootConnections.inc({ reason }) },
     heartbeat: {
       heard: (name, outcome) => heartbeats.inc({ interface: name, outcome }),

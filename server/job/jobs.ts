@@ -34,7 +34,7 @@ import { type JobRequest, newJob } from "./new-job.ts";
 import type { Probe } from "./probe.ts";
 import type { Queue } from "./queue.ts";
 import { kindOf } from "./registry.ts";
-import { createRunner, type JobPower, type JobWindows } from "./runner.ts";
+import { createRunner, type JobMetrics, type JobPower, type JobWindows } from "./runner.ts";
 import { createTaskJournal } from "./task-journal.ts";
 import { createTickets } from "./tickets.ts";
 
@@ -115,6 +115,7 @@ export interface JobsContext {
   readonly authorizedKeys: readonly string[];
   /** Default: {@link usualTiming}. */
   readonly timing?: Partial<Timing>;
+  readonly metrics?: JobMetrics;
 }
 
 const minutes = (count: number) => milliseconds(count * 60_000);
@@ -207,12 +208,16 @@ export function createJobs(context: JobsContext): Jobs {
     }
   };
 
+  const superseded = (reason: string): AttemptSupersededError => {
+    context.metrics?.superseded("report");
+    return new AttemptSupersededError(reason);
+  };
   const ofPresentEpoch = (nodeId: NodeId, { taskId, epoch }: AttemptRef): Task => {
     const task = store.tasks.get(taskId);
     if (!task) throw new NotFoundError(`no task ${taskId}`);
     if (task.nodeId !== nodeId) throw new ForbiddenError(`task ${task.id} is another node's`);
     if (epoch !== task.epoch || task.epoch === 0) {
-      throw new AttemptSupersededError(
+      throw superseded(
         `task ${task.id} is at attempt ${task.epoch}, the report is of attempt ${epoch}`,
       );
     }
@@ -220,10 +225,10 @@ export function createJobs(context: JobsContext): Jobs {
   };
   const checkOpen = (task: Task, bootId: string): void => {
     if (!journal.openAttempt(task)) {
-      throw new AttemptSupersededError(`attempt ${task.epoch} of task ${task.id} has ended`);
+      throw superseded(`attempt ${task.epoch} of task ${task.id} has ended`);
     }
     if (task.bootIdBefore !== undefined && bootId !== task.bootIdBefore) {
-      throw new AttemptSupersededError(
+      throw superseded(
         `attempt ${task.epoch} of task ${task.id} belongs to an earlier boot of the node`,
       );
     }

@@ -34,17 +34,25 @@ import { kindOf } from "./registry.ts";
 import { maxAttempts, type TaskJournal } from "./task-journal.ts";
 import type { Tickets } from "./tickets.ts";
 
-/** What of power switching a job needs. */
+/** What of power switching a job needs. `fence`: see Power. */
 export interface JobPower {
-  set(slot: SlotRef, state: "on" | "off", who: string): Promise<void>;
-  cycle(slot: SlotRef, who: string): Promise<void>;
-  cut(slot: SlotRef, restart: boolean, who: string): Promise<void>;
+  set(slot: SlotRef, state: "on" | "off", who: string, fence?: () => void): Promise<void>;
+  cycle(slot: SlotRef, who: string, fence?: () => void): Promise<void>;
+  cut(slot: SlotRef, restart: boolean, who: string, fence?: () => void): Promise<void>;
   slotsOn(slot: SlotRef): readonly SlotRef[];
   query(slot: SlotRef): Promise<PowerState>;
   outletOf(slot: SlotRef): Outlet | undefined;
 }
 export interface JobWindows {
   open(mac: MacAddress, cause: "power-on" | "reboot"): void;
+}
+
+export interface JobMetrics {
+  /**
+   * Something came too late and changed nothing: what an agent said for an attempt that has ended, what
+   * the run of such an attempt was about to order or to switch, an entry that the queue gave out again.
+   */
+  superseded(what: "report" | "effect" | "entry"): void;
 }
 
 export interface RunnerContext {
@@ -64,6 +72,7 @@ export interface RunnerContext {
   readonly bootUrlFor: (node: Node) => string;
   readonly shellOf: (node: Node, signal: AbortSignal) => Promise<Shell>;
   readonly authorizedKeys: readonly string[];
+  readonly metrics?: JobMetrics;
   /** Called when a node's next task may begin. */
   readonly onTurn: (task: Task) => void;
 }
@@ -185,8 +194,11 @@ export function createRunner(context: RunnerContext): Runner {
 
   const dispatch = async (id: TaskId): Promise<void> => {
     const task = store.tasks.get(id);
+    if (!task || closing.signal.aborted) return;
+    const present = running.get(task.nodeId);
+    if (present?.id === id || isFinished(task.state)) context.metrics?.superseded("entry");
     // A run may still wait for an outlet's answer when its task is cancelled: the node's next follows it.
-    if (!task || running.has(task.nodeId) || closing.signal.aborted) return;
+    if (present) return;
     const now = clock.monotonic();
     const { nodeId } = task;
     const run: Running = { id, nodeId, since: now, heardAt: now, wake: () => undefined };
@@ -243,13 +255,22 @@ function createTaskRun(
     if (!node) throw new AttemptError(`node ${run.nodeId} is gone`, false);
     return node;
   };
-  const checkOpen = (): void => {
+  const isOpen = (): boolean => {
     signal.throwIfAborted();
     const task = journal.task(id);
-    if (task.epoch !== epoch || !journal.openAttempt(task)) throw new AttemptEnded();
+    return task.epoch === epoch && journal.openAttempt(task) !== undefined;
+  };
+  const checkOpen = (): void => {
+    if (!isOpen()) throw new AttemptEnded();
+  };
+  /** Comes before whatever is felt outside of the server. */
+  const fence = (): void => {
+    if (isOpen()) return;
+    context.metrics?.superseded("effect");
+    throw new AttemptEnded();
   };
   const order = (assignment: Assignment, bootId: string): void => {
-    checkOpen();
+    fence();
     journal.setBootId(id, bootId);
     assignments.put({ assignment, bootId });
   };
@@ -280,7 +301,7 @@ function createTaskRun(
   /** A server that was killed between off and on of a cycle left the outlet off. */
   const endCycle = async (slot: SlotRef): Promise<void> => {
     if ((await queryPower()) === "on") return;
-    checkOpen();
+    fence();
     try {
       await power.set(slot, "on", who);
     } catch (error) {
@@ -328,7 +349,7 @@ function createTaskRun(
     },
     order: (work, bootId) => order({ ...base(), ...work }, bootId),
     orderRestart(bootId) {
-      checkOpen();
+      fence();
       journal.setPowerOrdered(id);
       order({ ...base(), action: "reboot", warnSeconds: 0 }, bootId);
     },
@@ -342,14 +363,14 @@ function createTaskRun(
       const image = await context.captures.takeIn(
         { taskId: id, epoch },
         { ...described, ...more, origin: { nodeId, name, jobId } },
-        checkOpen,
+        fence,
       );
       if (image) return image;
       throw new AttemptError("what the agent sent is not here any more", true);
     },
     guard: (wipe) => guardOf(context.store, currentNode(), wipe),
     shell(over) {
-      checkOpen();
+      fence();
       return context.shellOf(currentNode(), over);
     },
     withdraw: () => assignments.withdraw(run.nodeId, id),
@@ -359,7 +380,7 @@ function createTaskRun(
       return slot !== undefined && power.outletOf(slot) !== undefined;
     },
     async switchPowerOnce() {
-      checkOpen();
+      fence();
       const { slot, agent } = currentNode();
       if (!slot) return false;
       if (journal.openAttempt(journal.task(id))?.powerOrderedAt !== undefined) {
@@ -370,9 +391,9 @@ function createTaskRun(
       journal.setPowerOrdered(id);
       try {
         const state = await power.query(slot);
-        checkOpen(); // cancelled while the outlet was asked: no verb
-        if (state === "off") await power.set(slot, "on", who);
-        else await power.cycle(slot, who);
+        fence(); // it may have been cancelled while the outlet was asked
+        if (state === "off") await power.set(slot, "on", who, fence);
+        else await power.cycle(slot, who, fence);
         return true;
       } catch (error) {
         // The outlet feeds neighbours too, or cannot be switched: a human can still do it.
@@ -382,12 +403,12 @@ function createTaskRun(
       }
     },
     async givePower() {
-      checkOpen();
+      fence();
       const { slot } = currentNode();
       if (slot) await power.set(slot, "on", who);
     },
     async cutPower(restart) {
-      checkOpen();
+      fence();
       const { slot } = currentNode();
       if (!slot) return true;
       const { jobId } = journal.task(id);
@@ -417,7 +438,7 @@ function createTaskRun(
         journal.say(id, [`its outlet feeds ${next.name} too, and is switched with that`]);
         return true;
       }
-      await power.cut(slot, false, who);
+      await power.cut(slot, false, who, fence);
       if (!restart) return true;
       // Off is repeatable, off and on again is not: a server that is killed now only gives power.
       journal.setPowerOrdered(id);

@@ -30,18 +30,19 @@ export interface Power {
    * Where the hardware can be asked, resolves only when it says that it obeyed.
    *
    * @param who - for the audit log: a user's name, or `server`
+   * @param fence - called when its turn at the outlet has come; what it throws is thrown, and nothing is switched
    * @throws NotFoundError, PowerRefusedError, PowerUnreachableError, PowerStuckError
    */
-  set(slot: SlotRef, state: "on" | "off", who: string): Promise<void>;
+  set(slot: SlotRef, state: "on" | "off", who: string, fence?: () => void): Promise<void>;
   /** Switches a stack's common outlet. Errors as {@link Power.set}. */
   setStack(stack: Omit<SlotRef, "slot">, state: "on" | "off", who: string): Promise<void>;
   /** Off, the driver's least off time, on. Errors as {@link Power.set}. */
-  cycle(slot: SlotRef, who: string): Promise<void>;
+  cycle(slot: SlotRef, who: string, fence?: () => void): Promise<void>;
   /**
    * Switches the slot's outlet off, whatever else it feeds ({@link Power.slotsOn}), and with
    * `restart` on again after the least off time. Errors as {@link Power.set}.
    */
-  cut(slot: SlotRef, restart: boolean, who: string): Promise<void>;
+  cut(slot: SlotRef, restart: boolean, who: string, fence?: () => void): Promise<void>;
   /** Every slot that the slot's outlet feeds, itself among them. */
   slotsOn(slot: SlotRef): readonly SlotRef[];
   /** `unknown` where the hardware cannot be asked. @throws NotFoundError, PowerUnreachableError */
@@ -283,27 +284,36 @@ export function createPower(context: PowerContext): Power {
     );
   };
 
-  const off = async (line: Circuit, restart: boolean, who: string): Promise<void> => {
+  const off = async (
+    line: Circuit,
+    restart: boolean,
+    who: string,
+    fence?: () => void,
+  ): Promise<void> => {
     await inTurn(line, async () => {
+      fence?.();
       await switchTo(line, "off", who);
       if (restart) await switchTo(line, "on", who);
     });
   };
 
   return {
-    async set(slot, state, who) {
+    async set(slot, state, who, fence) {
       const line = state === "off" ? alone(slot) : circuitOfSlot(slot);
-      await inTurn(line, () => switchTo(line, state, who));
+      await inTurn(line, async () => {
+        fence?.();
+        await switchTo(line, state, who);
+      });
     },
     async setStack(stack, state, who) {
       const line = circuitOfStack(stack);
       await inTurn(line, () => switchTo(line, state, who));
     },
-    async cycle(slot, who) {
-      await off(alone(slot), true, who);
+    async cycle(slot, who, fence) {
+      await off(alone(slot), true, who, fence);
     },
-    async cut(slot, restart, who) {
-      await off(circuitOfSlot(slot), restart, who);
+    async cut(slot, restart, who, fence) {
+      await off(circuitOfSlot(slot), restart, who, fence);
     },
     slotsOn,
     async query(slot) {

@@ -3,7 +3,9 @@
 import test from "ava";
 import type { Report } from "#protocol/agent.ts";
 import type { Instant } from "#protocol/brand.ts";
-import { manualClock } from "../support/manual-clock.ts";
+import { wakingClock } from "../../server/clock.ts";
+import { AttemptSupersededError } from "../../server/errors.ts";
+import { type ManualClock, manualClock } from "../support/manual-clock.ts";
 import { bringTo, createRig, digest, finish, ms, type Rig } from "./rig.ts";
 
 const agentStages = ["preparing", "writing", "verifying", "configuring", "committing"] as const;
@@ -128,6 +130,72 @@ test("a node that floods its log fills no more than 200 lines of 2000 characters
   const lines = rig.store.tasks.log(rig.task().id).filter(({ line }) => line.startsWith("x"));
   t.true(lines.length <= 200);
   t.true(lines.every(({ line }) => line.length <= 2000));
+});
+
+/** A server that can be made to stand still: time goes on, and no timer with it. */
+function stoppable() {
+  const clock = manualClock();
+  let stood = 0;
+  const real = { ...clock, monotonic: () => ms(clock.monotonic() + stood) };
+  const told: number[] = [];
+  const waking = wakingClock(real, (duration) => void told.push(duration));
+  const standStill = (duration: number) => {
+    stood += duration;
+  };
+  return { ...waking, told, standStill };
+}
+
+for (const stage of ["waiting-for-agent", "writing", "first-boot"] as const) {
+  test(`D41: a server that stands still for an hour at ${stage} takes nobody for silent, and nothing for late`, async (t) => {
+    const { clock, told, standStill } = stoppable();
+    const rig = await bringTo(await createRig("on", { clock: clock as ManualClock }), stage);
+    const before = rig.node.connection;
+    const verbs = rig.verbs.length;
+    standStill(3_600_000);
+    rig.nodes.markOffline();
+    t.is(rig.node.connection, before);
+    await rig.clock.advance(10_000);
+    t.like(rig.task(), { state: "running", stage, epoch: 1 });
+    t.is(told.length, 1);
+    await finish(rig);
+    t.like(rig.task(), { state: "done", epoch: 1 });
+    t.is(rig.verbs.length, verbs, "no second power cycle");
+  });
+}
+
+test("D41: what comes of an attempt that has ended is refused, and counted", async (t) => {
+  const counted: string[] = [];
+  const metrics = { superseded: (what: string) => void counted.push(what) };
+  const rig = await bringTo(await createRig("on", { metrics }), "writing");
+  const { id, epoch } = rig.task();
+  await rig.report({
+    stage: "writing",
+    status: "failed",
+    reason: "out of memory",
+    retryable: true,
+  });
+  await rig.live(30, "netinst", "netinst-1");
+  t.is(rig.task().epoch, 2);
+  t.deepEqual(counted, []);
+  const late = { taskId: id, epoch, stage: "committing", status: "done" } as const;
+  await t.throwsAsync(rig.report(late), { instanceOf: AttemptSupersededError });
+  t.like(rig.task(), { state: "running", stage: "preparing", epoch: 2 });
+  await rig.queue.add([{ taskId: id, epoch }]);
+  t.deepEqual(counted, ["report", "entry"]);
+});
+
+test("D41: a task that was cancelled while its outlet did not answer switches nothing", async (t) => {
+  const counted: string[] = [];
+  const metrics = { superseded: (what: string) => void counted.push(what) };
+  const rig = await createRig("on", { metrics });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  rig.outletAnswers = promise;
+  const job = await rig.create();
+  rig.jobs.cancel(job.id, "ada");
+  resolve();
+  await rig.clock.advance(0);
+  t.deepEqual(rig.verbs, ["window power-on"]);
+  t.deepEqual(counted, ["effect"]);
 });
 
 test("D41: a queue that delivers an entry again and again runs its task once", async (t) => {

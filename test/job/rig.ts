@@ -15,7 +15,7 @@ import type { UploadKey } from "../../images/uploads.ts";
 import { createEventBus } from "../../server/events.ts";
 import { createJobs, type JobRequest, type Jobs } from "../../server/job/jobs.ts";
 import type { Queue, QueueEntry } from "../../server/job/queue.ts";
-import type { JobPower } from "../../server/job/runner.ts";
+import type { JobMetrics, JobPower } from "../../server/job/runner.ts";
 import { silentLog } from "../../server/log.ts";
 import { createNodes, type Nodes } from "../../server/node/nodes.ts";
 import type { Shell } from "../../server/ssh/shell.ts";
@@ -122,12 +122,13 @@ interface Kept {
   readonly outlet: PowerState | "none";
   readonly power: Partial<JobPower>;
   readonly image: Image;
+  readonly metrics?: JobMetrics;
 }
 
-/** @param own - the test's own journal, clock and image, and what its outlet does other than write down its verbs */
+/** @param own - the test's own journal, clock, image and metrics, and what its outlet does other than write down its verbs */
 export async function createRig(
   outlet: PowerState | "none" = "none",
-  own: Partial<Pick<Kept, "store" | "clock" | "power" | "image">> = {},
+  own: Partial<Pick<Kept, "store" | "clock" | "power" | "image" | "metrics">> = {},
 ): Promise<Rig> {
   const { store = openSqliteStore(":memory:"), clock = manualClock(), power = {} } = own;
   return await startRig({ image, ...own, store, clock, verbs: [], outlet, power });
@@ -189,6 +190,7 @@ async function startRig(kept: Kept): Promise<Rig> {
     authorizedKeys: ["ssh-ed25519 AAAA server"],
     commands: {},
     probe: async () => undefined,
+    ...(kept.metrics && { metrics: kept.metrics }),
   });
   const rig: Rig = {
     store,

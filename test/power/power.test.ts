@@ -100,6 +100,28 @@ test("two commands on one outlet run one after the other, on two outlets side by
   t.true(commands.indexOf("a1 on ends") < commands.indexOf("a1 off begins"));
 });
 
+test("D41: what waited for its outlet's turn asks again whether it is wanted; a cycle that has begun ends", async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const { power, store, clock, commands } = bench(gate.promise);
+  let isWanted = true;
+  const fence = () => {
+    if (!isWanted) throw new Error("superseded");
+  };
+  const first = power.cycle(a1, "x", fence);
+  const others = [power.set(a1, "off", "x", fence), power.cycle(a1, "x", fence)];
+  const refused = Promise.all(others.map((one) => t.throwsAsync(one, { message: "superseded" })));
+  await settle();
+  isWanted = false;
+  gate.resolve();
+  await clock.advance(2000);
+  await Promise.all([first, refused]);
+  t.deepEqual(
+    commands.filter((one) => one.endsWith("begins")),
+    ["a1 off begins", "a1 on begins"],
+  );
+  t.is(store.audit.list({ limit: 9 }).length, 2, "what was not done is not in the audit log");
+});
+
 test("a cycle stays off for the driver's least time", async (t) => {
   const { power, clock, commands } = bench();
   const cycle = power.cycle(a1, "x");
