@@ -9,8 +9,10 @@ export async function bringIntoNetinst(run: TaskRun): Promise<AgentSession> {
   if (present) return present;
   const limit = await startNetinst(run);
   let isTold = residentOf(run.node) !== undefined;
-  const agent = await run.until(() => {
+  let { certificate } = run.node;
+  const come = await run.until(() => {
     const resident = residentOf(run.node);
+    if (resident) ({ certificate } = run.node); // it may renew its own
     if (resident && run.isRestartOrdered()) {
       if (resident.bootId !== run.task.bootIdBefore) {
         throw new AttemptError("it started its installed system again instead of netinst", true);
@@ -19,11 +21,21 @@ export async function bringIntoNetinst(run: TaskRun): Promise<AgentSession> {
       if (!isTold) run.orderRestart(resident.bootId);
       isTold = true;
     }
-    return netinstOf(run.node);
+    return netinstOf(run.node) ?? (run.node.certificate !== certificate || undefined);
   }, limit);
   run.withdraw();
-  if (agent) return agent;
+  if (come === true) return await firstCall(run);
+  if (come) return come;
   throw new AttemptError(`netinst did not call within ${Math.round(limit / 1000)} s`, true);
+}
+
+/** Netinst has enrolled and calls next. One that lost its power in between has no token any more: another attempt gives it one. */
+async function firstCall(run: TaskRun): Promise<AgentSession> {
+  const { silence } = run.timing;
+  const agent = await run.until(() => netinstOf(run.node), silence);
+  if (agent) return agent;
+  const waited = Math.round(silence / 1000);
+  throw new AttemptError(`netinst enrolled, and did not call within ${waited} s`, true);
 }
 
 /** @returns how long its first check-in may take. */

@@ -74,6 +74,31 @@ for (const stage of everyStage) {
   });
 }
 
+test("E49: power lost right after netinst has enrolled, its token used up: another attempt gives it one after three minutes", async (t) => {
+  const rig = await bringTo(await createRig("on"), "waiting-for-agent");
+  const hardware = { model: "virtual", cpus: 1, memoryMiB: 1024, disks: [], interfaces: [] };
+  await rig.silent(60);
+  rig.nodes.enrolled(rig.node.id, { certificate: "other", hardware, architecture: "amd64" });
+  const verbs = rig.verbs.length;
+  await rig.silent(180);
+  t.is(rig.task().epoch, 1, "it may still call");
+  await rig.silent(30);
+  t.like(rig.task(), { state: "running", epoch: 2, stage: "waiting-for-agent" });
+  t.deepEqual(rig.verbs.slice(verbs), ["window power-on", "cycle a1"]);
+  t.is(rig.attempts()[0]?.reason, "netinst enrolled, and did not call within 180 s");
+  await finish(rig);
+  t.is(rig.task().state, "done");
+});
+
+test("a system that renews its certificate before it restarts into netinst is not taken for netinst", async (t) => {
+  const rig = await createRig("on");
+  await rig.checkIn("resident", "disk-0");
+  await rig.create();
+  rig.nodes.update(rig.node.id, { certificate: "the system's next" });
+  await rig.silent(590);
+  t.like(rig.task(), { state: "running", epoch: 1 });
+});
+
 test("E52: a server that is away for ten minutes while a node writes: the same attempt ends", async (t) => {
   const before = await bringTo(await createRig("on"), "writing");
   await before.jobs.close();
