@@ -7,7 +7,7 @@
 
 import Bull from "bull";
 import { Redis, type RedisOptions } from "ioredis";
-import { milliseconds, type TaskId } from "#protocol/brand.ts";
+import { type Milliseconds, milliseconds, type TaskId } from "#protocol/brand.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Log } from "../log.ts";
 
@@ -43,6 +43,8 @@ export interface QueueContext {
   readonly clock?: Clock;
   /** Tasks that run at the same time. */
   readonly concurrency?: number;
+  /** Bull gives an entry out again when whoever has it said nothing for that long. Default: 30 s. */
+  readonly lock?: Milliseconds;
   /** Keeps two servers on one Redis apart. */
   readonly name?: string;
 }
@@ -51,13 +53,14 @@ export interface QueueContext {
 export const usualConcurrency = 512;
 /** Entries that Bull gives out at once: each costs it a lock in Redis, and with each it looks at the timers of all. */
 const inHand = 128;
+const usualLock = milliseconds(30_000);
 /** Entries that go to Redis as one message. */
 const bulk = 1000;
 /** A closed queue waits no longer for a Redis that is gone. */
 const closeWithin = milliseconds(3000);
 
 export async function openQueue(context: QueueContext): Promise<Queue> {
-  const { redisUrl, log, clock = systemClock } = context;
+  const { redisUrl, log, clock = systemClock, lock = usualLock } = context;
   const clients = new Set<Redis>();
   const restored = new Set<() => void>();
   let closing = false;
@@ -77,7 +80,7 @@ export async function openQueue(context: QueueContext): Promise<Queue> {
     createClient,
     defaultJobOptions: { attempts: 1, removeOnComplete: true, removeOnFail: true },
     // A stalled entry is run again for as long as it stalls: the journal knows what is left to do.
-    settings: { maxStalledCount: 1000 },
+    settings: { maxStalledCount: 1000, lockDuration: lock, stalledInterval: lock },
   });
   // Bull names its connection without waiting for it: closed meanwhile, that would end the process.
   Object.assign(bull, { setWorkerName: () => undefined });

@@ -35,6 +35,10 @@ interface Bench {
   readonly ids: readonly NodeId[];
   /** Orders taken, by `<task>:<epoch>`. */
   readonly effects: ReadonlyMap<string, number>;
+  /** What was refused because it came too late. */
+  readonly superseded: readonly string[];
+  /** Entries that wait, of which some may be there twice. */
+  waiting(): Promise<number>;
   /** Nodes obey from now on. */
   obey(): void;
   admin(): Redis;
@@ -49,13 +53,15 @@ function call(nodes: Nodes, id: NodeId, bootId: string): void {
   nodes.checkIn(id, { ...usual, bootId, hostname: "x" }, ipv4FromNumber(0x0a4d0001));
 }
 
-async function open(t: ExecutionContext): Promise<Bench> {
+/** @param lock - how long Bull waits for a worker that says nothing */
+async function open(t: ExecutionContext, lock = milliseconds(30_000)): Promise<Bench> {
   const redis = await startRedis({ directory: temporaryDirectory(t), log });
   t.teardown(() => redis.close());
   const store = openSqliteStore(":memory:");
   const events = createEventBus(log);
   const nodes = createNodes({ store, events, clock: systemClock, log });
-  const queue = await openQueue({ redisUrl: redis.url, log, concurrency: atOnce });
+  const queue = await openQueue({ redisUrl: redis.url, log, concurrency: atOnce, lock });
+  const superseded: string[] = [];
   const jobs = createJobs({
     store,
     nodes,
@@ -65,6 +71,7 @@ async function open(t: ExecutionContext): Promise<Bench> {
     queue,
     ...noPower,
     timing: { sweep: milliseconds(300) },
+    metrics: { superseded: (what) => void superseded.push(what) },
   });
   t.teardown(() => jobs.close());
   const ids = Array.from({ length: count }, (_, index) => {
@@ -89,6 +96,8 @@ async function open(t: ExecutionContext): Promise<Bench> {
     jobs,
     ids,
     effects,
+    superseded,
+    waiting: () => queue.waiting(),
     obey() {
       t.teardown(jobs.onAssignment((id) => void answer(id)));
       for (const id of ids) void answer(id);
@@ -177,3 +186,22 @@ for (const [title, begin, end] of faults) {
     t.is(Math.max(...bench.effects.values()), 1, "orders per epoch");
   });
 }
+
+const standstillSeconds = Number(process.env["MARCOBOOT_STANDSTILL_SECONDS"] ?? 3);
+
+test(`D41: a worker whose event loop stands still for ${standstillSeconds} s loses its entries, which are given out again: each order is given once`, async (t) => {
+  const bench = await open(t, milliseconds(500 * standstillSeconds));
+  const job = bench.reboot();
+  while (bench.store.tasks.counts(job).every(({ state }) => state !== "running")) await pause(10);
+  await pause(500); // Bull has given out the rest, with a lock on each
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000 * standstillSeconds);
+  while ((await bench.waiting()) <= count - atOnce) await pause(20);
+  bench.obey();
+  await bench.ended(job);
+  while (!bench.superseded.includes("entry")) await pause(20);
+  t.is(bench.store.jobs.get(job)?.state, "done");
+  for (const task of bench.store.tasks.ofJob(job)) t.is(task.epoch, 1);
+  t.is(bench.effects.size, count);
+  t.is(Math.max(...bench.effects.values()), 1, "orders per epoch");
+  t.log(`${bench.superseded.length} entries came again`);
+});
