@@ -31,6 +31,8 @@ export interface LoadWorld {
   online(): Promise<number>;
   /** Connections of agents that stand. */
   connections(): number;
+  /** What the server says to a node's words on `path`, spoken beside its agent: the status and the body. */
+  sayAs(name: string, path: string, body: unknown): string;
   /** Reboots those named, without a warning. */
   reboot(selector: string): Promise<Job>;
   readonly stateDirectory: string;
@@ -105,6 +107,18 @@ export async function startLoadWorld(
         ...["-H", "-t", "-n", "state", "established", "sport = :8443"],
       ]);
       return run(command, args).split("\n").filter(Boolean).length;
+    },
+    sayAs(name, path, body) {
+      const { keyPem, nodes: seeds } = JSON.parse(readFileSync(seedPath, "utf8")) as Seed;
+      const [key, certificate] = [join(directory, "key.pem"), join(directory, `${name}.pem`)];
+      writeFileSync(key, keyPem, { mode: 0o600 });
+      writeFileSync(certificate, seeds.find((one) => one.name === name)?.certificate ?? "");
+      const [command, args] = inNamespace(agentsNamespace, "curl", [
+        ...["-s", "-k", "--key", key, "--cert", certificate, "-w", "\n%{http_code}"],
+        ...["-H", "content-type: application/json", "-d", JSON.stringify(body)],
+        `https://10.77.0.1:8443${path}`,
+      ]);
+      return run(command, args).split("\n").toReversed().join(" ");
     },
     reboot: (selector) =>
       api.send("POST", "/api/v1/jobs", {
