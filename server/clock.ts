@@ -1,5 +1,7 @@
 /** The only file that reads the time or sets a timer. Tests pass a clock of their own. */
 
+import { readFileSync } from "node:fs";
+import { uptime } from "node:os";
 import { type Instant, instant, type Milliseconds, milliseconds } from "#protocol/brand.ts";
 
 export interface Clock {
@@ -78,4 +80,17 @@ export function wakingClock(
     return (now - lost) as Milliseconds;
   };
   return { clock: { ...clock, monotonic }, end: clock.every(pulse, monotonic) };
+}
+
+/** A boot of this machine. */
+export interface MachineBoot {
+  /** The kernel's name for it. */
+  readonly id: string;
+  /** When it began, by a clock that may be wrong: of two processes of one boot it tells how far their clocks differ. */
+  readonly began: Instant;
+}
+
+export function presentBoot(clock: Pick<Clock, "now">): MachineBoot {
+  const id = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+  return { id, began: instant(Math.round(clock.now() - uptime() * 1000)) };
 }

@@ -21,7 +21,7 @@ import { createSelfUpdates } from "./agent/self-update.ts";
 import { refuseHalfRestored } from "./backup/restore.ts";
 import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
-import { steadyClock, systemClock, wakingClock } from "./clock.ts";
+import { presentBoot, steadyClock, systemClock, wakingClock } from "./clock.ts";
 import { type Config, readConfig, type Subnet } from "./config.ts";
 import { mayBeProxy } from "./dhcp/mode.ts";
 import { startDhcp } from "./dhcp/server.ts";
@@ -138,7 +138,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     closers.push(() => metrics.close());
     const leaseFile = await openLeaseFile(
       join(config.stateDirectory, "leases"),
-      { clock, log },
+      { clock, log, boot: presentBoot(steady) },
       store.leases.list().map(recordOf),
     );
     closers.push(() => leaseFile.close());

@@ -136,9 +136,9 @@ async function write(
 async function copyLeases(stateDirectory: string, workshop: string): Promise<readonly Source[]> {
   const path = join(stateDirectory, leasesName);
   if (!(await isThere(path))) return [];
-  const { records } = decodeLeaseFile(readFileSync(path), path);
+  const { records, boot } = decodeLeaseFile(readFileSync(path), path);
   const copy = join(workshop, leasesName);
-  await writeFile(copy, Buffer.concat([...encodeLeaseFile(records)]));
+  await writeFile(copy, Buffer.concat([...encodeLeaseFile(records, boot)]));
   return [await sourceOf(leasesName, copy)];
 }
 

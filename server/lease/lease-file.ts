@@ -11,7 +11,8 @@
 import { readFileSync } from "node:fs";
 import { type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Clock } from "../clock.ts";
+import { after, type Milliseconds } from "#protocol/brand.ts";
+import type { Clock, MachineBoot } from "../clock.ts";
 import { ConfigurationError, UnavailableError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { syncDirectory } from "../store/durable-file.ts";
@@ -43,6 +44,11 @@ const reserve = 4 * mebibyte;
 export interface LeaseFileContext {
   readonly clock: Pick<Clock, "monotonic">;
   readonly log: Pick<Log, "warn">;
+  /**
+   * By the clock that leases end by. What the file says from this very boot is set to that clock; of
+   * another boot nobody knows what its clock was.
+   */
+  readonly boot?: MachineBoot;
 }
 
 /**
@@ -54,24 +60,37 @@ export interface LeaseFileContext {
  */
 export async function openLeaseFile(
   path: string,
-  { clock, log }: LeaseFileContext,
+  context: LeaseFileContext,
   imported: readonly LeaseRecord[] = [],
 ): Promise<LeaseFile> {
+  const { log } = context;
   const bytes = readIfThere(path);
-  const { records: found, torn } = bytes ? decodeLeaseFile(bytes, path) : { records: imported };
+  const { records, boot, torn } = bytes ? decodeLeaseFile(bytes, path) : { records: imported };
+  const found = records.map((record) => setTo(context, boot, record));
   if (torn !== undefined) {
     log.warn(
       { path, octet: torn },
       "lease file: its last write did not end and is cut, nobody was told of it",
     );
   }
-  const file = new AppendedFile(path, clock);
+  const file = new AppendedFile(path, context);
   await file.start(found);
   return {
     found,
     append: (records, live) => file.append(records, live),
     close: () => file.close(),
   };
+}
+
+/** The record by our clock: whoever set the machine's clock meanwhile ended no lease, and made none longer. */
+function setTo(
+  { boot: present }: LeaseFileContext,
+  before: MachineBoot | undefined,
+  record: LeaseRecord,
+): LeaseRecord {
+  if (!present || before?.id !== present.id || record.state === "free") return record;
+  const by = (present.began - before.began) as Milliseconds;
+  return { ...record, until: after(record.until, by) };
 }
 
 function readIfThere(path: string): Buffer | undefined {
@@ -92,7 +111,7 @@ interface Opened {
 
 class AppendedFile {
   readonly #path: string;
-  readonly #clock: Pick<Clock, "monotonic">;
+  readonly #context: LeaseFileContext;
   #file: Opened | undefined;
   #appending: Promise<unknown> = Promise.resolve();
   #rewriting: Promise<unknown> | undefined;
@@ -103,14 +122,14 @@ class AppendedFile {
   /** After any failure but "no space" the file is not trusted: the next commit starts a new one. */
   #isSuspect = false;
 
-  constructor(path: string, clock: Pick<Clock, "monotonic">) {
+  constructor(path: string, context: LeaseFileContext) {
     this.#path = path;
-    this.#clock = clock;
+    this.#context = context;
   }
 
   async start(found: readonly LeaseRecord[]): Promise<void> {
     try {
-      await this.#take(await writeNew(this.#temporary, found, this.#clock));
+      await this.#take(await writeNew(this.#temporary, found, this.#context));
     } catch (cause) {
       throw new ConfigurationError(`lease file ${this.#path} cannot be written`, { cause });
     }
@@ -159,7 +178,7 @@ class AppendedFile {
   async #rewrite(records: Iterable<LeaseRecord>): Promise<void> {
     this.#since = [];
     try {
-      this.#successor = await writeNew(this.#temporary, records, this.#clock);
+      this.#successor = await writeNew(this.#temporary, records, this.#context);
     } catch {
       this.#rewriting = undefined;
     }
@@ -168,7 +187,7 @@ class AppendedFile {
   async #startAnew(line: Buffer, records: Iterable<LeaseRecord>): Promise<void> {
     await this.#rewriting;
     await this.#drop(this.#successor);
-    await this.#take(await writeNew(this.#temporary, records, this.#clock), line);
+    await this.#take(await writeNew(this.#temporary, records, this.#context), line);
     this.#isSuspect = false;
   }
 
@@ -195,14 +214,14 @@ class AppendedFile {
 async function writeNew(
   path: string,
   records: Iterable<LeaseRecord>,
-  clock: Pick<Clock, "monotonic">,
+  { clock, boot }: LeaseFileContext,
 ): Promise<Opened> {
   const all = [...records]; // as they are now: later changes come as lines
   const handle = await open(path, "w", 0o600);
   let end = 0;
   let rewriteAt = 0;
   try {
-    for (const lines of encodeLeaseFile(all)) {
+    for (const lines of encodeLeaseFile(all, boot)) {
       await handle.writeFile(lines);
       end += lines.length;
     }

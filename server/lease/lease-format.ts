@@ -1,10 +1,12 @@
 /**
- * The octets of the lease file. Each line is one commit: a checksum and a JSON list
- * of records, of which the last for an address counts.
+ * The octets of the lease file. The first line says in which boot of the machine it was
+ * begun, and when that boot began by the clock of then; it has a checksum too. Each other
+ * line is one commit: a checksum and a JSON list of records, of which the last for an
+ * address counts.
  *
  * Pure: nothing here opens a file.
  *
- *   marcoboot-leases 1\n
+ *   marcoboot-leases 2 5c2f88d1 {"id":"5b1c…","began":1799990000000}\n
  *   8a5f0c21 [["10.77.0.100","p","52:54:00:00:00:01",1800000000000]]      \n
  *   01bc77ee [["10.77.0.101","d","52:54:00:00:00:02",1800000600000],["10.77.0.100","f"]]      \n
  *   \0\0\0...
@@ -25,6 +27,7 @@ import {
   parseIpv4Address,
   parseMacAddress,
 } from "#protocol/brand.ts";
+import type { MachineBoot } from "../clock.ts";
 import { ConfigurationError } from "../errors.ts";
 
 export type LeaseRecord =
@@ -49,7 +52,9 @@ export type LeaseRecord =
 /** Octets that a disk may write as one, and lose as one. */
 export const block = 4096;
 const header = "marcoboot-leases ";
-const version = 1;
+const version = 2;
+/** The first version had nothing behind its number. */
+const firstLine = /^marcoboot-leases (?<found>\d+)(?: (?<sum>[0-9a-f]{8}) (?<body>.*))?$/;
 /** Where the list of a line begins: behind the checksum and a blank. */
 const listAt = 9;
 /** Records per line of a new file. */
@@ -59,6 +64,8 @@ const letters = { promised: "p", declined: "d", free: "f" } as const;
 export interface Found {
   /** The last record of each address, none that is free. */
   readonly records: readonly LeaseRecord[];
+  /** In which it was begun. */
+  readonly boot?: MachineBoot;
   /** Where a line begins that was not written to its end. */
   readonly torn?: number;
 }
@@ -76,11 +83,7 @@ export function decodeLeaseFile(bytes: Uint8Array, path: string): Found {
     );
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const first = text.indexOf("\n");
-  const title = text.subarray(0, Math.max(first, 0)).toString("latin1");
-  if (!title.startsWith(header)) throw refuse("it does not begin as one");
-  if (title !== `${header}${version}`) {
-    throw refuse(`it has version ${title.slice(header.length)}, this marcoboot knows ${version}`);
-  }
+  const boot = decodeFirstLine(text.subarray(0, Math.max(first, 0)).toString("latin1"), refuse);
   const records = new Map<Ipv4Address, LeaseRecord>();
   let torn: number | undefined;
   for (let start = first + 1; start < text.length; ) {
@@ -98,15 +101,32 @@ export function decodeLeaseFile(bytes: Uint8Array, path: string): Found {
   const rest = torn === undefined ? undefined : text.subarray(torn);
   return {
     records: [...records.values()].filter((record) => record.state !== "free"),
+    ...(boot && { boot }),
     ...(torn !== undefined && !rest?.equals(Buffer.alloc(rest.length)) && { torn }),
   };
 }
 
+function decodeFirstLine(line: string, refuse: (reason: string) => Error): MachineBoot | undefined {
+  const { found, sum, body } = firstLine.exec(line)?.groups ?? {};
+  if (!line.startsWith(header)) throw refuse("it does not begin as one");
+  if (found === "1" && body === undefined) return undefined;
+  if (found === String(version) && body !== undefined && checksum(Buffer.from(body)) === sum) {
+    return (JSON.parse(body) as MachineBoot | null) ?? undefined;
+  }
+  const [, number = ""] = line.split(" ");
+  if (!(Number(number) > version)) throw refuse("its first line is damaged");
+  throw refuse(`it has version ${number}, this marcoboot knows ${version}`);
+}
+
 /** What a new file begins with. Its records are some lines, for one that has many is slow to make. */
-export function* encodeLeaseFile(records: readonly LeaseRecord[]): Iterable<Buffer> {
-  const title = `${header}${version}\n`;
-  yield Buffer.from(title);
-  yield encodeLine(records.slice(0, slice), title.length);
+export function* encodeLeaseFile(
+  records: readonly LeaseRecord[],
+  boot?: MachineBoot,
+): Iterable<Buffer> {
+  const body = JSON.stringify(boot ?? null);
+  const first = Buffer.from(`${header}${version} ${checksum(Buffer.from(body))} ${body}\n`);
+  yield first;
+  yield encodeLine(records.slice(0, slice), first.length);
   for (let start = slice; start < records.length; start += slice) {
     yield encodeLine(records.slice(start, start + slice));
   }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { fc, testProp } from "@fast-check/ava";
 import test, { type ExecutionContext } from "ava";
-import { type Instant, ipv4FromNumber } from "#protocol/brand.ts";
+import { after, type Instant, ipv4FromNumber, type Milliseconds } from "#protocol/brand.ts";
 import { systemClock } from "../../server/clock.ts";
 import { ConfigurationError, UnavailableError } from "../../server/errors.ts";
 import { openLeaseFile } from "../../server/lease/lease-file.ts";
@@ -207,13 +207,55 @@ test("a line that was cut is told once, and an end of NULs is none", async (t) =
 test("damage is told with its place, and the file is left alone", async (t) => {
   const path = await written(t, [promised], [declined]);
   const bytes = readFileSync(path);
-  bytes[30] = 0;
+  bytes[40] = 0;
   writeFileSync(path, bytes);
   await t.throwsAsync(openLeaseFile(path, context), {
     instanceOf: ConfigurationError,
-    message: /leases: damaged from octet 19 on: restore a backup/,
+    message: /leases: damaged from octet 33 on: restore a backup/,
   });
   t.true(readFileSync(path).equals(bytes));
+});
+
+const hour = 3_600_000 as Milliseconds;
+const bootAt = (began: number) => ({ ...context, boot: { id: "a boot", began: began as Instant } });
+
+test("of the same boot of the machine leases end by the clock of today, whatever it was when they were written", async (t) => {
+  const path = pathIn(t);
+  const open = async (began: number, records: readonly LeaseRecord[] = []) => {
+    const file = await openLeaseFile(path, bootAt(began));
+    if (records.length > 0) await file.append(records, nothing);
+    await file.close();
+    return file.found;
+  };
+  await open(0, [promised, declined]); // in 1970
+  const later = [promised, declined].map((one) => ({ ...one, until: after(until, hour) }));
+  t.deepEqual(await open(hour), later);
+  t.deepEqual(await open(hour), later, "once");
+  t.deepEqual(await open(0), [promised, declined], "and back");
+});
+
+test("of another boot, or a file that says none, leases end as they were written", async (t) => {
+  const path = await written(t, [promised]);
+  t.deepEqual(await found(path), [promised]);
+  for (const id of ["a boot", "the next boot"]) {
+    const file = await openLeaseFile(path, { ...context, boot: { id, began: until } });
+    await file.close();
+    t.deepEqual(file.found, [promised]);
+  }
+});
+
+test("one changed octet of the first line is found", async (t) => {
+  const path = pathIn(t);
+  await (await openLeaseFile(path, bootAt(12))).close();
+  const bytes = readFileSync(path);
+  const length = bytes.indexOf("\n");
+  for (let at = 0; at < length; at++) {
+    for (const bits of [1, 4, 16]) {
+      const damaged = Buffer.from(bytes);
+      damaged[at] = (damaged[at] ?? 0) ^ bits;
+      t.throws(() => decodeLeaseFile(damaged, "x"), { instanceOf: ConfigurationError });
+    }
+  }
 });
 
 for (const [title, text, message] of [
@@ -221,9 +263,11 @@ for (const [title, text, message] of [
   ["an empty file", "", /does not begin as one/],
   [
     "the file of a newer marcoboot",
-    "marcoboot-leases 2\n",
-    /has version 2, this marcoboot knows 1/,
+    "marcoboot-leases 3 and more\n",
+    /has version 3, this marcoboot knows 2/,
   ],
+  ["another boot than was written", "marcoboot-leases 2 00000000 null\n", /first line is damaged/],
+  ["a first line that was cut", "marcoboot-leases 2\n", /first line is damaged/],
 ] as const) {
   test(`${title} is refused and left alone`, async (t) => {
     const path = pathIn(t);

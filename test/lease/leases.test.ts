@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { fc, testProp } from "@fast-check/ava";
 import test from "ava";
-import { type MacAddress, parseMacAddress } from "#protocol/brand.ts";
-import { systemClock } from "../../server/clock.ts";
+import { type Instant, type MacAddress, parseMacAddress } from "#protocol/brand.ts";
+import { type Clock, systemClock } from "../../server/clock.ts";
 import { ConflictError, PoolExhaustedError } from "../../server/errors.ts";
 import { openLeaseFile } from "../../server/lease/lease-file.ts";
 import { createLeases } from "../../server/lease/leases.ts";
 import { silentLog } from "../../server/log.ts";
+import { createFakeClock } from "../support/fake-clock.ts";
 import { ip, network, subnet, withoutPool } from "../support/network.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
@@ -214,6 +215,25 @@ test("what was promised is there after a restart", async (t) => {
   });
   t.is(String(again.addressOf(a)), "10.77.0.10");
   t.is(String(again.bind(b, subnet, ip("10.77.0.100"))?.state), "bound");
+});
+
+test("a server without RTC that is started again after its clock was set gives nobody's address away", async (t) => {
+  const { store, events } = network();
+  const path = join(temporaryDirectory(t), "leases");
+  const open = async (clock: Clock) => {
+    const boot = { id: "this", began: (clock.now() - 60_000) as Instant };
+    const file = await openLeaseFile(path, { clock: systemClock, log: silentLog, boot });
+    return { file, leases: createLeases({ store, file, clock, events }) };
+  };
+  const first = await open(createFakeClock(60_000)); // a minute after 1970
+  first.leases.offer(b, subnet);
+  first.leases.bind(b, subnet, ip("10.77.0.100"));
+  await first.leases.committed(b);
+  await first.file.close();
+  const second = await open(createFakeClock(1_800_000_000_000));
+  t.is(String(second.leases.macOf(ip("10.77.0.100"))), b);
+  t.is(String(second.leases.offer(c, subnet)?.address), "10.77.0.101");
+  await second.file.close();
 });
 
 test("a forgotten node's address is free", (t) => {
