@@ -19,6 +19,7 @@ import { createUploads } from "../images/uploads.ts";
 import { startAgentListener } from "./agent/listener.ts";
 import { createSelfUpdates } from "./agent/self-update.ts";
 import { refuseHalfRestored } from "./backup/restore.ts";
+import { noteSettings } from "./backup/settings.ts";
 import type { BootClient } from "./boot/client.ts";
 import { createBoot } from "./boot/profile.ts";
 import { presentBoot, steadyClock, systemClock, wakingClock } from "./clock.ts";
@@ -405,7 +406,10 @@ export async function serve(options: {
 }): Promise<void> {
   const { configPath, signal } = options;
   enableCompileCache();
-  const server = await startServer(readConfig(configPath));
+  const config = readConfig(configPath);
+  const server = await startServer(config);
+  // A disk that takes no more writes is no reason to end: the note of the last start is there.
+  await noteSettings(config.stateDirectory, configPath).catch(() => undefined);
   // Nobody reads it, or its disk is full: no reason to end.
   process.stdout.on("error", () => undefined);
   if (server.setupCode !== undefined) process.stdout.write(`set-up code: ${server.setupCode}\n`);

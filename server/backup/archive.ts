@@ -4,6 +4,7 @@
  *
  *   backup.json                   {@link Contents}
  *   marcoboot.db, leases          of a backup of the state
+ *   server.yaml                   the settings, where they were found
  *   images/<digest>/image, …      where they were asked for
  *   keys/signing.key, …           of a backup of the keys
  */
@@ -39,6 +40,8 @@ export interface Contents {
   readonly members: readonly Member[];
   /** Of a backup of the state. */
   readonly journalVersion?: number;
+  /** Where the settings were. */
+  readonly settings?: string;
 }
 
 /** A member, and where its octets are now. */
@@ -51,7 +54,7 @@ const titleLimit = 16 << 20; // of 100,000 images with their digests
 const block = 512;
 /** Nothing else is ever unpacked. */
 const allowed =
-  /^(marcoboot\.db|leases|keys\/[a-z0-9][a-z0-9.-]{0,40}|images\/[0-9a-f]{64}\/(image|manifest\.json))$/;
+  /^(marcoboot\.db|leases|server\.yaml|keys\/[a-z0-9][a-z0-9.-]{0,40}|images\/[0-9a-f]{64}\/(image|manifest\.json))$/;
 
 /** The file as a source. */
 export async function sourceOf(name: string, path: string): Promise<Source> {

@@ -17,6 +17,7 @@ import { writeDurably } from "../store/durable-file.ts";
 import { checkJournal, copyJournal } from "../store/journal-copy.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { type Contents, readArchive, type Source, sourceOf, writeArchive } from "./archive.ts";
+import { findSettings, type Settings, settingsName } from "./settings.ts";
 
 export const journalName = "marcoboot.db";
 export const leasesName = "leases";
@@ -55,12 +56,15 @@ export async function backUpState(
     copyJournal(join(stateDirectory, journalName), journal);
     const journalVersion = checkJournal(journal);
     const images = imagesOf(journal);
+    const settings = await findSettings(stateDirectory);
     const sources = [
       await sourceOf(journalName, journal),
       ...(await copyLeases(stateDirectory, workshop)),
+      ...(settings ? [await copySettings(settings, workshop)] : []),
       ...(withImages ? await imageSources(join(stateDirectory, imagesName), images) : []),
     ];
-    const contents = await write(request, { kind: "state", site, journalVersion }, sources);
+    const described = { site, journalVersion, ...(settings && { settings: settings.path }) };
+    const contents = await write(request, { kind: "state", ...described }, sources);
     // For the doctor; a disk that takes no more writes has its backup all the same.
     await writeDurably(join(stateDirectory, noteName), `${path}\n`, 0o600).catch(() => undefined);
     return { contents, images };
@@ -119,7 +123,7 @@ async function refuseOther(path: string): Promise<void> {
 
 async function write(
   { path, clock, onProgress = () => undefined }: BackupRequest,
-  described: Pick<Contents, "kind" | "site" | "journalVersion">,
+  described: Pick<Contents, "kind" | "site" | "journalVersion" | "settings">,
   sources: readonly Source[],
 ): Promise<Contents> {
   const total = Math.max(
@@ -140,6 +144,12 @@ async function copyLeases(stateDirectory: string, workshop: string): Promise<rea
   const copy = join(workshop, leasesName);
   await writeFile(copy, Buffer.concat([...encodeLeaseFile(records, boot)]));
   return [await sourceOf(leasesName, copy)];
+}
+
+async function copySettings({ text }: Settings, workshop: string): Promise<Source> {
+  const copy = join(workshop, settingsName);
+  await writeFile(copy, text);
+  return await sourceOf(settingsName, copy);
 }
 
 /** An image that was deleted since the journal was copied is left out. */

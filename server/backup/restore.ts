@@ -1,6 +1,6 @@
 /**
  * A backup becomes a state directory. What is there already stays (keys, leases and images are newer
- * than the backup); a journal that is there is never replaced. The journal comes last, by a rename:
+ * than the backup); the settings are a proposal, put beside the journal; a journal that is there is never replaced. The journal comes last, by a rename:
  * until then `serve` refuses the directory, and a restore that was cut off is begun again.
  *
  *   <state>/restoring/   what came out of the backup, checked; gone when all is in its place
@@ -27,6 +27,7 @@ import {
   leasesName,
   siteOf,
 } from "./create.ts";
+import { settingsName, textOf } from "./settings.ts";
 import { type Settled, settle } from "./settle.ts";
 
 const restoringName = "restoring";
@@ -47,6 +48,17 @@ export interface Restored extends Settled {
   readonly contents: Contents;
   /** The journal knows them, their files are not here: to be pushed again. */
   readonly missingImages: readonly Image[];
+  /** Absent: the backup has none, or they are as they were. */
+  readonly settings?: RestoredSettings;
+}
+
+export interface RestoredSettings {
+  /** Where they were. */
+  readonly from: string;
+  /** Whether something is there now. */
+  readonly isThere: boolean;
+  /** Where those of the backup are now; absent: another file has that place. */
+  readonly path?: string;
 }
 
 /** @throws ConflictError when there is a journal, or a server; ConfigurationError when a backup cannot be used */
@@ -97,7 +109,26 @@ async function unpack(request: RestoreRequest, restoring: string): Promise<Resto
   const isHere = ({ digest }: Image) =>
     [stateDirectory, restoring].some((one) => existsSync(join(one, imagesName, digest, "image")));
   const missingImages = imagesOf(journal).filter((image) => !isHere(image));
-  return { ...settled, contents, missingImages };
+  const settings = await compareSettings(restoring, stateDirectory, contents.settings);
+  return { ...settled, contents, missingImages, ...(settings && { settings }) };
+}
+
+async function compareSettings(
+  restoring: string,
+  stateDirectory: string,
+  from: string | undefined,
+): Promise<RestoredSettings | undefined> {
+  const brought = await textOf(join(restoring, settingsName));
+  if (from === undefined || brought === undefined) return undefined;
+  const present = await textOf(from);
+  if (present === brought) {
+    await rm(join(restoring, settingsName));
+    return undefined;
+  }
+  const path = join(stateDirectory, settingsName);
+  const kept = await textOf(path);
+  const isFree = kept === undefined || kept === brought;
+  return { from, isThere: present !== undefined, ...(isFree && { path }) };
 }
 
 async function unpackKeys(
@@ -174,7 +205,12 @@ async function putInPlace(restoring: string, stateDirectory: string): Promise<vo
   const keys = (await namesIn(join(restoring, keysName))).map((name) => join(keysName, name));
   const images = await namesIn(join(restoring, imagesName));
   for (const digest of images) await syncDirectory(join(restoring, imagesName, digest));
-  const names = [...keys, ...images.map((digest) => join(imagesName, digest)), leasesName];
+  const names = [
+    ...keys,
+    ...images.map((digest) => join(imagesName, digest)),
+    leasesName,
+    settingsName,
+  ];
   for (const name of names) {
     const to = join(stateDirectory, name);
     if (!(await isThere(join(restoring, name))) || (await isThere(to))) continue;

@@ -22,6 +22,7 @@ import type { NodeId } from "#protocol/brand.ts";
 import { readArchive } from "../../server/backup/archive.ts";
 import { backUpKeys, backUpState } from "../../server/backup/create.ts";
 import { refuseHalfRestored, restore } from "../../server/backup/restore.ts";
+import { noteSettings } from "../../server/backup/settings.ts";
 import { systemClock } from "../../server/clock.ts";
 import { openSite } from "../../server/enrol/authority.ts";
 import { ConfigurationError, ConflictError } from "../../server/errors.ts";
@@ -198,6 +199,36 @@ test("what is there stays: keys, newer leases and images; a journal is never rep
   t.true(existsSync(join(stateDirectory, "marcoboot.db")));
 });
 
+test("D44: the settings are in it without a password, and come back beside the journal, where they replace nothing", async (t) => {
+  const { root, state, keysPath } = begin(t);
+  const stateDirectory = join(root, "state");
+  cpSync(state.directory, stateDirectory, { recursive: true });
+  const from = join(root, "marcoboot.yaml");
+  const text = "subnets: []\nredisUrl: redis://";
+  writeFileSync(from, `${text}:canary@10.0.0.9\n`);
+  await noteSettings(stateDirectory, from);
+  const path = join(root, "with-settings.backup");
+  const { contents } = await backUpState({ stateDirectory, path, clock, withImages: false });
+  t.is(contents.settings, from);
+
+  const restored = (name: string) =>
+    restore({ path, keysPath, stateDirectory: join(root, name), clock, log });
+  const settingsOf = (name: string) => readFileSync(join(root, name, "server.yaml"), "utf8");
+  const first = join(root, "first", "server.yaml");
+  t.deepEqual((await restored("first")).settings, { from, isThere: true, path: first });
+  t.is(settingsOf("first"), `${text}LEFT-OUT@10.0.0.9\n`);
+
+  rmSync(from);
+  mkdirSync(join(root, "second"));
+  writeFileSync(join(root, "second", "server.yaml"), "mine");
+  t.deepEqual((await restored("second")).settings, { from, isThere: false });
+  t.is(settingsOf("second"), "mine");
+
+  writeFileSync(from, settingsOf("first"));
+  t.is((await restored("third")).settings, undefined, "they are as they were");
+  t.false(existsSync(join(root, "third", "server.yaml")));
+});
+
 test("refused with the remedy, and nothing is left: no keys, keys of another site, one backup for the other", async (t) => {
   const one = begin(t);
   const other = await makeOtherKeys(one.root);
@@ -287,14 +318,21 @@ test("on the command line: create, keys, show, restore", async (t) => {
   const backup = join(root, "a.backup");
   const keys = join(root, "a.keys");
   const call = (...words: string[]) => run(["backup", ...words], undefined, { environment });
-  t.like(await call("create", backup), { code: 0 });
+  const from = join(root, "marcoboot.yaml");
+  writeFileSync(from, "subnets: []\n");
+  t.regex((await call("create", backup)).err, /the settings are not in it/);
+  await noteSettings(state.directory, from);
+  t.teardown(() => rmSync(join(state.directory, "settings-from")));
+  t.regex((await call("create", backup)).err, new RegExp(`the settings are in it: ${from}`));
+  rmSync(from);
   t.like(await call("keys", keys), { code: 0 });
-  t.regex((await call("show", backup)).out, /^marcoboot\.db\t.*\nleases\t/);
+  t.regex((await call("show", backup)).out, /^marcoboot\.db\t.*\nleases\t.*\nserver\.yaml\t/);
   const trial = await call("restore", backup, "--keys", keys, "--state", fresh, "--dry-run");
   t.like(trial, { code: 0 });
   t.regex(trial.out, /could be restored to .*: 2 nodes, 1 user/);
   const done = await call("restore", backup, "--keys", keys, "--state", fresh);
   t.like(done, { code: 0 });
+  t.regex(done.err, new RegExp(`nothing is there now: .cp ${fresh}/server.yaml ${from}`));
   t.regex(done.err, /image motd .* push it again.*\n1 job had not ended/);
   const again = await call("restore", backup, "--keys", keys, "--state", fresh);
   t.like(again, { code: 1 });

@@ -1,5 +1,6 @@
 /** `marcoboot backup …`: on the server's machine, from its files; the server may run or not. */
 
+import type { RestoredSettings } from "../../backup/restore.ts";
 import { systemClock } from "../../clock.ts";
 import { sizeText } from "../../doctor/words.ts";
 import { silentLog } from "../../log.ts";
@@ -26,13 +27,24 @@ function requestOf({ positionals, values, environment, output }: Run, doing: str
   };
 }
 
+function settingsText({ from, isThere, path }: RestoredSettings): string {
+  if (path === undefined) {
+    return "its settings are not put beside the journal, where there are others: `tar --zstd -xf` takes them out";
+  }
+  const next = isThere
+    ? `others are there now: \`diff ${path} ${from}\``
+    : `nothing is there now: \`cp ${path} ${from}\``;
+  return `its settings, which were in ${from}, are in ${path}; ${next}`;
+}
+
 const dryRunOption = { type: "boolean", about: "check all of it, leave nothing" } as const;
 
 export const backupCommands: readonly Command[] = [
   {
     noun: "backup",
     verb: "create",
-    about: "journal and leases of this machine's server, running or not; without its keys",
+    about:
+      "journal, leases and settings of this machine's server, running or not; without its keys",
     positionals: ["FILE"],
     options: { images: { type: "boolean", about: "the images, too" } },
     examples: [
@@ -49,6 +61,11 @@ export const backupCommands: readonly Command[] = [
       run.output.value(
         contents,
         `${request.path}: ${sizeText(octets)} before packing, ${counted(images.length, "image")} ${inside}`,
+      );
+      run.output.say(
+        contents.settings === undefined
+          ? "the settings are not in it: no server was started here, or their file has gone"
+          : `the settings are in it: ${contents.settings}`,
       );
       run.output.say(
         "the keys are not in it: `marcoboot backup keys FILE`, once, to another place",
@@ -127,6 +144,7 @@ export const backupCommands: readonly Command[] = [
         { ...restored, dryRun: isTrial },
         `the state of ${contents.at} (${contents.host}, site ${contents.site}) ${done} ${request.stateDirectory}: ${counted(nodes, "node")}, ${counted(users.length, "user")}`,
       );
+      if (restored.settings) output.say(settingsText(restored.settings));
       for (const { name, digest } of missingImages) {
         output.say(
           `image ${name} (${digest.slice(0, 12)}) is not here: push it again, or copy its directory of the old images`,
