@@ -10,20 +10,6 @@ export interface Page<Item> {
   readonly next?: string;
 }
 
-export interface Plan {
-  readonly dryRun: true;
-  readonly waitsFor?: string;
-  readonly nodes: readonly {
-    readonly id: string;
-    readonly name: string;
-    readonly does: string;
-    readonly loses?: string;
-    readonly refused?: string;
-    readonly after?: string;
-    readonly batch?: number;
-  }[];
-}
-
 export type JobWithTasks = Job & { readonly tasks: readonly Task[] };
 export type { Image, Job, Node, StoredEvent, Task };
 

@@ -10,6 +10,7 @@
 import { createHash, randomBytes, randomInt, scrypt, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
 import type { Context } from "koa";
+import type { UserRole } from "#protocol/account.ts";
 import { after, type Instant, milliseconds } from "#protocol/brand.ts";
 import { createAudit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
@@ -24,7 +25,7 @@ import { lesserRole } from "./route.ts";
 
 export interface Principal {
   readonly name: string;
-  readonly role: User["role"];
+  readonly role: UserRole;
   /** sha-256 of the token in use, hex. */
   readonly tokenHash: string;
   readonly via: "bearer" | "cookie";
@@ -41,7 +42,7 @@ export interface Credentials {
 export interface Session {
   readonly token: string;
   readonly name: string;
-  readonly role: User["role"];
+  readonly role: UserRole;
   readonly expiresAt: Instant;
 }
 

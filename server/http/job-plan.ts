@@ -3,7 +3,7 @@
 import { Type } from "typebox";
 import { targetDisk, whyGuarded } from "#protocol/disk.ts";
 import type { Image } from "#protocol/image.ts";
-import { type Job, jobKinds, type Task } from "#protocol/job.ts";
+import { type Job, type JobPlan, jobKinds, type Task } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { hasRoomForSlots } from "#protocol/root-slots.ts";
 import { whyHeld } from "../job/conductor.ts";
@@ -36,13 +36,13 @@ export const planSchema = Type.Object({
 });
 
 /** @throws InvalidInputError, NotFoundError where the job itself would */
-export function planOf(request: JobRequest, admin: Admin) {
+export function planOf(request: JobRequest, admin: Admin): JobPlan {
   const { store, nodes, clock, library, config } = admin;
   const { commands } = config;
   const { job, tasks } = newJob(request, { store, nodes, clock, images: library, commands });
   const waitsFor = whyHeld(job, store.windows.list(), clock.now(), store);
   return {
-    dryRun: true as const,
+    dryRun: true,
     kind: job.kind,
     ...(waitsFor !== undefined && { waitsFor }),
     nodes: tasks.flatMap((task) => {
@@ -52,7 +52,7 @@ export function planOf(request: JobRequest, admin: Admin) {
   };
 }
 
-function planFor(node: Node, { batch }: Task, job: Job, admin: Admin) {
+function planFor(node: Node, { batch }: Task, job: Job, admin: Admin): JobPlan["nodes"][number] {
   const refused = kindOf(job.kind).refuse(node, job, admin.library);
   const loses = lossOf(node, job, admin);
   const [first] = admin.store.tasks.unfinishedOf(node.id);

@@ -7,38 +7,21 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { after, type Instant, milliseconds } from "#protocol/brand.ts";
+import type { Account, TokenSummary, UserRole } from "#protocol/account.ts";
+import { after, milliseconds } from "#protocol/brand.ts";
 import type { Clock } from "../clock.ts";
 import { ConflictError, InvalidInputError, NotFoundError } from "../errors.ts";
 import type { ApiToken, Store, User } from "../store/store.ts";
 import { checkPassword, hashPassword, hashToken, sessionTokenName } from "./auth.ts";
 import { lesserRole } from "./route.ts";
 
-/** As told to people: no hash. */
-export interface Account {
-  readonly name: string;
-  readonly role: User["role"];
-  readonly createdAt: Instant;
-}
-
-export interface TokenSummary {
-  /** Twelve hexadecimal digits, which name it and open nothing. */
-  readonly id: string;
-  readonly user: string;
-  readonly name: string;
-  readonly role: User["role"];
-  readonly createdAt: Instant;
-  readonly expiresAt?: Instant;
-  readonly lastUsedAt?: Instant;
-}
-
 export interface Users {
   /** By name. */
   list(): readonly Account[];
   /** @throws ConflictError when the name is taken, InvalidInputError for a short password */
-  add(user: { name: string; password: string; role: User["role"] }): Promise<Account>;
+  add(user: { name: string; password: string; role: UserRole }): Promise<Account>;
   /** @throws NotFoundError, ConflictError for the last admin */
-  setRole(name: string, role: User["role"]): Account;
+  setRole(name: string, role: UserRole): Account;
   /** Ends the user's sessions. @throws NotFoundError, InvalidInputError */
   setPassword(name: string, password: string): Promise<void>;
   /** @throws NotFoundError, ConflictError for the last admin */
@@ -49,7 +32,7 @@ export interface Users {
   addToken(request: {
     readonly user: string;
     readonly name: string;
-    readonly role: User["role"];
+    readonly role: UserRole;
     readonly days: number;
   }): TokenSummary & { readonly token: string };
   /** @throws NotFoundError */

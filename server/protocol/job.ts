@@ -259,3 +259,22 @@ export interface Attempt {
    */
   readonly powerOrderedAt?: Instant;
 }
+
+/** What a job would do, and what would be lost: the answer to a request with `dryRun`. */
+export interface JobPlan {
+  readonly dryRun: true;
+  readonly kind: JobKindName;
+  /** Why nothing would begin at once. */
+  readonly waitsFor?: string;
+  readonly nodes: readonly {
+    readonly id: NodeId;
+    readonly name: string;
+    readonly does: string;
+    readonly loses?: string;
+    readonly refused?: string;
+    /** What it does first. */
+    readonly after?: string;
+    /** From 1; absent when all begin together. */
+    readonly batch?: number;
+  }[];
+}

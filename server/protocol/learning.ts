@@ -206,3 +206,14 @@ export interface LearningStatus {
   readonly slots: readonly SlotLearning[];
   readonly flagged: readonly Flag[];
 }
+
+/** What a start would do. */
+export interface LearningPreview {
+  /** In the order they are switched on. */
+  readonly outlets: readonly string[];
+  readonly slots: number;
+  /** Nodes whose power goes off. */
+  readonly nodes: readonly string[];
+  /** If every board is dead. */
+  readonly secondsAtMost: number;
+}

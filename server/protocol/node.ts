@@ -34,6 +34,18 @@ export interface SlotRef {
   readonly slot: string;
 }
 
+/** What came of a power command at one slot. */
+export interface PowerAnswer {
+  readonly slot: SlotRef;
+  /** Name of the node there. */
+  readonly node?: string;
+  readonly ok: boolean;
+  readonly state?: PowerState;
+  /** The job that shuts the node's system down first, and switches then. */
+  readonly jobId?: JobId;
+  readonly reason?: string;
+}
+
 /** What a resident agent runs of, and what it ran in vain. */
 export interface AgentProgram {
   /** sha-256 of its squashfs, hex. */

@@ -46,10 +46,21 @@ export type Wipe = (typeof wipes)[number];
 /** `server`: made by API or command line, asked first. `rack:lab`: from that rack's file, for its nodes. */
 export type RuleOrigin = "server" | `rack:${string}`;
 
+export interface RankedRule extends Rule {
+  readonly origin: RuleOrigin;
+}
+
 /** How one rule looks at one node. */
 export interface RuleVerdict {
   readonly name: string;
   readonly origin: RuleOrigin;
   /** What speaks against it; empty: it matches. */
   readonly why: readonly string[];
+}
+
+export interface RuleTrial {
+  /** Every rule that may concern the node, in the order they are asked. */
+  readonly verdicts: readonly RuleVerdict[];
+  /** What would come of it now, for people. */
+  readonly text: string;
 }

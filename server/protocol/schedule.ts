@@ -46,6 +46,18 @@ export interface Schedule {
   readonly last?: { readonly due: Instant; readonly jobId?: JobId; readonly reason?: string };
 }
 
+/** With the next times it opens, as the API tells it. */
+export interface WindowView extends Window {
+  /** Absent while it is closed. */
+  readonly openUntil?: Instant;
+  readonly next: readonly Instant[];
+}
+
+/** With the next times its jobs are made, as the API tells it. */
+export interface ScheduleView extends Schedule {
+  readonly next: readonly Instant[];
+}
+
 /** Something that is planned, and when. */
 export interface CalendarEntry {
   readonly kind: "window" | "blackout" | "schedule" | "job";

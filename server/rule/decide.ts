@@ -3,12 +3,8 @@
 import { type DiskGuard, targetDisk, whyGuarded } from "#protocol/disk.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Node } from "#protocol/node.ts";
-import type { Rule, RuleOrigin, RuleVerdict, Wipe } from "#protocol/rule.ts";
+import type { RankedRule, RuleVerdict, Wipe } from "#protocol/rule.ts";
 import { whyNot } from "./match.ts";
-
-export interface RankedRule extends Rule {
-  readonly origin: RuleOrigin;
-}
 
 export type Decision =
   /** No rule is meant for it. */

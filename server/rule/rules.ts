@@ -9,7 +9,7 @@
 import type { JobId, NodeId } from "#protocol/brand.ts";
 import type { Node } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
-import type { Rule, RuleVerdict } from "#protocol/rule.ts";
+import type { RankedRule, Rule, RuleTrial } from "#protocol/rule.ts";
 import type { Clock } from "../clock.ts";
 import { ConflictError, NotFoundError, ProvisionError } from "../errors.ts";
 import type { Jobs } from "../job/jobs.ts";
@@ -17,14 +17,7 @@ import type { Log } from "../log.ts";
 import { guardOf } from "../node/disk-guard.ts";
 import type { NodeChange } from "../node/nodes.ts";
 import type { Store } from "../store/store.ts";
-import { type Decision, decide, type RankedRule, textOf, verdictsOn } from "./decide.ts";
-
-export interface RuleTrial {
-  /** Every rule that may concern the node, in the order they are asked. */
-  readonly verdicts: readonly RuleVerdict[];
-  /** What would come of it now, for people. */
-  readonly text: string;
-}
+import { type Decision, decide, textOf, verdictsOn } from "./decide.ts";
 
 export interface Rules {
   /** In the order they are asked. */

@@ -7,6 +7,7 @@
  * fsync, and no caller can acknowledge before it.
  */
 
+import type { UserRole } from "#protocol/account.ts";
 import type {
   ImageDigest,
   Instant,
@@ -76,7 +77,7 @@ export interface User {
   readonly name: string;
   /** scrypt, as `salt:hash` in hex. */
   readonly password: string;
-  readonly role: "admin" | "operator" | "viewer";
+  readonly role: UserRole;
   readonly createdAt: Instant;
 }
 
@@ -89,7 +90,7 @@ export interface ApiToken {
   readonly expiresAt?: Instant;
   readonly lastUsedAt?: Instant;
   /** It may do no more than this, whatever its user may; absent: as much as its user. */
-  readonly role?: User["role"];
+  readonly role?: UserRole;
 }
 
 export interface AuditEntry {

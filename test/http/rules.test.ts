@@ -1,7 +1,6 @@
 import test, { type ExecutionContext } from "ava";
 import type { Node } from "#protocol/node.ts";
-import type { Rule } from "#protocol/rule.ts";
-import type { RuleTrial } from "../../server/rule/rules.ts";
+import type { Rule, RuleTrial } from "#protocol/rule.ts";
 import { run } from "../cli/support.ts";
 import { makeNode, startTestServer, type TestServer, tokens } from "./support.ts";
 

@@ -3,7 +3,7 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Image } from "#protocol/image.ts";
-import type { JobKindName } from "#protocol/job.ts";
+import type { JobKindName, JobPlan } from "#protocol/job.ts";
 import type { Node } from "#protocol/node.ts";
 import { call } from "../api.ts";
 import { selectorOf } from "../state/selection.ts";
@@ -142,18 +142,8 @@ function textOf({ name, architecture, format, digest, origin, isMissing }: Image
   return [name, architecture, format, digest.slice(0, 8), from, lack].filter(Boolean).join(" · ");
 }
 
-interface Plan {
-  readonly nodes: readonly {
-    readonly id: string;
-    readonly name: string;
-    readonly does: string;
-    readonly loses?: string;
-    readonly refused?: string;
-  }[];
-}
-
 function PlanList({ kind, nodes, form }: Pick<QuestionProps, "kind" | "nodes" | "form">) {
-  const plan = useSignal<Plan | undefined>(undefined);
+  const plan = useSignal<JobPlan | undefined>(undefined);
   const refusal = useSignal<string | undefined>(undefined);
   const selector = selectorOf(nodes);
   const isReady = kind === "capture" ? form.name.value.trim() !== "" : form.image.value !== "";
@@ -162,7 +152,7 @@ function PlanList({ kind, nodes, form }: Pick<QuestionProps, "kind" | "nodes" | 
     if (!isReady) return;
     let isWanted = true;
     const body = { kind, selector, parameters: JSON.parse(asked), dryRun: true };
-    call<Plan>("POST", "/api/v1/jobs", body).then(
+    call<JobPlan>("POST", "/api/v1/jobs", body).then(
       (found) => {
         if (!isWanted) return;
         plan.value = found;

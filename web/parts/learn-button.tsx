@@ -2,16 +2,10 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import type { LearningPreview } from "#protocol/learning.ts";
 import type { Rack } from "#protocol/rack.ts";
 import { call } from "../api.ts";
 import { Dialog } from "./dialog.tsx";
-
-interface Preview {
-  readonly outlets: readonly string[];
-  readonly slots: number;
-  readonly nodes: readonly string[];
-  readonly secondsAtMost: number;
-}
 
 export function LearnButton({ rack }: { rack: Rack }) {
   const open = useSignal(false);
@@ -20,7 +14,7 @@ export function LearnButton({ rack }: { rack: Rack }) {
   const request = { rack: rack.name, force: force.value };
   useEffect(() => {
     if (!open.value) return;
-    call<Preview>("POST", "/api/v1/learnings", { ...request, dryRun: true }).then(
+    call<LearningPreview>("POST", "/api/v1/learnings", { ...request, dryRun: true }).then(
       (preview) => {
         told.value = textOf(preview);
       },
@@ -69,7 +63,7 @@ export function LearnButton({ rack }: { rack: Rack }) {
   );
 }
 
-function textOf({ outlets, slots, nodes, secondsAtMost }: Preview): string {
+function textOf({ outlets, slots, nodes, secondsAtMost }: LearningPreview): string {
   const minutes = Math.ceil(secondsAtMost / 60);
   return `Outlets: ${outlets.length}, slots: ${slots}, nodes that lose their power: ${nodes.length}. At most ${minutes} minutes, if no board is ever heard.`;
 }

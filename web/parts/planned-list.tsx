@@ -2,9 +2,10 @@
 
 import { useSignal } from "@preact/signals";
 import type { Image } from "#protocol/image.ts";
+import type { ScheduleView, WindowView } from "#protocol/schedule.ts";
 import { call } from "../api.ts";
 import { momentIn, untilText } from "../state/calendar.ts";
-import type { Planned, ScheduleView, WindowView } from "../state/planned.ts";
+import type { Planned } from "../state/planned.ts";
 import { Dialog } from "./dialog.tsx";
 import { ScheduleButton } from "./schedule-dialog.tsx";
 import { WindowButton } from "./window-dialog.tsx";

@@ -1,20 +1,13 @@
 /** Outlets of the chosen nodes: what runs there is shut down before its power is cut. */
 
 import { type Signal, useSignal } from "@preact/signals";
-import type { Node } from "#protocol/node.ts";
+import type { Node, PowerAnswer } from "#protocol/node.ts";
 import { call } from "../api.ts";
 import { selectorOf } from "../state/selection.ts";
 import { Dialog } from "./dialog.tsx";
 
 const states = { on: "Switch on", off: "Switch off", cycle: "Switch off and on" } as const;
 type State = keyof typeof states;
-
-interface Result {
-  readonly node?: string;
-  readonly ok: boolean;
-  readonly jobId?: string;
-  readonly reason?: string;
-}
 
 interface PowerProps {
   readonly nodes: readonly Node[];
@@ -33,7 +26,7 @@ export function PowerButton({ nodes, toast }: PowerProps) {
       state: state.value,
       ...(state.value !== "on" && { force: force.value }),
     };
-    const { items } = await call<{ readonly items: readonly Result[] }>(
+    const { items } = await call<{ readonly items: readonly PowerAnswer[] }>(
       "POST",
       "/api/v1/power",
       body,

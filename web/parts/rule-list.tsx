@@ -2,29 +2,23 @@
 
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import type { Rule, RuleOrigin, RuleVerdict } from "#protocol/rule.ts";
+import type { RankedRule, RuleTrial } from "#protocol/rule.ts";
 import { doesText, matchText } from "#protocol/rule-text.ts";
 import { call } from "../api.ts";
 import type { PageContext } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
 import { AddRuleButton } from "./rule-form.tsx";
 
-type Ranked = Rule & { readonly origin: RuleOrigin };
-interface Trial {
-  readonly verdicts: readonly RuleVerdict[];
-  readonly text: string;
-}
-
 const againMs = 30_000;
 
 export function RuleList({ context }: { context: PageContext }) {
-  const rules = useSignal<readonly Ranked[]>([]);
+  const rules = useSignal<readonly RankedRule[]>([]);
   const refusal = useSignal<string | undefined>(undefined);
   const state = context.session.state.value;
   const isAdmin = "user" in state && state.user.role === "admin";
   const read = async () => {
     try {
-      rules.value = (await call<{ items: readonly Ranked[] }>("GET", "/api/v1/rules")).items;
+      rules.value = (await call<{ items: readonly RankedRule[] }>("GET", "/api/v1/rules")).items;
       refusal.value = undefined;
     } catch (error) {
       refusal.value = error instanceof Error ? error.message : String(error);
@@ -93,7 +87,7 @@ function RemoveButton({ name, read }: { name: string; read: () => Promise<void> 
 
 /** Asks, and does nothing. */
 function Try({ context: { site } }: { context: PageContext }) {
-  const trial = useSignal<Trial | undefined>(undefined);
+  const trial = useSignal<RuleTrial | undefined>(undefined);
   const refusal = useSignal<string | undefined>(undefined);
   const nodes = [...site.nodes.value.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
   if (nodes.length === 0) return null;
@@ -102,7 +96,7 @@ function Try({ context: { site } }: { context: PageContext }) {
     refusal.value = undefined;
     if (id === "") return;
     try {
-      trial.value = await call<Trial>("GET", `/api/v1/nodes/${id}/rules`);
+      trial.value = await call<RuleTrial>("GET", `/api/v1/nodes/${id}/rules`);
     } catch (error) {
       refusal.value = error instanceof Error ? error.message : String(error);
     }
@@ -129,7 +123,7 @@ function Verdicts({
   trial,
   refusal,
 }: {
-  trial: Signal<Trial | undefined>;
+  trial: Signal<RuleTrial | undefined>;
   refusal: Signal<string | undefined>;
 }) {
   return (

@@ -1,12 +1,8 @@
 /** What happens by itself: windows, schedules, and the week they make. */
 
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import type { Calendar, Schedule, Window } from "#protocol/schedule.ts";
+import type { Calendar, ScheduleView, WindowView } from "#protocol/schedule.ts";
 import { rangeOf } from "./calendar.ts";
-
-/** As the server answers them: with the next times. */
-export type WindowView = Window & { readonly openUntil?: number; readonly next: readonly number[] };
-export type ScheduleView = Schedule & { readonly next: readonly number[] };
 
 export interface Planned {
   readonly windows: ReadonlySignal<readonly WindowView[]>;

@@ -1,11 +1,9 @@
 /** Who is signed in, and which form is shown otherwise. */
 
 import { type ReadonlySignal, signal } from "@preact/signals";
+import type { Account } from "#protocol/account.ts";
 
-export interface User {
-  readonly name: string;
-  readonly role: "viewer" | "operator" | "admin";
-}
+export type User = Pick<Account, "name" | "role">;
 
 export type SessionState =
   | { readonly step: "loading" }

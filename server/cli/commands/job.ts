@@ -1,7 +1,7 @@
 /** `marcoboot job …` */
 
 import { milliseconds } from "#protocol/brand.ts";
-import { jobKinds } from "#protocol/job.ts";
+import { type JobPlan, jobKinds } from "#protocol/job.ts";
 import { remedyOf } from "#protocol/remedy.ts";
 import { healthText } from "#protocol/rollout-text.ts";
 import { systemClock } from "../../clock.ts";
@@ -23,7 +23,6 @@ import {
   type JobWithTasks,
   type Node,
   type Page,
-  type Plan,
   type StoredEvent,
   type Task,
   timeText,
@@ -56,11 +55,11 @@ const createOptions: Readonly<Record<string, OptionSpec>> = {
   ...waitOptions,
 };
 
-async function plan(run: Run, request: object): Promise<Plan> {
-  return (await run.client.send("POST", "/api/v1/jobs", { ...request, dryRun: true })) as Plan;
+async function plan(run: Run, request: object): Promise<JobPlan> {
+  return (await run.client.send("POST", "/api/v1/jobs", { ...request, dryRun: true })) as JobPlan;
 }
 
-function showPlan({ output }: Run, found: Plan): void {
+function showPlan({ output }: Run, found: JobPlan): void {
   if (found.waitsFor !== undefined) output.say(`waits: ${found.waitsFor}`);
   output.table(
     ["node", "does", "loses", "refused", "batch", "after"],
@@ -77,7 +76,7 @@ function showPlan({ output }: Run, found: Plan): void {
 }
 
 /** What is lost is said before it is: only a plan that loses nothing needs no word. */
-async function confirmPlan(run: Run, kind: string, found: Plan): Promise<void> {
+async function confirmPlan(run: Run, kind: string, found: JobPlan): Promise<void> {
   const count = `${found.nodes.length} node${found.nodes.length === 1 ? "" : "s"}`;
   const losing = found.nodes.filter(({ loses }) => loses !== undefined);
   if (losing.length === 0) return confirm(run, `${kind} of ${count}.`, kind);

@@ -1,6 +1,6 @@
 /** `marcoboot learn …`: which node is in which slot, found by powering one after the other. */
 
-import type { Flag, LearningOptions, LearningStatus } from "#protocol/learning.ts";
+import type { Flag, LearningOptions, LearningPreview, LearningStatus } from "#protocol/learning.ts";
 import {
   type Command,
   CommandError,
@@ -18,13 +18,6 @@ import {
 
 const path = "/api/v1/learnings";
 const currentPath = `${path}/current`;
-
-interface Preview {
-  readonly outlets: readonly string[];
-  readonly slots: number;
-  readonly nodes: readonly string[];
-  readonly secondsAtMost: number;
-}
 
 /** Each a time in seconds; the server checks them. */
 const timeOptions: Readonly<
@@ -118,7 +111,7 @@ async function answer(run: Run, verb: string, body: unknown): Promise<ExitCode> 
   return exitCodes.done;
 }
 
-function about({ outlets, slots, nodes, secondsAtMost }: Preview): string {
+function about({ outlets, slots, nodes, secondsAtMost }: LearningPreview): string {
   const minutes = Math.ceil(secondsAtMost / 60);
   const lost = nodes.length === 0 ? "no known node" : nodes.join(" ");
   return `${outlets.length} outlets with ${slots} slots are switched off, then on one by one: ${outlets.join(" ")}\nlose their power: ${lost}\nat most ${minutes} minutes, if no board is ever heard`;
@@ -147,7 +140,7 @@ export const learnCommands: readonly Command[] = [
       };
       if (flagOf(run.values, "dry-run")) {
         const preview = await run.client.send("POST", path, { ...request, dryRun: true });
-        run.output.value(preview, about(preview as Preview));
+        run.output.value(preview, about(preview as LearningPreview));
         return exitCodes.done;
       }
       await confirm(run, `The whole rack ${rack} will be switched off first.`, rack);

@@ -1,7 +1,7 @@
 /** `marcoboot node run`: a program on many nodes, and what came of it on each. */
 
 import { milliseconds } from "#protocol/brand.ts";
-import { isFinished, type Task } from "#protocol/job.ts";
+import { isFinished, type JobPlan, type Task } from "#protocol/job.ts";
 import { systemClock } from "../../clock.ts";
 import {
   type Command,
@@ -16,7 +16,7 @@ import {
   UsageError,
   yesOption,
 } from "../command.ts";
-import type { Job, JobWithTasks, Node, Page, Plan } from "../shapes.ts";
+import type { Job, JobWithTasks, Node, Page } from "../shapes.ts";
 import { namedValue } from "./job-request.ts";
 
 const lookEvery = milliseconds(1000);
@@ -54,7 +54,7 @@ async function runOnNodes(run: Run): Promise<ExitCode> {
   const isDry = flagOf(values, "dry-run");
   if (isDry || !flagOf(values, "yes")) {
     const dry = { ...request, dryRun: true };
-    const plan = (await client.send("POST", "/api/v1/jobs", dry)) as Plan;
+    const plan = (await client.send("POST", "/api/v1/jobs", dry)) as JobPlan;
     if (isDry) {
       const rows = plan.nodes.map((node) => [node.name, node.does, node.refused]);
       output.table(["node", "does", "refused"], rows, plan);

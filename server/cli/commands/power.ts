@@ -1,5 +1,6 @@
 /** `marcoboot power …` */
 
+import type { PowerAnswer } from "#protocol/node.ts";
 import {
   type Command,
   CommandError,
@@ -15,16 +16,7 @@ import {
   yesOption,
 } from "../command.ts";
 
-interface Result {
-  readonly slot: { readonly rack: string; readonly stack: string; readonly slot: string };
-  readonly node?: string;
-  readonly ok: boolean;
-  readonly state?: string;
-  readonly jobId?: string;
-  readonly reason?: string;
-}
-
-function show({ output }: Run, items: readonly Result[], verb: string): ExitCode {
+function show({ output }: Run, items: readonly PowerAnswer[], verb: string): ExitCode {
   output.table(
     ["slot", "node", "result"],
     items.map(({ slot, node, ok, state, jobId, reason }) => [
@@ -74,7 +66,7 @@ function switching(verb: "on" | "off" | "cycle", about: string): Command {
       const harsh = { force, warnSeconds: Number(warn) };
       const body = { selector, state: verb, ...(isHarsh && harsh) };
       const { items } = (await run.client.send("POST", "/api/v1/power", body)) as {
-        items: readonly Result[];
+        items: readonly PowerAnswer[];
       };
       return show(run, items, verb);
     },
@@ -177,7 +169,7 @@ export const powerCommands: readonly Command[] = [
     async run(run) {
       const selector = encodeURIComponent(required(run.positionals[0], "SELECTOR"));
       const { items } = (await run.client.get(`/api/v1/power?selector=${selector}`)) as {
-        items: readonly Result[];
+        items: readonly PowerAnswer[];
       };
       return show(run, items, "");
     },

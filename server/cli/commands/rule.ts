@@ -1,7 +1,7 @@
 /** `marcoboot rule …`: what nodes install by themselves. */
 
 import { readFileSync } from "node:fs";
-import type { Rule, RuleMatch, RuleOrigin, RuleVerdict } from "#protocol/rule.ts";
+import type { RankedRule, Rule, RuleMatch, RuleTrial } from "#protocol/rule.ts";
 import { doesText, matchText } from "#protocol/rule-text.ts";
 import {
   type Command,
@@ -15,8 +15,6 @@ import {
   yesOption,
 } from "../command.ts";
 import type { Page } from "../shapes.ts";
-
-type Ranked = Rule & { readonly origin: RuleOrigin };
 
 const addOptions: Readonly<Record<string, OptionSpec>> = {
   arch: { type: "string", value: "ARCH", about: "only for amd64 or arm64" },
@@ -119,7 +117,7 @@ export const ruleCommands: readonly Command[] = [
     options: {},
     examples: ["marcoboot rule list"],
     async run({ client, output }) {
-      const { items } = (await client.get("/api/v1/rules")) as Page<Ranked>;
+      const { items } = (await client.get("/api/v1/rules")) as Page<RankedRule>;
       output.table(
         ["name", "from", "nodes", "does"],
         items.map((rule) => [rule.name, rule.origin, matchText(rule), doesText(rule)]),
@@ -176,10 +174,7 @@ export const ruleCommands: readonly Command[] = [
     examples: ["marcoboot rule test lab-a-1"],
     async run({ client, output, positionals }) {
       const node = encodeURIComponent(required(positionals[0], "NODE"));
-      const trial = (await client.get(`/api/v1/nodes/${node}/rules`)) as {
-        readonly verdicts: readonly RuleVerdict[];
-        readonly text: string;
-      };
+      const trial = (await client.get(`/api/v1/nodes/${node}/rules`)) as RuleTrial;
       const lines = trial.verdicts.map(({ name, origin, why }) => {
         const verdict = why.length === 0 ? "matches" : why.join("; ");
         return `${name} (${origin}): ${verdict}`;

@@ -1,6 +1,6 @@
 /** `marcoboot schedule …`: jobs that are made when their time has come. */
 
-import type { Schedule } from "#protocol/schedule.ts";
+import type { ScheduleView } from "#protocol/schedule.ts";
 import { momentText } from "../../job/recurrence.ts";
 import {
   type Command,
@@ -25,9 +25,7 @@ import {
   zoneOf,
   zoneOption,
 } from "./job-request.ts";
-import { dryRunOption, numberMember, pathOf, plannedCommands, type Recurring } from "./planned.ts";
-
-type ScheduleView = Schedule & Recurring;
+import { dryRunOption, numberMember, pathOf, plannedCommands } from "./planned.ts";
 
 const options: Readonly<Record<string, OptionSpec>> = {
   at: {
@@ -85,7 +83,7 @@ function withoutOf({ values }: Run): object {
 }
 
 /** What came of the last time. */
-function lastText({ last, zone }: Schedule): string | undefined {
+function lastText({ last, zone }: ScheduleView): string | undefined {
   return last && `${momentText(last.due, zone)}: ${last.jobId ?? last.reason}`;
 }
 

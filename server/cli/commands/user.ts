@@ -1,23 +1,9 @@
 /** `marcoboot user …`, `marcoboot token …` */
 
+import type { Account, TokenSummary } from "#protocol/account.ts";
 import { type Command, confirm, exitCodes, required, textOf, yesOption } from "../command.ts";
 import { type Page, timeText } from "../shapes.ts";
 import { passwordFile, passwordOf } from "./session.ts";
-
-interface User {
-  readonly name: string;
-  readonly role: string;
-  readonly createdAt: number;
-}
-
-interface Token {
-  readonly id: string;
-  readonly user: string;
-  readonly name: string;
-  readonly role: string;
-  readonly expiresAt?: number;
-  readonly lastUsedAt?: number;
-}
 
 const pathOf = (name: string) => `/api/v1/users/${encodeURIComponent(name)}`;
 const role = { type: "string", value: "ROLE", about: "viewer, operator or admin" } as const;
@@ -31,7 +17,7 @@ export const userCommands: readonly Command[] = [
     options: {},
     examples: ["marcoboot user list"],
     async run({ client, output }) {
-      const { items } = (await client.get("/api/v1/users")) as Page<User>;
+      const { items } = (await client.get("/api/v1/users")) as Page<Account>;
       output.table(
         ["name", "role", "since"],
         items.map((user) => [user.name, user.role, timeText(user.createdAt)]),
@@ -54,7 +40,10 @@ export const userCommands: readonly Command[] = [
       const name = required(run.positionals[0], "NAME");
       const body = { name, role: textOf(run.values, "role") ?? "viewer" };
       const password = await passwordOf(run, `Password of ${name}: `);
-      const user = (await run.client.send("POST", "/api/v1/users", { ...body, password })) as User;
+      const user = (await run.client.send("POST", "/api/v1/users", {
+        ...body,
+        password,
+      })) as Account;
       run.output.value(user, `${user.name} is ${user.role}`);
       return exitCodes.done;
     },
@@ -69,7 +58,7 @@ export const userCommands: readonly Command[] = [
     async run({ client, output, positionals }) {
       const path = pathOf(required(positionals[0], "NAME"));
       const role = required(positionals[1], "ROLE");
-      const user = (await client.send("PATCH", path, { role })) as User;
+      const user = (await client.send("PATCH", path, { role })) as Account;
       output.value(user, `${user.name} is ${user.role}`);
       return exitCodes.done;
     },
@@ -132,7 +121,7 @@ export const userCommands: readonly Command[] = [
     options: {},
     examples: ["marcoboot token list"],
     async run({ client, output }) {
-      const { items } = (await client.get("/api/v1/tokens")) as Page<Token>;
+      const { items } = (await client.get("/api/v1/tokens")) as Page<TokenSummary>;
       const time = (at: number | undefined) => (at === undefined ? "-" : timeText(at));
       output.table(
         ["id", "user", "name", "role", "until", "last used"],
@@ -161,7 +150,7 @@ export const userCommands: readonly Command[] = [
         name: required(positionals[0], "NAME"),
         ...(role !== undefined && { role }),
         ...(days !== undefined && { expiresInDays: Number(days) }),
-      })) as Token & { readonly token: string };
+      })) as TokenSummary & { readonly token: string };
       output.value(made, made.token);
       return exitCodes.done;
     },

@@ -1,14 +1,12 @@
 /** `marcoboot window …`: when planned jobs may begin, and when they may not. */
 
 import type { Instant } from "#protocol/brand.ts";
-import type { Window } from "#protocol/schedule.ts";
+import type { WindowView } from "#protocol/schedule.ts";
 import { momentText } from "../../job/recurrence.ts";
 import { type Command, exitCodes, flagOf, type Run, required, textOf } from "../command.ts";
 import type { Page } from "../shapes.ts";
 import { textMembers, zoneOf, zoneOption } from "./job-request.ts";
-import { dryRunOption, numberMember, pathOf, plannedCommands, type Recurring } from "./planned.ts";
-
-type WindowView = Window & Recurring & { readonly openUntil?: Instant };
+import { dryRunOption, numberMember, pathOf, plannedCommands } from "./planned.ts";
 
 const options = {
   opens: {

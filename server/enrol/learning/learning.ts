@@ -23,7 +23,12 @@
 
 import { randomUUID } from "node:crypto";
 import type { MacAddress } from "#protocol/brand.ts";
-import type { LearningOptions, LearningRecord, LearningStatus } from "#protocol/learning.ts";
+import type {
+  LearningOptions,
+  LearningPreview,
+  LearningRecord,
+  LearningStatus,
+} from "#protocol/learning.ts";
 import type { PowerState, SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { BootClient } from "../../boot/client.ts";
@@ -51,17 +56,6 @@ export interface LearningRequest extends Partial<LearningOptions> {
   readonly rack: string;
   /** Installed nodes that run lose their power. */
   readonly force?: boolean;
-}
-
-/** What a start would do. */
-export interface LearningPreview {
-  /** In the order they are switched on. */
-  readonly outlets: readonly string[];
-  readonly slots: number;
-  /** Nodes whose power goes off. */
-  readonly nodes: readonly string[];
-  /** If every board is dead. */
-  readonly secondsAtMost: number;
 }
 
 export interface Learning {

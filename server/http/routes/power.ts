@@ -2,7 +2,7 @@
 
 import { Type } from "typebox";
 import type { JobId } from "#protocol/brand.ts";
-import type { Node, PowerState, SlotRef } from "#protocol/node.ts";
+import type { Node, PowerAnswer, SlotRef } from "#protocol/node.ts";
 import { createAudit } from "../../audit/audit.ts";
 import {
   InvalidInputError,
@@ -31,17 +31,7 @@ interface Place {
   readonly node?: Node;
 }
 
-interface Outcome {
-  readonly state?: PowerState;
-  readonly jobId?: JobId;
-}
-
-interface Result extends Outcome {
-  readonly slot: SlotRef;
-  readonly node?: string;
-  readonly ok: boolean;
-  readonly reason?: string;
-}
+type Outcome = Pick<PowerAnswer, "state" | "jobId">;
 
 interface Order {
   readonly selector?: string;
@@ -95,7 +85,7 @@ function placesOfNodes(selector: string, admin: Admin): readonly Place[] {
 }
 
 /** Each slot on its own: one outlet that fails does not stop the rest. */
-async function attempt({ slot, node }: Place, work: () => Promise<Outcome>): Promise<Result> {
+async function attempt({ slot, node }: Place, work: () => Promise<Outcome>): Promise<PowerAnswer> {
   const place = { slot, ...(node && { node: node.name }) };
   try {
     return { ...place, ok: true, ...(await work()) };
@@ -165,7 +155,7 @@ async function switchNow(
   );
 }
 
-async function switchAll(order: Order, who: string, admin: Admin): Promise<readonly Result[]> {
+async function switchAll(order: Order, who: string, admin: Admin): Promise<readonly PowerAnswer[]> {
   const { state, force } = order;
   const circuits = circuitsOf(placesOf(order, admin), admin);
   const isGentle = state !== "on" && !force;

@@ -2,6 +2,7 @@
 
 import type { Context } from "koa";
 import { Type } from "typebox";
+import { userRoles } from "#protocol/account.ts";
 import { UnauthorisedError } from "../../errors.ts";
 import { peerOf, type Session, sessionCookie } from "../auth.ts";
 import { type Route, route } from "../route.ts";
@@ -12,7 +13,7 @@ const password = Type.String({ minLength: 1, maxLength: 200 });
 const sessionSchema = Type.Object({
   token: Type.String(),
   name: Type.String(),
-  role: oneOf(["viewer", "operator", "admin"]),
+  role: oneOf(userRoles),
   expiresAt: Type.Number(),
 });
 

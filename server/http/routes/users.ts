@@ -1,14 +1,13 @@
 /** Users, for admins; one's own password and tokens, for everybody. */
 
 import { Type } from "typebox";
+import { userRoles } from "#protocol/account.ts";
 import { ForbiddenError, UnauthorisedError } from "../../errors.ts";
-import type { User } from "../../store/store.ts";
 import { type Principal, peerOf } from "../auth.ts";
 import { mayCall, type Route, route } from "../route.ts";
 import { nameSchema, oneOf, pageOf } from "../schemas.ts";
 
 const strict = { additionalProperties: false } as const;
-const userRoles = ["viewer", "operator", "admin"] as const satisfies readonly User["role"][];
 const password = Type.String({ minLength: 1, maxLength: 200 });
 const role = oneOf(userRoles);
 const params = Type.Object({ name: nameSchema });
