@@ -10,7 +10,7 @@
 
 import type { Context } from "koa";
 import { Type } from "typebox";
-import type { StoredEvent } from "#protocol/events.ts";
+import type { EventTopic, StoredEvent } from "#protocol/events.ts";
 import { InvalidInputError } from "../../errors.ts";
 import { withoutSettings } from "../rack-view.ts";
 import { type Route, route } from "../route.ts";
@@ -18,22 +18,23 @@ import { imageSchema, jobSchema, nodeSchema, rackSchema, taskSchema } from "../s
 import type { Admin } from "../services.ts";
 import { openStream } from "../streams.ts";
 
-const topics = [
-  "node",
-  "job",
-  "task",
-  "task-log",
-  "lease",
-  "heard",
-  "dhcp",
-  "rogue-server",
-  "netconsole",
-  "boot-file",
-  "power",
-  "enrolment",
-  "learning",
-  "alarm",
-];
+const topics = Object.keys({
+  node: true,
+  job: true,
+  task: true,
+  "task-log": true,
+  lease: true,
+  heard: true,
+  dhcp: true,
+  "rogue-server": true,
+  netconsole: true,
+  "boot-file": true,
+  power: true,
+  enrolment: true,
+  learning: true,
+  alarm: true,
+  hardware: true,
+} satisfies Record<EventTopic, true>);
 const jobsInSnapshot = 30;
 
 function topicsOf(text: string | undefined): ReadonlySet<string> | undefined {
