@@ -70,6 +70,7 @@ export async function startRedis(context: RedisContext): Promise<RedisServer> {
   let child: ChildProcess | undefined;
 
   const launch = async (): Promise<ChildProcess> => {
+    mkdirSync(directory, { recursive: true, mode: 0o700 }); // somebody may have removed it
     rmSync(socketPath, { force: true });
     const started = await spawnRedis(program, directory, socketPath, log);
     child = started;

@@ -37,7 +37,7 @@ export interface Commits {
   committed(commit?: number): Promise<void>;
   /** Whether {@link committed} has nothing to wait for. */
   isCommitted(commit: number): boolean;
-  /** Writes what nobody waits for. Never fails: whoever waits next is told. */
+  /** Writes what nobody waits for, and all of it where the file was removed. Never fails: whoever waits next is told. */
   flush(): void;
 }
 
@@ -137,7 +137,8 @@ export function createCommits({
     },
     isCommitted,
     flush() {
-      if (file && written < last) writeNext(file).catch(() => undefined); // tried again
+      if (!file || (!file.isLost() && written === last)) return;
+      writeNext(file).catch(() => undefined); // tried again
     },
   };
 }

@@ -8,7 +8,7 @@
  * begins when the one before it is on stable storage.
  */
 
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { after, type Milliseconds } from "#protocol/brand.ts";
@@ -31,6 +31,8 @@ export interface LeaseFile {
    * @throws UnavailableError when the disk refuses; the same records may be tried again.
    */
   append(records: readonly LeaseRecord[], live: Live): Promise<void>;
+  /** Whether somebody removed the file, or put another in its place: the next append writes it anew then. */
+  isLost(): boolean;
   /** Waits for what is under way, then closes. */
   close(): Promise<void>;
 }
@@ -78,6 +80,7 @@ export async function openLeaseFile(
   return {
     found,
     append: (records, live) => file.append(records, live),
+    isLost: () => file.isLost(),
     close: () => file.close(),
   };
 }
@@ -105,6 +108,7 @@ function readIfThere(path: string): Buffer | undefined {
 /** A file that is open for appending. */
 interface Opened {
   readonly blocks: BlockFile;
+  readonly inode: number;
   /** Beyond this the next file is begun. */
   rewriteAt: number;
 }
@@ -119,7 +123,7 @@ class AppendedFile {
   #successor: Opened | undefined;
   /** Lines since the successor was begun. */
   #since: Buffer[] = [];
-  /** After any failure but "no space" the file is not trusted: the next commit starts a new one. */
+  /** After any failure but "no space", or when it was removed, the file is not trusted: the next commit starts a new one. */
   #isSuspect = false;
 
   constructor(path: string, context: LeaseFileContext) {
@@ -139,6 +143,15 @@ class AppendedFile {
     const appended = this.#append(encodeLine(records), live);
     this.#appending = appended.catch(() => undefined); // the caller is told
     return appended;
+  }
+
+  isLost(): boolean {
+    const found = statSync(this.#path, { throwIfNoEntry: false })?.ino;
+    if (!this.#file || this.#isSuspect || found === this.#file.inode) return this.#isSuspect;
+    const text = "lease file: somebody removed it under the running server, it is written again";
+    this.#context.log.warn({ path: this.#path }, text);
+    this.#isSuspect = true;
+    return true;
   }
 
   async close(): Promise<void> {
@@ -220,7 +233,9 @@ async function writeNew(
   const handle = await open(path, "w", 0o600);
   let end = 0;
   let rewriteAt = 0;
+  let inode = 0;
   try {
+    inode = (await handle.stat()).ino;
     for (const lines of encodeLeaseFile(all, boot)) {
       await handle.writeFile(lines);
       end += lines.length;
@@ -231,7 +246,7 @@ async function writeNew(
   } finally {
     await handle.close();
   }
-  return { blocks: await openBlockFile(path, end, clock), rewriteAt };
+  return { blocks: await openBlockFile(path, end, clock), inode, rewriteAt };
 }
 
 async function fill(handle: FileHandle, from: number, to: number): Promise<void> {

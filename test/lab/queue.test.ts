@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -94,6 +95,19 @@ test("a process that merely has the old number is left alone", async (t) => {
   const directory = temporaryDirectory(t);
   writeFileSync(join(directory, "redis.pid"), `${process.pid}\n`);
   t.truthy((await start(t, directory)).pid());
+});
+
+test("D47: a redis whose directory was removed comes back when it dies", async (t) => {
+  const directory = join(temporaryDirectory(t), "redis");
+  const redis = await start(t, directory);
+  const before = redis.pid();
+  rmSync(directory, { recursive: true });
+  kill(redis);
+  await until(() => redis.pid() !== undefined && redis.pid() !== before && existsSync(directory));
+  const queue = await openQueue({ redisUrl: redis.url, log });
+  t.teardown(() => queue.close());
+  await queue.add([entry("after")]);
+  t.is(await queue.waiting(), 1);
 });
 
 test("a damaged append-only file is set aside", async (t) => {

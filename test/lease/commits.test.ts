@@ -18,6 +18,7 @@ function slowFile() {
       new Promise((resolve, reject) => {
         writes.push({ records, end: (error) => (error ? reject(error) : resolve()) });
       }),
+    isLost: () => false,
     close: async () => undefined,
   };
   /** Ends the write that is under way, once whatever leads to it has run. */

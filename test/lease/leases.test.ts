@@ -1,3 +1,4 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fc, testProp } from "@fast-check/ava";
 import test from "ava";
@@ -5,11 +6,13 @@ import { type Instant, type MacAddress, parseMacAddress } from "#protocol/brand.
 import { type Clock, systemClock } from "../../server/clock.ts";
 import { ConflictError, PoolExhaustedError } from "../../server/errors.ts";
 import { openLeaseFile } from "../../server/lease/lease-file.ts";
+import { decodeLeaseFile } from "../../server/lease/lease-format.ts";
 import { createLeases } from "../../server/lease/leases.ts";
 import { silentLog } from "../../server/log.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
 import { ip, network, subnet, withoutPool } from "../support/network.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { until } from "../support/until.ts";
 
 const a = parseMacAddress("52:54:00:00:00:0a");
 const b = parseMacAddress("52:54:00:00:00:0b");
@@ -215,6 +218,46 @@ test("what was promised is there after a restart", async (t) => {
   });
   t.is(String(again.addressOf(a)), "10.77.0.10");
   t.is(String(again.bind(b, subnet, ip("10.77.0.100"))?.state), "bound");
+});
+
+for (const how of ["removed", "replaced"] as const) {
+  test(`D47: a lease file that is ${how} under the running server is written again, with all it held`, async (t) => {
+    const { store, clock, events } = network();
+    const path = join(temporaryDirectory(t), "leases");
+    const context = { clock: systemClock, log: silentLog };
+    const file = await openLeaseFile(path, context);
+    const leases = createLeases({ store, file, clock, events });
+    const take = async (mac: MacAddress) => {
+      leases.offer(mac, subnet);
+      await leases.committed(mac);
+    };
+    await take(a);
+    rmSync(path);
+    if (how === "replaced") writeFileSync(path, "mine");
+    leases.expire();
+    await take(b);
+    await file.close();
+    const again = await openLeaseFile(path, context);
+    t.deepEqual(
+      again.found.map((record) => record.state !== "free" && record.mac),
+      [a, b],
+    );
+    await again.close();
+  });
+}
+
+test("D47: a lease file that was removed is written again although nobody asks for an address", async (t) => {
+  const { store, clock, events } = network();
+  const path = join(temporaryDirectory(t), "leases");
+  const file = await openLeaseFile(path, { clock: systemClock, log: silentLog });
+  const leases = createLeases({ store, file, clock, events });
+  leases.offer(a, subnet);
+  await leases.committed(a);
+  rmSync(path);
+  leases.expire();
+  await until(() => existsSync(path));
+  await file.close();
+  t.is(decodeLeaseFile(readFileSync(path), path).records.length, 1);
 });
 
 test("a server without RTC that is started again after its clock was set gives nobody's address away", async (t) => {
