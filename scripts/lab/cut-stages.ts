@@ -40,6 +40,7 @@ export interface CutStagesResult {
 }
 
 const firmwares = ["bios", "uefi-x64"] as const;
+const mostNodes = 9; // the tens of their slots are one digit
 
 const usage = `
 npm run -s lab -- cut-stages: power is cut at every stage of an install, which must end all the same
@@ -50,7 +51,7 @@ npm run -s lab -- cut-stages: power is cut at every stage of an install, which m
   --only NAMES      of the moments; there are
                     ${cutMoments.slice(0, 7).join(", ")},
                     ${cutMoments.slice(7).join(", ")}
-  --nodes 2         machines at work at the same time
+  --nodes 4         machines at work at the same time, 9 at most; most of it is waiting
   --minutes N       after which no install begins
   --seed 1
   --json            the result as a line of JSON
@@ -77,7 +78,7 @@ function readOptions(): Options {
       times: { type: "string", default: "1" },
       each: { type: "boolean", default: false },
       only: { type: "string", default: cutMoments.join(",") },
-      nodes: { type: "string", default: "2" },
+      nodes: { type: "string", default: "4" },
       minutes: { type: "string", default: String(24 * 60) },
       seed: { type: "string", default: "1" },
       json: { type: "boolean", default: false },
@@ -93,7 +94,7 @@ function readOptions(): Options {
     firmware,
     times: wholeNumber("times", values.times, 1, 1000),
     installs: values.each ? wanted.map((one) => [one]) : dealMoments(wanted, maxAttempts),
-    nodes: wholeNumber("nodes", values.nodes, 1, 4),
+    nodes: wholeNumber("nodes", values.nodes, 1, mostNodes),
     minutes: wholeNumber("minutes", values.minutes, 1),
     seed: wholeNumber("seed", values.seed, 0),
     json: values.json,
