@@ -29,9 +29,9 @@ import { startDhcp } from "./dhcp/server.ts";
 import { createNeighbourKeeper, createSightings } from "./dhcp/sightings.ts";
 import { startDiscovery } from "./discovery/server.ts";
 import { type ServiceFiles, watchServices } from "./discovery/shared/services.ts";
-import { openSite } from "./enrol/authority.ts";
 import { openSwitches } from "./enrol/learning/evidence/switches.ts";
 import { createLearning } from "./enrol/learning/learning.ts";
+import { openOwnSite } from "./enrol/own-site.ts";
 import { createWindows } from "./enrol/token.ts";
 import { ConfigurationError, ForbiddenError, NotFoundError } from "./errors.ts";
 import { createEventBus, type EventOf, unhurried } from "./events.ts";
@@ -124,7 +124,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const store = openSqliteStore(journal);
     closers.push(() => store.close());
     closers.push(keepJournal({ path: journal, store, events, clock, log }));
-    const site = await openSite(join(config.stateDirectory, "keys"));
+    const site = await openOwnSite(join(config.stateDirectory, "keys"), store);
 
     const waking = wakingClock(clock, (duration) => {
       const seconds = Math.round(duration / 1000);
