@@ -52,3 +52,37 @@ test("D38: a disk that refuses any one commit of an install: it goes on, or the 
   const { refusals } = await tryInstalls(t, "refused");
   t.true(refusals > 5, `${refusals}`);
 });
+
+/** Whoever cancels asks again until he is told that it is done. */
+function createCanceller(): Agent & { isTold: boolean } {
+  const agent = createAgent();
+  const canceller = {
+    ...agent,
+    isTold: false,
+    async live(rig: Rig): Promise<void> {
+      const { jobId, stage } = rig.task();
+      if (stage === "writing" && !canceller.isTold) {
+        rig.jobs.cancel(jobId, "ada");
+        canceller.isTold = true;
+      }
+      await agent.live(rig);
+    },
+  };
+  return canceller;
+}
+
+for (const when of ["before", "after", "refused"] as const) {
+  test(`D37: an install is cancelled ${when === "refused" ? "while the disk refuses any one commit" : `and the server killed ${when} each commit`}: it is cancelled, and says so once`, async (t) => {
+    const { deaths } = await tryEachCommit(
+      t,
+      when,
+      createCanceller,
+      ({ agent, task, node, where }) => {
+        t.true(agent.isTold, where);
+        t.is(task?.state, "cancelled", where);
+        t.is(node.state, "failed", where);
+      },
+    );
+    t.true(deaths > 7, `${deaths}`);
+  });
+}
