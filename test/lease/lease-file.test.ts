@@ -1,4 +1,5 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import fs, { readFileSync, statSync, writeFileSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { fc, testProp } from "@fast-check/ava";
@@ -279,6 +280,34 @@ for (const [title, text, message] of [
     t.is(readFileSync(path, "utf8"), text);
   });
 }
+
+test.serial(
+  "D38: after a write that failed the file is trusted no more: the next commit makes another, with all there was",
+  async (t) => {
+    const path = pathIn(t);
+    const told = { ...context, clock: { monotonic: () => 0 as Milliseconds } }; // a quick disk
+    const file = await openLeaseFile(path, told);
+    await file.append([promised], nothing);
+    const before = statSync(path).ino;
+    const { writeSync } = fs;
+    fs.writeSync = () => {
+      throw Object.assign(new Error("EIO: i/o error, write"), { code: "EIO" });
+    };
+    syncBuiltinESMExports();
+    const failed = file.append([declined], () => [promised]);
+    fs.writeSync = writeSync;
+    syncBuiltinESMExports();
+    await t.throwsAsync(failed, {
+      instanceOf: UnavailableError,
+      message: /cannot be written: EIO/,
+    });
+    t.deepEqual(decodeLeaseFile(readFileSync(path), path).records, [promised]);
+    await file.append([declined, identified], () => [promised]);
+    t.not(statSync(path).ino, before);
+    await file.close();
+    t.deepEqual(await found(path), [promised, declined, identified]);
+  },
+);
 
 test("a directory that is not there is told when it is opened", async (t) => {
   await t.throwsAsync(openLeaseFile(join(temporaryDirectory(t), "none", "leases"), context), {
