@@ -43,6 +43,7 @@ export function netinstKernelLine(request: KernelLineRequest): readonly KernelWo
     `marcoboot.mac=${request.mac}`,
     ...(request.token === undefined ? [] : [`marcoboot.enrol=${request.token}`]),
     "rootfstype=ramfs", // a tmpfs root is half the memory, and 256 MB must do
+    "panic=30", // a kernel that does not come as far as its first program restarts too
     ...consolesOf(request.firmware),
     ...request.extra,
   ].map(kernelWord);

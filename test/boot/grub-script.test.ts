@@ -14,7 +14,7 @@ test("GRUB gets its configuration by the address it asks from", (t) => {
       "echo 'marcoboot: 52:54:00:00:00:01 boots netinst (amd64), signed'",
       "if linux /boot/netinst/amd64/kernel marcoboot.url=http://10.77.0.1:8080 " +
         `marcoboot.mac=52:54:00:00:00:01 marcoboot.enrol=${token} ` +
-        "rootfstype=ramfs console=tty0 console=ttyS0,115200; then",
+        "rootfstype=ramfs panic=30 console=tty0 console=ttyS0,115200; then",
       "  if initrd /boot/netinst/amd64/initrd; then boot; fi",
       "fi",
       "echo 'marcoboot: netinst could not be loaded, asking again in 10 s'",

@@ -116,7 +116,7 @@ test("cmdline.txt is one line, with the token only while the window is open", (t
   const { boot, tftp, windows } = laboratory(t);
   boot.reply(client(pi3, { firmware: "raspberry-pi-3" }), server);
   const line = (enrol: string) =>
-    `marcoboot.url=http://10.77.0.1:8080 marcoboot.mac=b8:27:eb:be:e2:6d ${enrol}rootfstype=ramfs console=serial0,115200 console=tty1\n`;
+    `marcoboot.url=http://10.77.0.1:8080 marcoboot.mac=b8:27:eb:be:e2:6d ${enrol}rootfstype=ramfs panic=30 console=serial0,115200 console=tty1\n`;
   t.is(tftp("cmdline.txt", pi3), line(""));
   windows.set(pi3, token);
   t.is(tftp("cmdline.txt", pi3), line(`marcoboot.enrol=${token} `));

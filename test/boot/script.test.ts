@@ -19,7 +19,7 @@ for (const [firmware, arch, consoles] of scripts) {
       [
         "#!ipxe",
         `echo marcoboot: 52:54:00:00:00:01 boots netinst (${arch}) from http://10.77.0.1:8080`,
-        `kernel --name kernel http://10.77.0.1:8080/boot/netinst/${arch}/kernel initrd=initrd marcoboot.url=http://10.77.0.1:8080 marcoboot.mac=52:54:00:00:00:01 rootfstype=ramfs ${consoles} || goto failed`,
+        `kernel --name kernel http://10.77.0.1:8080/boot/netinst/${arch}/kernel initrd=initrd marcoboot.url=http://10.77.0.1:8080 marcoboot.mac=52:54:00:00:00:01 rootfstype=ramfs panic=30 ${consoles} || goto failed`,
         `initrd --name initrd http://10.77.0.1:8080/boot/netinst/${arch}/initrd || goto failed`,
         "boot || goto failed",
         ":failed",
