@@ -37,7 +37,7 @@ export interface Database {
   close(): void;
 }
 
-/** SQLite result codes, https://sqlite.org/rescode.html. */
+/** SQLite result codes, https://sqlite.org/rescode.html; the last two are extended ones. */
 const resultCodes = { busy: 5, readOnly: 8, io: 10, full: 13, unique: 2067, primaryKey: 1555 };
 
 /** One page: what a new journal has from its first write on. */
@@ -68,8 +68,13 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
         all: (...values) => statement.all(...values),
         run: (...values) => {
           nesting.beforeWrite();
-          const { changes, lastInsertRowid } = translated(() => statement.run(...values));
-          return { changes: Number(changes), lastId: Number(lastInsertRowid) };
+          try {
+            const { changes, lastInsertRowid } = translated(() => statement.run(...values));
+            return { changes: Number(changes), lastId: Number(lastInsertRowid) };
+          } catch (error) {
+            if (nesting.depth() === 0) overwriteRefused(connection, error);
+            throw error;
+          }
         },
       };
     },
@@ -82,7 +87,9 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
         nesting.end();
       } catch (error) {
         waiting.length = before;
-        if (nesting.undo()) for (const listener of undoListeners) listener();
+        const isUndone = nesting.undo();
+        if (nesting.depth() === 0) overwriteRefused(connection, error);
+        if (isUndone) for (const listener of undoListeners) listener();
         throw error;
       }
       if (nesting.depth() === 0) for (const work of waiting.splice(0)) work();
@@ -96,6 +103,20 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
     compact: () => translated(() => connection.exec("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")),
     close: () => connection.close(),
   };
+}
+
+/**
+ * A change whose flush failed was refused, and yet all of it may be in the log: a server that is killed
+ * then would find it at its next start. Another change takes its place there, whether it is flushed or not.
+ */
+function overwriteRefused(connection: DatabaseSync, error: unknown): void {
+  if (!(error instanceof UnavailableError) || primaryCodeOf(error.cause) !== resultCodes.io) return;
+  try {
+    const before = connection.prepare("PRAGMA user_version").get()?.["user_version"];
+    connection.exec(`PRAGMA user_version = ${(Number(before) + 1) % 2 ** 31}`);
+  } catch {
+    // refused as well; but written
+  }
 }
 
 interface Nesting {
@@ -238,11 +259,11 @@ function translated<T>(work: () => T): T {
 
 /** SQLite's result code as an error of ours; anything else unchanged. */
 function translate(error: unknown): unknown {
-  const code = (error as { readonly errcode?: unknown }).errcode;
-  switch (code) {
-    case resultCodes.unique:
-    case resultCodes.primaryKey:
-      return new ConflictError(`already taken: ${messageOf(error)}`, { cause: error });
+  const code = codeOf(error);
+  if (code === resultCodes.unique || code === resultCodes.primaryKey) {
+    return new ConflictError(`already taken: ${messageOf(error)}`, { cause: error });
+  }
+  switch (primaryCodeOf(error)) {
     case resultCodes.full:
     case resultCodes.io:
     case resultCodes.readOnly:
@@ -253,6 +274,15 @@ function translate(error: unknown): unknown {
     default:
       return error;
   }
+}
+
+function codeOf(error: unknown): number {
+  return Number((error as { readonly errcode?: unknown } | undefined)?.errcode ?? 0);
+}
+
+/** The rest says what of it: a write, a flush, a file that was moved. */
+function primaryCodeOf(error: unknown): number {
+  return codeOf(error) & 0xff;
 }
 
 function messageOf(error: unknown): string {
