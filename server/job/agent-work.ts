@@ -75,7 +75,8 @@ export async function agentsWork(
   const done = await run.until(() => {
     const { task, node } = run;
     if (!isAtWork()) return true;
-    if (node.agent && node.agent.bootId !== task.bootIdBefore) {
+    const isAnother = node.agent && node.agent.bootId !== task.bootIdBefore;
+    if (isAnother || asksAnew(node)) {
       throw new AttemptError(`the node restarted while ${task.stage}`, again);
     }
     if (run.silence() >= silence) {
@@ -85,6 +86,14 @@ export async function agentsWork(
   }, work);
   if (done) return;
   throw new AttemptError(`not finished after ${work / 60_000} minutes: ${run.task.stage}`, again);
+}
+
+/**
+ * Its agent is silent, and since then its next boot asks to enrol, without a token, as that was used:
+ * it had lost its power. The word of whoever asks is believed only because the agent has none.
+ */
+function asksAnew({ connection, agent, asks = [] }: Node): boolean {
+  return connection === "offline" && asks.some(({ at }) => at > (agent?.lastSeen ?? 0));
 }
 
 /**

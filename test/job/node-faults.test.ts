@@ -2,7 +2,7 @@
 
 import test from "ava";
 import type { Report } from "#protocol/agent.ts";
-import type { Instant } from "#protocol/brand.ts";
+import { type Instant, parseIpv4Address } from "#protocol/brand.ts";
 import { wakingClock } from "../../server/clock.ts";
 import { AttemptSupersededError } from "../../server/errors.ts";
 import { type ManualClock, manualClock } from "../support/manual-clock.ts";
@@ -88,6 +88,33 @@ test("E49: power lost right after netinst has enrolled, its token used up: anoth
   t.is(rig.attempts()[0]?.reason, "netinst enrolled, and did not call within 180 s");
   await finish(rig);
   t.is(rig.task().state, "done");
+});
+
+const ask = (rig: Rig) =>
+  rig.nodes.update(rig.node.id, {
+    asks: [{ code: "ABCD-EFGH", address: parseIpv4Address("10.77.0.11"), at: rig.clock.now() }],
+  });
+
+test("E49: power lost for a second while writing: another attempt as soon as the next boot asks to enrol and the agent is silent", async (t) => {
+  const rig = await bringTo(await createRig("on"), "writing");
+  await rig.silent(40);
+  ask(rig);
+  await rig.silent(4);
+  t.is(rig.task().epoch, 1, "the agent may still be at work: anybody can ask in its name");
+  await rig.silent(20);
+  t.like(rig.attempts()[0], { outcome: "failed", reason: "the node restarted while writing" });
+  t.is(rig.task().epoch, 2);
+  await finish(rig);
+  t.like(rig.task(), { state: "done", epoch: 2 });
+});
+
+test("who asks to enrol in the name of a node whose agent works changes nothing", async (t) => {
+  const rig = await bringTo(await createRig("on"), "writing");
+  for (let minute = 0; minute < 5; minute++) {
+    ask(rig);
+    await rig.live(60, "netinst", "netinst-1");
+  }
+  t.like(rig.task(), { state: "running", epoch: 1 });
 });
 
 test("a system that renews its certificate before it restarts into netinst is not taken for netinst", async (t) => {
