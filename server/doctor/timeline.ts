@@ -1,7 +1,7 @@
 /** The time line of one node and its diagnosis, from what the journal holds. */
 
 import type { Instant, MacAddress } from "#protocol/brand.ts";
-import type { Node } from "#protocol/node.ts";
+import { type Node, slotText } from "#protocol/node.ts";
 import type { Timeline } from "#protocol/timeline.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
@@ -49,9 +49,5 @@ export function timelineOf(question: TimelineQuestion, context: TimelineContext)
 }
 
 function subjectsOf({ id, slot, address }: Node): readonly string[] {
-  return [
-    id,
-    ...(slot ? [`${slot.rack}/${slot.stack}/${slot.slot}`] : []),
-    ...(address === undefined ? [] : [address]),
-  ];
+  return [id, ...(slot ? [slotText(slot)] : []), ...(address === undefined ? [] : [address])];
 }

@@ -10,7 +10,7 @@ import type { Assignment, ImageTicket } from "#protocol/agent.ts";
 import type { ImageDigest, MacAddress } from "#protocol/brand.ts";
 import { type Milliseconds, milliseconds, type NodeId, type TaskId } from "#protocol/brand.ts";
 import { type Attempt, isFinished, type Task } from "#protocol/job.ts";
-import type { Node, PowerState, SlotRef } from "#protocol/node.ts";
+import { type Node, type PowerState, type SlotRef, slotText } from "#protocol/node.ts";
 import type { Outlet } from "#protocol/rack.ts";
 import { manifestOf } from "../../images/manifest.ts";
 import type { Clock } from "../clock.ts";
@@ -417,10 +417,10 @@ function createTaskRun(
         await power.set(slot, "on", who); // it was off: this server was started anew meanwhile
         return true;
       }
-      const fed = power.slotsOn(slot).map(keyOf);
+      const fed = power.slotsOn(slot).map(slotText);
       const others = nodes
         .list()
-        .filter((one) => one.id !== run.nodeId && one.slot && fed.includes(keyOf(one.slot)));
+        .filter((one) => one.id !== run.nodeId && one.slot && fed.includes(slotText(one.slot)));
       // Those of this job that have not come so far: the last of them switches for all.
       const isToCome = (one: Node) =>
         context.store.tasks
@@ -468,8 +468,4 @@ function createTaskRun(
 /** What of an image says how a disk is laid out, and what of a system outlives an update. */
 function layoutOf({ slots, keep }: InstallImage): Pick<InstallImage, "slots" | "keep"> {
   return { ...(slots && { slots }), ...(keep && { keep }) };
-}
-
-function keyOf({ rack, stack, slot }: SlotRef): string {
-  return `${rack}/${stack}/${slot}`;
 }

@@ -18,7 +18,14 @@ import {
   type NodeId,
 } from "#protocol/brand.ts";
 import type { Architecture } from "#protocol/firmware.ts";
-import type { AgentSession, Hardware, Node, Protection, SlotRef } from "#protocol/node.ts";
+import {
+  type AgentSession,
+  type Hardware,
+  type Node,
+  type Protection,
+  type SlotRef,
+  slotText,
+} from "#protocol/node.ts";
 import type { BootClient } from "../boot/client.ts";
 import type { Clock } from "../clock.ts";
 import { ConflictError, InvalidInputError, NotFoundError } from "../errors.ts";
@@ -263,7 +270,7 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
         .find((one) => one.mac !== mac && one.slot && isSame(one.slot, slot));
       if (occupant) {
         throw new ConflictError(
-          `slot ${slot.rack}/${slot.stack}/${slot.slot} already holds ${occupant.name} (${occupant.mac})`,
+          `slot ${slotText(slot)} already holds ${occupant.name} (${occupant.mac})`,
         );
       }
       const known = store.nodes.byMac(mac);

@@ -6,7 +6,7 @@
  */
 
 import type { Instant, NodeId } from "#protocol/brand.ts";
-import type { Node } from "#protocol/node.ts";
+import { type Node, slotText } from "#protocol/node.ts";
 import type { Notice } from "#protocol/notice.ts";
 import type { Store } from "../store/store.ts";
 
@@ -46,7 +46,7 @@ function isLost(node: Node, { tasks }: Pick<Store, "tasks">, now: Instant): bool
 function noticeOf(nodes: readonly Node[], at: Instant): Notice {
   const [first] = nodes;
   const names = nodes.slice(0, namedAtMost).map(({ name, slot, agent }) => {
-    const place = slot ? ` in ${slot.rack}/${slot.stack}/${slot.slot}` : "";
+    const place = slot ? ` in ${slotText(slot)}` : "";
     const since = agent ? `, last heard ${new Date(agent.lastSeen).toISOString()}` : "";
     return `  ${name}${place}${since}`;
   });

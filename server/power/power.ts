@@ -6,7 +6,7 @@
  */
 
 import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
-import type { PowerState, SlotRef } from "#protocol/node.ts";
+import { type PowerState, type SlotRef, slotText } from "#protocol/node.ts";
 import type { Outlet, Rack, Stack } from "#protocol/rack.ts";
 import type { Clock } from "../clock.ts";
 import {
@@ -150,9 +150,9 @@ export function createPower(context: PowerContext): Power {
 
   const circuitOfSlot = (ref: SlotRef): Circuit => {
     const found = find(ref);
-    if (!found) throw new NotFoundError(`no slot ${textOf(ref)}`);
+    if (!found) throw new NotFoundError(`no slot ${slotText(ref)}`);
     const outlet = found.slot.outlet ?? found.stack.outlet;
-    return circuit(outlet, slotsOn(ref), `slot ${textOf(ref)}`, found.rack);
+    return circuit(outlet, slotsOn(ref), `slot ${slotText(ref)}`, found.rack);
   };
 
   const circuitOfStack = ({ rack: name, stack }: Omit<SlotRef, "slot">): Circuit => {
@@ -255,7 +255,7 @@ export function createPower(context: PowerContext): Power {
   };
 
   const switchTo = async (line: Circuit, state: "on" | "off", who: string): Promise<void> => {
-    const target = line.slots.map(textOf).join(" ");
+    const target = line.slots.map(slotText).join(" ");
     store.audit.append({ at: clock.now(), who, what: `power ${state}`, target });
     try {
       if (state === "on") {
@@ -280,7 +280,7 @@ export function createPower(context: PowerContext): Power {
     const line = circuitOfSlot(ref);
     if (line.slots.length < 2) return line;
     throw new PowerRefusedError(
-      `slot ${textOf(ref)} shares its outlet with ${line.slots.length - 1} others: switch the stack`,
+      `slot ${slotText(ref)} shares its outlet with ${line.slots.length - 1} others: switch the stack`,
     );
   };
 
@@ -352,8 +352,4 @@ function minimumOffTimeOf(
 
 function slotsOf(rack: string, stack: Stack): readonly SlotRef[] {
   return stack.slots.map((slot) => ({ rack, stack: stack.name, slot: slot.name }));
-}
-
-function textOf({ rack, stack, slot }: SlotRef): string {
-  return `${rack}/${stack}/${slot}`;
 }

@@ -3,7 +3,7 @@
 import type { Instant, Ipv4Address, MacAddress, NodeId } from "./brand.ts";
 import type { FirmwareName } from "./firmware.ts";
 import type { Job, Task } from "./job.ts";
-import type { Node, PowerState, SlotRef } from "./node.ts";
+import { type Node, type PowerState, type SlotRef, slotText } from "./node.ts";
 
 export type DomainEvent =
   | { readonly topic: "node"; readonly node: Node }
@@ -126,7 +126,7 @@ export function subjectOf(event: DomainEvent): string | undefined {
     case "task":
       return event.task.nodeId;
     case "power":
-      return `${event.slot.rack}/${event.slot.stack}/${event.slot.slot}`;
+      return slotText(event.slot);
     case "lease":
     case "heard":
     case "dhcp":

@@ -34,6 +34,15 @@ export interface SlotRef {
   readonly slot: string;
 }
 
+/** As people write it: `lab/a/1`. */
+export function slotText({ rack, stack, slot }: SlotRef): string {
+  return `${rack}/${stack}/${slot}`;
+}
+
+export function isSameSlot(a: SlotRef, b: SlotRef): boolean {
+  return a.rack === b.rack && a.stack === b.stack && a.slot === b.slot;
+}
+
 /** What came of a power command at one slot. */
 export interface PowerAnswer {
   readonly slot: SlotRef;

@@ -4,6 +4,7 @@
  */
 
 import type { Rule } from "./rule.ts";
+import type { Finding } from "./timeline.ts";
 
 /**
  * One switched power output. `settings` is checked by the driver named in `driver`.
@@ -79,4 +80,22 @@ export interface Rack {
   /** What its nodes get by themselves, where no rule of the server matches. */
   readonly rules?: readonly Rule[];
   readonly stacks: readonly Stack[];
+}
+
+export interface RackDifference {
+  /** `lab/a/1 address`: slots are named, not counted. */
+  readonly where: string;
+  /** Undefined: it was not there. */
+  readonly before?: string;
+  /** Undefined: it will not be there. */
+  readonly after?: string;
+}
+
+/** What would come of a file, and whether it fits this site. */
+export interface RackReport {
+  readonly name: string;
+  /** Of the rack that the file was compared with; undefined when there is none yet. */
+  readonly revision?: string;
+  readonly differences: readonly RackDifference[];
+  readonly findings: readonly Finding[];
 }

@@ -5,7 +5,7 @@
  */
 
 import { type Ipv4Address, ipv4ToNumber, parseIpv4Address } from "#protocol/brand.ts";
-import type { Node, SlotRef } from "#protocol/node.ts";
+import { type Node, type SlotRef, slotText } from "#protocol/node.ts";
 import type { Outlet, Rack, Slot, Stack } from "#protocol/rack.ts";
 import type { Finding } from "#protocol/timeline.ts";
 import type { AddressRange, Subnet } from "../config.ts";
@@ -109,7 +109,7 @@ function unknownSubnets(rack: Rack, { subnets }: CheckContext): readonly Finding
 function addressFindings(rack: Rack, place: Place, context: CheckContext): readonly Finding[] {
   const { address } = place.slot;
   if (address === undefined) return [];
-  const own = `${textOf(place.ref)}: address ${address}`;
+  const own = `${slotText(place.ref)}: address ${address}`;
   const one = parseIpv4Address(address);
   const subnet = context.subnets.find(({ cidr }) => isOn(one, cidr));
   if (!subnet) {
@@ -140,7 +140,7 @@ function addressFindings(rack: Rack, place: Place, context: CheckContext): reado
   }
   const holder = context.store.reservations.list().find((other) => other.address === address);
   if (holder && !isHolderOf(holder, place.ref)) {
-    const where = holder.slot ? ` (slot ${textOf(holder.slot)})` : "";
+    const where = holder.slot ? ` (slot ${slotText(holder.slot)})` : "";
     const remedy = `choose another, or end that reservation: lease forget ${holder.mac}`;
     found.push(problem("address-taken", `${own} is reserved for ${holder.mac}${where}`, remedy));
   }
@@ -219,7 +219,7 @@ function outletsMissing(places: readonly Place[]): readonly Finding[] {
   if (dark.length === 0) return [];
   const names = dark
     .slice(0, 4)
-    .map(({ ref }) => textOf(ref))
+    .map(({ ref }) => slotText(ref))
     .join(", ");
   const more = dark.length > 4 ? ` and ${dark.length - 4} more` : "";
   const text = `${names}${more}: no outlet, so nothing can switch or learn them`;
@@ -238,10 +238,10 @@ function nodesWithoutSlot(
   places: readonly Place[],
   nodes: readonly Node[],
 ): readonly Finding[] {
-  const known = new Set(places.map(({ ref }) => textOf(ref)));
+  const known = new Set(places.map(({ ref }) => slotText(ref)));
   return nodes.flatMap(({ name, slot, state }): readonly Finding[] => {
-    if (slot?.rack !== rack.name || state === "retired" || known.has(textOf(slot))) return [];
-    const text = `node ${name} is in slot ${textOf(slot)}, which the file does not have`;
+    if (slot?.rack !== rack.name || state === "retired" || known.has(slotText(slot))) return [];
+    const text = `node ${name} is in slot ${slotText(slot)}, which the file does not have`;
     return [
       {
         code: "node-without-slot",
@@ -268,7 +268,7 @@ function problem(code: string, text: string, remedy: string): Finding {
 }
 
 function isHolderOf({ slot }: Reservation, ref: SlotRef): boolean {
-  return slot !== undefined && textOf(slot) === textOf(ref);
+  return slot !== undefined && slotText(slot) === slotText(ref);
 }
 
 function isOn(address: Ipv4Address, cidr: string): boolean {
@@ -280,8 +280,4 @@ function isOn(address: Ipv4Address, cidr: string): boolean {
 function isIn(address: Ipv4Address, { first, last }: AddressRange): boolean {
   const number = ipv4ToNumber(address);
   return number >= ipv4ToNumber(first) && number <= ipv4ToNumber(last);
-}
-
-function textOf({ rack, stack, slot }: SlotRef): string {
-  return `${rack}/${stack}/${slot}`;
 }

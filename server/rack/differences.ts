@@ -1,17 +1,8 @@
 /** What is not the same in two racks, place by place, for people. Secrets are compared and never shown. */
 
-import type { Rack } from "#protocol/rack.ts";
+import type { Rack, RackDifference } from "#protocol/rack.ts";
 import { driverNamed } from "../power/registry.ts";
 import { secretNames } from "../power/secrets.ts";
-
-export interface Difference {
-  /** `lab/a/1 address`: slots are named, not counted. */
-  readonly where: string;
-  /** Undefined: it was not there. */
-  readonly before?: string;
-  /** Undefined: it will not be there. */
-  readonly after?: string;
-}
 
 interface Leaf {
   readonly value: string;
@@ -19,7 +10,7 @@ interface Leaf {
 }
 
 /** @param before - undefined where there was no such rack; both with their secrets opened */
-export function differencesOf(before: Rack | undefined, after: Rack): readonly Difference[] {
+export function differencesOf(before: Rack | undefined, after: Rack): readonly RackDifference[] {
   const old = before ? leavesOf(before) : new Map<string, Leaf>();
   const fresh = leavesOf(after);
   return [...new Set([...old.keys(), ...fresh.keys()])].flatMap((where) => {

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { stringify } from "yaml";
 import type { Ipv4Address } from "#protocol/brand.ts";
-import type { Outlet, Rack } from "#protocol/rack.ts";
+import type { Outlet, Rack, RackReport } from "#protocol/rack.ts";
 import type { Finding } from "#protocol/timeline.ts";
 import type { Config } from "../config.ts";
 import {
@@ -30,19 +30,10 @@ import {
 } from "../power/secrets.ts";
 import type { Store } from "../store/store.ts";
 import { checkOutlets, checkRack } from "./check.ts";
-import { type Difference, differencesOf } from "./differences.ts";
+import { differencesOf } from "./differences.ts";
 import { mergePatch } from "./merge-patch.ts";
 import { documentOf, yamlOf } from "./rack-document.ts";
 import { parseRackFile } from "./rack-file.ts";
-
-/** What would come of a file, and whether it fits this site. */
-export interface RackReport {
-  readonly name: string;
-  /** Of the rack that the file was compared with; undefined when there is none yet. */
-  readonly revision?: string;
-  readonly differences: readonly Difference[];
-  readonly findings: readonly Finding[];
-}
 
 /** Everything answered is without secrets. */
 export interface Racks {

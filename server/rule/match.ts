@@ -1,6 +1,6 @@
 /** Whether a rule is meant for a node. Pure. */
 
-import type { Node } from "#protocol/node.ts";
+import { type Node, slotText } from "#protocol/node.ts";
 import type { RuleMatch } from "#protocol/rule.ts";
 
 /** Everything that speaks against it, in words; empty: it matches. What is not known does not match. */
@@ -52,7 +52,7 @@ function patternOf(text: string): RegExp {
 }
 
 function placeOf({ slot }: Node): string | undefined {
-  return slot && `${slot.rack}/${slot.stack}/${slot.slot}`;
+  return slot && slotText(slot);
 }
 
 /** @param place - one to three names, `*` for any */

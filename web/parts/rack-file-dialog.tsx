@@ -1,23 +1,10 @@
 /** A rack as its file: what a change would do is shown before it is kept. */
 
 import { useSignal } from "@preact/signals";
-import type { Rack } from "#protocol/rack.ts";
-import type { Finding } from "#protocol/timeline.ts";
+import type { Rack, RackReport } from "#protocol/rack.ts";
 import { call, callTagged } from "../api.ts";
 import type { Site } from "../state/site.ts";
 import { Dialog } from "./dialog.tsx";
-
-interface Report {
-  readonly name: string;
-  /** Of the rack it was compared with. */
-  readonly revision?: string;
-  readonly differences: readonly {
-    readonly where: string;
-    readonly before?: string;
-    readonly after?: string;
-  }[];
-  readonly findings: readonly Finding[];
-}
 
 const firstFile = `name: lab
 stacks:
@@ -31,7 +18,7 @@ export function RackFileButton({ name, site }: { name?: string; site: Site }) {
   const open = useSignal(false);
   const text = useSignal("");
   const tag = useSignal<string | undefined>(undefined);
-  const report = useSignal<Report | undefined>(undefined);
+  const report = useSignal<RackReport | undefined>(undefined);
   const refusal = useSignal<string | undefined>(undefined);
 
   const begin = async () => {
@@ -45,10 +32,10 @@ export function RackFileButton({ name, site }: { name?: string; site: Site }) {
     }
     open.value = true;
   };
-  const check = async (): Promise<Report | undefined> => {
+  const check = async (): Promise<RackReport | undefined> => {
     try {
       refusal.value = undefined;
-      report.value = await call<Report>("POST", "/api/v1/rack-checks", text.value);
+      report.value = await call<RackReport>("POST", "/api/v1/rack-checks", text.value);
     } catch (error) {
       report.value = undefined;
       refusal.value = error instanceof Error ? error.message : String(error);
@@ -105,7 +92,7 @@ export function RackFileButton({ name, site }: { name?: string; site: Site }) {
   );
 }
 
-function ReportView({ report: { differences, findings } }: { report: Report }) {
+function ReportView({ report: { differences, findings } }: { report: RackReport }) {
   return (
     <ul class="plain-list" aria-label="What would change">
       {differences.length === 0 && <li class="quiet">nothing changes</li>}

@@ -1,8 +1,9 @@
 /** A rack as it stands: stacks at their x/y, slots as tiles. */
 
+import { slotText } from "#protocol/node.ts";
 import type { Rack, Stack } from "#protocol/rack.ts";
 import { faceOf } from "../state/face.ts";
-import { keyOf, type Tile } from "../state/site.ts";
+import type { Tile } from "../state/site.ts";
 import type { PageContext } from "./context.ts";
 import { LearnButton } from "./learn-button.tsx";
 import { Mark } from "./mark.tsx";
@@ -73,7 +74,7 @@ function StackView({ rack, stack, context }: Omit<RackProps, "canAct"> & { stack
       </button>
       <ul class="slots">
         {tiles.map((tile) => (
-          <li key={keyOf(tile.slot)}>
+          <li key={slotText(tile.slot)}>
             <TileView tile={tile} context={context} />
           </li>
         ))}
@@ -99,7 +100,7 @@ function TileView({ tile, context }: { tile: Tile; context: PageContext }) {
       aria-pressed={isChosen}
       disabled={!node}
       onClick={choose}
-      data-slot={keyOf(tile.slot)}
+      data-slot={slotText(tile.slot)}
     >
       <Mark look={face.look} {...(face.percent !== undefined && { percent: face.percent })} />
       <span class="tile-text">

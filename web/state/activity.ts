@@ -2,6 +2,7 @@
 
 import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
 import type { Job } from "#protocol/job.ts";
+import { slotText } from "#protocol/node.ts";
 
 export interface Activity {
   readonly id: number;
@@ -34,9 +35,8 @@ function sentenceOf(event: DomainEvent): string | undefined {
         ? `${event.address} got ${event.name} by ${event.protocol} (${size(event.bytes)})`
         : `${event.address}: ${event.name} ${event.outcome} by ${event.protocol}`;
     case "power": {
-      const { rack, stack, slot } = event.slot;
       const outcome = event.ok ? event.state : `failed: ${event.reason ?? "no reason given"}`;
-      return `outlet of ${rack}/${stack}/${slot}: ${outcome}`;
+      return `outlet of ${slotText(event.slot)}: ${outcome}`;
     }
     case "enrolment":
       return `${event.mac} enrolment ${event.outcome}${event.reason ? `: ${event.reason}` : ""}`;

@@ -7,7 +7,7 @@ import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { DomainEvent, StoredEvent } from "#protocol/events.ts";
 import type { Image } from "#protocol/image.ts";
 import type { Job, Task } from "#protocol/job.ts";
-import type { Node, SlotRef } from "#protocol/node.ts";
+import { type Node, type SlotRef, slotText } from "#protocol/node.ts";
 import type { Rack, Stack } from "#protocol/rack.ts";
 import { type Activity, activityOf } from "./activity.ts";
 
@@ -76,7 +76,9 @@ export function createSite(): Site {
   const bySlot = computed(
     () =>
       new Map(
-        [...nodes.value.values()].flatMap((node) => (node.slot ? [[keyOf(node.slot), node]] : [])),
+        [...nodes.value.values()].flatMap((node) =>
+          node.slot ? [[slotText(node.slot), node]] : [],
+        ),
       ),
   );
   const taskOfNode = computed(() => {
@@ -122,17 +124,19 @@ export function createSite(): Site {
         racks.value.flatMap((rack) =>
           rack.stacks.flatMap((stack) =>
             stack.slots.map((slot) =>
-              keyOf({ rack: rack.name, stack: stack.name, slot: slot.name }),
+              slotText({ rack: rack.name, stack: stack.name, slot: slot.name }),
             ),
           ),
         ),
       );
-      return [...nodes.value.values()].filter((node) => !node.slot || !slots.has(keyOf(node.slot)));
+      return [...nodes.value.values()].filter(
+        (node) => !node.slot || !slots.has(slotText(node.slot)),
+      );
     }),
     tilesOf: (rack, stack) =>
       stack.slots.map((slot) => {
         const ref = { rack: rack.name, stack: stack.name, slot: slot.name };
-        const node = bySlot.value.get(keyOf(ref));
+        const node = bySlot.value.get(slotText(ref));
         const task = node && taskOfNode.value.get(node.id);
         return {
           slot: ref,
@@ -166,10 +170,6 @@ export function createSite(): Site {
       news.value = stored;
     },
   };
-}
-
-export function keyOf(slot: SlotRef): string {
-  return `${slot.rack}/${slot.stack}/${slot.slot}`;
 }
 
 export function isUnfinished(task: Task): boolean {

@@ -4,7 +4,7 @@
  */
 
 import { type DomainEvent, subjectOf } from "#protocol/events.ts";
-import type { Node } from "#protocol/node.ts";
+import { type Node, slotText } from "#protocol/node.ts";
 import type { Timeline } from "#protocol/timeline.ts";
 import { type Followed, type FollowSource, follow } from "./follow.ts";
 
@@ -18,6 +18,6 @@ export function followTimeline(node: Node, source: FollowSource<Timeline>): Foll
 export function concerns(event: DomainEvent, { id, mac, slot, address }: Node): boolean {
   const subject = subjectOf(event);
   if (subject === undefined) return false;
-  const place = slot && `${slot.rack}/${slot.stack}/${slot.slot}`;
+  const place = slot && slotText(slot);
   return [id, mac, place, address].some((one) => one === subject);
 }

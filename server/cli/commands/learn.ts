@@ -1,6 +1,7 @@
 /** `marcoboot learn …`: which node is in which slot, found by powering one after the other. */
 
 import type { Flag, LearningOptions, LearningPreview, LearningStatus } from "#protocol/learning.ts";
+import { slotText } from "#protocol/node.ts";
 import {
   type Command,
   CommandError,
@@ -53,7 +54,7 @@ function show({ output }: Run, status: LearningStatus): void {
   output.table(
     ["slot", "state", "mac", "address", "note"],
     status.slots.map((one) => [
-      `${one.slot.rack}/${one.slot.stack}/${one.slot.slot}`,
+      slotText(one.slot),
       one.state,
       "mac" in one ? one.mac : undefined,
       "address" in one ? one.address : undefined,

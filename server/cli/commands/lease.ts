@@ -1,5 +1,6 @@
 /** `marcoboot lease …` */
 
+import { slotText } from "#protocol/node.ts";
 import type { LeaseRow, Reservation } from "../../store/store.ts";
 import { type Command, exitCodes } from "../command.ts";
 import { type Page, timeText } from "../shapes.ts";
@@ -37,7 +38,7 @@ export const leaseCommands: readonly Command[] = [
           address,
           mac,
           hostname,
-          slot && `${slot.rack}/${slot.stack}/${slot.slot}`,
+          slot && slotText(slot),
         ]),
         items,
       );

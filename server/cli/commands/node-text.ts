@@ -6,7 +6,13 @@ import {
   protectionText,
   switchPortTexts,
 } from "#protocol/hardware-text.ts";
-import type { AgentProgram, AgentSession, EnrolmentAsk, InstalledSlots } from "#protocol/node.ts";
+import {
+  type AgentProgram,
+  type AgentSession,
+  type EnrolmentAsk,
+  type InstalledSlots,
+  slotText,
+} from "#protocol/node.ts";
 import { otherSlot } from "#protocol/root-slots.ts";
 import { type Image, type Node, timeText } from "../shapes.ts";
 
@@ -16,8 +22,8 @@ export function stateText({ state, quarantined, asks = [] }: Node): string {
   return asks.length > 0 ? `${state}, asks` : state;
 }
 
-export function slotText({ slot }: Node): string {
-  return slot ? `${slot.rack}/${slot.stack}/${slot.slot}` : "-";
+export function placeText({ slot }: Node): string {
+  return slot ? slotText(slot) : "-";
 }
 
 function askText({ code, address, at }: EnrolmentAsk): string {
@@ -50,7 +56,7 @@ export function describe(node: Node, images: readonly Image[]): string {
     ["protected", protection && `${protectionText(protection)} (${timeText(protection.at)})`],
     ["power", node.power],
     ["connection", node.connection],
-    ["slot", slotText(node)],
+    ["slot", placeText(node)],
     ["mac", node.mac],
     ["serial", node.serial],
     ["address", node.address],

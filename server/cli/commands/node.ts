@@ -16,7 +16,7 @@ import {
 import { clean } from "../output.ts";
 import { type Image, type Node, type Page, timeText } from "../shapes.ts";
 import { findingText } from "./finding.ts";
-import { describe, slotText, stateText } from "./node-text.ts";
+import { describe, placeText, stateText } from "./node-text.ts";
 
 function momentText({ at, until, times, source, text, isFault }: Moment): string {
   const again = times === 1 ? "" : ` (${times} times until ${timeText(until).slice(11)})`;
@@ -82,7 +82,7 @@ export const nodeCommands: readonly Command[] = [
           stateText(node),
           node.power,
           node.connection === "online" ? node.agent?.role : "offline",
-          slotText(node),
+          placeText(node),
           node.address,
           node.mac,
           node.firmware,
@@ -253,7 +253,7 @@ export const nodeCommands: readonly Command[] = [
       const name = required(run.positionals[0], "NODE");
       const path = `/api/v1/nodes/${encodeURIComponent(name)}`;
       const node = (await run.client.get(path)) as Node;
-      const loses = `slot ${slotText(node)}, name ${node.name}, address ${node.address ?? "-"}, certificate`;
+      const loses = `slot ${placeText(node)}, name ${node.name}, address ${node.address ?? "-"}, certificate`;
       await confirm(run, `${node.name} (${node.mac}) will lose: ${loses}.`, node.name);
       const retired = await run.client.send("POST", `${path}/retire`);
       run.output.value(retired, `${node.name} is retired`);

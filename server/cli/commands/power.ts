@@ -1,6 +1,6 @@
 /** `marcoboot power …` */
 
-import type { PowerAnswer } from "#protocol/node.ts";
+import { type PowerAnswer, slotText } from "#protocol/node.ts";
 import {
   type Command,
   CommandError,
@@ -20,7 +20,7 @@ function show({ output }: Run, items: readonly PowerAnswer[], verb: string): Exi
   output.table(
     ["slot", "node", "result"],
     items.map(({ slot, node, ok, state, jobId, reason }) => [
-      `${slot.rack}/${slot.stack}/${slot.slot}`,
+      slotText(slot),
       node,
       ok
         ? (state ?? (jobId === undefined ? verb : `${verb} after shutdown: ${jobId}`))

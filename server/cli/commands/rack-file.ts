@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
+import type { RackReport } from "#protocol/rack.ts";
 import type { Finding } from "#protocol/timeline.ts";
 import {
   type Command,
@@ -22,26 +23,18 @@ import {
 import { clean } from "../output.ts";
 import { findingText } from "./finding.ts";
 
-interface Report {
-  readonly name: string;
-  /** Of the rack it was compared with. */
-  readonly revision?: string;
-  readonly differences: readonly {
-    readonly where: string;
-    readonly before?: string;
-    readonly after?: string;
-  }[];
-  readonly findings: readonly Finding[];
-}
-
 const forceOption: OptionSpec = { type: "boolean", about: "keep it in spite of problems" };
 const pathOf = (name: string) => `/api/v1/racks/${encodeURIComponent(name)}`;
 
-async function reportOf({ client }: Run, text: string, askOutlets: boolean): Promise<Report> {
-  return (await client.send("POST", `/api/v1/rack-checks?outlets=${askOutlets}`, text)) as Report;
+async function reportOf({ client }: Run, text: string, askOutlets: boolean): Promise<RackReport> {
+  return (await client.send(
+    "POST",
+    `/api/v1/rack-checks?outlets=${askOutlets}`,
+    text,
+  )) as RackReport;
 }
 
-function differenceLines({ differences }: Report): readonly string[] {
+function differenceLines({ differences }: RackReport): readonly string[] {
   return differences.map(({ where, before, after }) => {
     if (before === undefined) return clean(`+ ${where}: ${after}`);
     if (after === undefined) return clean(`- ${where}: ${before}`);
@@ -49,11 +42,11 @@ function differenceLines({ differences }: Report): readonly string[] {
   });
 }
 
-function problemsOf({ findings }: Report): readonly Finding[] {
+function problemsOf({ findings }: RackReport): readonly Finding[] {
   return findings.filter(({ severity }) => severity === "problem");
 }
 
-function tell(run: Run, report: Report): void {
+function tell(run: Run, report: RackReport): void {
   const lines = [...differenceLines(report), ...report.findings.map(findingText)];
   run.output.value(
     report,

@@ -6,14 +6,14 @@
 
 import { type Ipv4Address, type MacAddress, parseIpv4Address } from "#protocol/brand.ts";
 import type { LearningQuestion, LearningRecord, Seat } from "#protocol/learning.ts";
-import type { SlotRef } from "#protocol/node.ts";
+import { isSameSlot, type SlotRef, slotText } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
 import { ConflictError, InvalidInputError } from "../../errors.ts";
 import { contains } from "../../lease/leases.ts";
 import type { Reservation } from "../../store/store.ts";
 import type { LearningContext } from "./context.ts";
-import { isSameSlot, slotOf, slotText } from "./groups.ts";
+import { slotOf } from "./groups.ts";
 import { unplace } from "./placing.ts";
 
 /** A board gets a slot; whoever has it and gets none leaves it. */

@@ -1,8 +1,8 @@
 /** Which outlets were on before learning, and their power back when it ends. */
 
 import type { LearningGroup, LearningRecord } from "#protocol/learning.ts";
-import type { Node, PowerState } from "#protocol/node.ts";
-import { isSameSlot, nameOf, refsOf } from "./groups.ts";
+import { isSameSlot, type Node, type PowerState } from "#protocol/node.ts";
+import { nameOf, refsOf } from "./groups.ts";
 import { isAwake } from "./ledger.ts";
 import type { Outlets } from "./outlets.ts";
 

@@ -1,13 +1,13 @@
 /** Whether a rack can be learned: what would go wrong in the middle is refused at the start. */
 
 import { ipv4ToNumber, parseIpv4Address } from "#protocol/brand.ts";
+import { isSameSlot, slotText } from "#protocol/node.ts";
 import type { Rack, Slot } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
 import { ConflictError, InvalidInputError } from "../../errors.ts";
 import { contains } from "../../lease/leases.ts";
 import type { Power } from "../../power/power.ts";
 import type { Store } from "../../store/store.ts";
-import { isSameSlot, slotText } from "./groups.ts";
 
 export interface CheckContext {
   readonly power: Pick<Power, "outletOf">;

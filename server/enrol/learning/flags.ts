@@ -9,12 +9,12 @@ import type {
   SlotLearning,
   Stranger,
 } from "#protocol/learning.ts";
-import type { Node, SlotRef } from "#protocol/node.ts";
+import { isSameSlot, type Node, type SlotRef, slotText } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import { switchPortText } from "#protocol/switch-port.ts";
 import type { Reservation } from "../../store/store.ts";
 import { portSlot } from "./evidence/port.ts";
-import { isSameSlot, isShared, nameOf, refsOf, slotText, subnetOf } from "./groups.ts";
+import { isShared, nameOf, refsOf, subnetOf } from "./groups.ts";
 import { boardsOf, isComplete, needsTry } from "./ledger.ts";
 
 export interface FlagFacts {

@@ -42,14 +42,6 @@ export function subnetOf(rack: Rack, stack: string): string | undefined {
   return rack.stacks.find(({ name }) => name === stack)?.subnet ?? rack.subnet;
 }
 
-export function isSameSlot(a: SlotRef, b: SlotRef): boolean {
-  return a.rack === b.rack && a.stack === b.stack && a.slot === b.slot;
-}
-
-export function slotText({ rack, stack, slot }: SlotRef): string {
-  return `${rack}/${stack}/${slot}`;
-}
-
 /** Changes when anything in the rack file does. */
 export function digestOf(rack: Rack): string {
   return createHash("sha256").update(canonicalJson(rack)).digest("hex");

@@ -29,7 +29,7 @@ import type {
   LearningRecord,
   LearningStatus,
 } from "#protocol/learning.ts";
-import type { PowerState, SlotRef } from "#protocol/node.ts";
+import { isSameSlot, type PowerState, type SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { BootClient } from "../../boot/client.ts";
 import type { Subnet } from "../../config.ts";
@@ -40,7 +40,7 @@ import { checkRack } from "./check.ts";
 import type { LearningContext } from "./context.ts";
 import { portTold } from "./evidence/option-82.ts";
 import { flagsOf, slotsOf } from "./flags.ts";
-import { digestOf, groupsOf, isSameSlot, nameOf } from "./groups.ts";
+import { digestOf, groupsOf, nameOf } from "./groups.ts";
 import type { Heard } from "./ledger.ts";
 import { LearningRun } from "./run.ts";
 

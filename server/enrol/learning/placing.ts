@@ -2,7 +2,7 @@
 
 import type { MacAddress } from "#protocol/brand.ts";
 import type { LearningRecord, Seat } from "#protocol/learning.ts";
-import type { SlotRef } from "#protocol/node.ts";
+import { type SlotRef, slotText } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
 import { ConflictError } from "../../errors.ts";
@@ -10,7 +10,7 @@ import type { ReservationRequest } from "../../lease/leases.ts";
 import { nameOfMac } from "../../node/identity.ts";
 import type { Reservation } from "../../store/store.ts";
 import type { LearningContext } from "./context.ts";
-import { slotOf, slotText } from "./groups.ts";
+import { slotOf } from "./groups.ts";
 import { withGroup } from "./ledger.ts";
 
 export interface Placed {

@@ -18,12 +18,12 @@ import type {
   Seat,
   Stranger,
 } from "#protocol/learning.ts";
-import type { Node, SlotRef } from "#protocol/node.ts";
+import { isSameSlot, type Node, type SlotRef } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { AddressRange } from "../../config.ts";
 import type { Reservation } from "../../store/store.ts";
 import { portSlot } from "./evidence/port.ts";
-import { isSameSlot, isShared, refsOf, slotOf, subnetOf } from "./groups.ts";
+import { isShared, refsOf, slotOf, subnetOf } from "./groups.ts";
 import { boardsOf, isExpected } from "./ledger.ts";
 import { twinOf } from "./twin.ts";
 

@@ -12,14 +12,14 @@ import {
   milliseconds,
 } from "#protocol/brand.ts";
 import type { LearningGroup, LearningRecord, LearningStep, Seat } from "#protocol/learning.ts";
-import type { SlotRef } from "#protocol/node.ts";
+import { type SlotRef, slotText } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
 import type { Subnet } from "../../config.ts";
 import { ConflictError, PoolExhaustedError } from "../../errors.ts";
 import type { Reservation } from "../../store/store.ts";
 import { restorePower, withStates } from "./before.ts";
 import type { LearningContext } from "./context.ts";
-import { digestOf, nameOf, refsOf, slotText } from "./groups.ts";
+import { digestOf, nameOf, refsOf } from "./groups.ts";
 import {
   begin,
   boardsOf,

@@ -2,7 +2,7 @@
 
 import { Type } from "typebox";
 import type { JobId } from "#protocol/brand.ts";
-import type { Node, PowerAnswer, SlotRef } from "#protocol/node.ts";
+import { isSameSlot, type Node, type PowerAnswer, type SlotRef, slotText } from "#protocol/node.ts";
 import { createAudit } from "../../audit/audit.ts";
 import {
   InvalidInputError,
@@ -50,7 +50,7 @@ function placesOf(
   if (selector === undefined) throw new InvalidInputError("name a selector or a slot");
   const parts = selector.split(",").map((part) => part.trim());
   const places = parts.flatMap((part) => placesIn(part, admin) ?? placesOfNodes(part, admin));
-  return [...new Map(places.map((place) => [textOf(place.slot), place])).values()];
+  return [...new Map(places.map((place) => [slotText(place.slot), place])).values()];
 }
 
 /** Outlets are there before their nodes are: `rack:lab`, `stack:lab/a` and `slot:lab/a/1` mean places here. */
@@ -71,7 +71,7 @@ function placesIn(part: string, admin: Admin): readonly Place[] | undefined {
 }
 
 function placeAt(slot: SlotRef, { nodes }: Admin): Place {
-  const node = nodes.list().find((one) => one.slot && isSame(one.slot, slot));
+  const node = nodes.list().find((one) => one.slot && isSameSlot(one.slot, slot));
   return { slot, ...(node && { node }) };
 }
 
@@ -106,8 +106,8 @@ function circuitsOf(places: readonly Place[], { power }: Admin): readonly Circui
   const circuits = new Map<string, Circuit>();
   for (const { slot } of places) {
     const fed = power.slotsOn(slot);
-    const chosen = places.filter((one) => fed.some((other) => isSame(one.slot, other)));
-    const key = fed.map(textOf).join(" ");
+    const chosen = places.filter((one) => fed.some((other) => isSameSlot(one.slot, other)));
+    const key = fed.map(slotText).join(" ");
     circuits.set(key, { places: chosen, isPartly: chosen.length < fed.length });
   }
   return [...circuits.values()];
@@ -129,7 +129,7 @@ function shutDownFirst(
     .flatMap(({ places }) => places.filter(isUp))
     .flatMap(({ node }) => node ?? []);
   if (nodes.length === 0 || state === "on") return undefined;
-  const named = selector ?? (slot ? `slot:${textOf(slot)}` : "");
+  const named = selector ?? (slot ? `slot:${slotText(slot)}` : "");
   const job = admin.jobs.create({
     kind: "shutdown",
     parameters: { warnSeconds, outlet: state },
@@ -151,7 +151,7 @@ async function switchNow(
   if (state === "on") return await power.set(slot, "on", who);
   if (!isPartly) return await power.cut(slot, state === "cycle", who);
   throw new PowerRefusedError(
-    `slot ${textOf(slot)} shares its outlet with ${power.slotsOn(slot).length - 1} others: choose the whole stack`,
+    `slot ${slotText(slot)} shares its outlet with ${power.slotsOn(slot).length - 1} others: choose the whole stack`,
   );
 }
 
@@ -173,14 +173,6 @@ async function switchAll(order: Order, who: string, admin: Admin): Promise<reado
     return await Promise.all(circuit.places.map((place) => attempt(place, () => outcome)));
   });
   return (await Promise.all(told)).flat();
-}
-
-function isSame(a: SlotRef, b: SlotRef): boolean {
-  return textOf(a) === textOf(b);
-}
-
-function textOf({ rack, stack, slot }: SlotRef): string {
-  return `${rack}/${stack}/${slot}`;
 }
 
 export const powerRoutes: readonly Route[] = [
