@@ -82,6 +82,19 @@ export function wakingClock(
   return { clock: { ...clock, monotonic }, end: clock.every(pulse, monotonic) };
 }
 
+/** Sleeps until the clock has counted `duration`, or `signal` aborts: after a standstill a timer is due too early. Never rejects. */
+export async function sleepOut(
+  clock: Pick<Clock, "monotonic" | "sleep">,
+  duration: Milliseconds,
+  signal?: AbortSignal,
+): Promise<void> {
+  const end = clock.monotonic() + duration;
+  for (let left = duration; left > 0 && !signal?.aborted; ) {
+    await clock.sleep(left, signal);
+    left = (end - clock.monotonic()) as Milliseconds;
+  }
+}
+
 /** A boot of this machine. */
 export interface MachineBoot {
   /** The kernel's name for it. */

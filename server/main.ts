@@ -173,7 +173,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       power,
       windows,
       events,
-      clock,
+      clock: waking.clock,
       log,
       subnets: config.subnets,
       ...(locate && { locate }),

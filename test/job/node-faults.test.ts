@@ -3,9 +3,9 @@
 import test from "ava";
 import type { Report } from "#protocol/agent.ts";
 import { type Instant, parseIpv4Address } from "#protocol/brand.ts";
-import { wakingClock } from "../../server/clock.ts";
 import { AttemptSupersededError } from "../../server/errors.ts";
-import { type ManualClock, manualClock } from "../support/manual-clock.ts";
+import { manualClock } from "../support/manual-clock.ts";
+import { stoppable } from "../support/standstill.ts";
 import { bringTo, createRig, digest, finish, ms, type Rig } from "./rig.ts";
 
 const agentStages = ["preparing", "writing", "verifying", "configuring", "committing"] as const;
@@ -184,26 +184,13 @@ test("a node that floods its log fills no more than 200 lines of 2000 characters
   t.true(lines.every(({ line }) => line.length <= 2000));
 });
 
-/** A server that can be made to stand still: time goes on, and no timer with it. */
-function stoppable() {
-  const clock = manualClock();
-  let stood = 0;
-  const real = { ...clock, monotonic: () => ms(clock.monotonic() + stood) };
-  const told: number[] = [];
-  const waking = wakingClock(real, (duration) => void told.push(duration));
-  const standStill = (duration: number) => {
-    stood += duration;
-  };
-  return { ...waking, told, standStill };
-}
-
 for (const stage of ["waiting-for-agent", "writing", "first-boot"] as const) {
   test(`D41: a server that stands still for an hour at ${stage} takes nobody for silent, and nothing for late`, async (t) => {
     const { clock, told, standStill } = stoppable();
-    const rig = await bringTo(await createRig("on", { clock: clock as ManualClock }), stage);
+    const rig = await bringTo(await createRig("on", { clock }), stage);
     const before = rig.node.connection;
     const verbs = rig.verbs.length;
-    standStill(3_600_000);
+    await standStill(3_600_000);
     rig.nodes.markOffline();
     t.is(rig.node.connection, before);
     await rig.clock.advance(10_000);

@@ -14,6 +14,7 @@ import {
 import type { LearningGroup, LearningRecord, LearningStep, Seat } from "#protocol/learning.ts";
 import { type SlotRef, slotText } from "#protocol/node.ts";
 import type { Rack } from "#protocol/rack.ts";
+import { sleepOut } from "../../clock.ts";
 import type { Subnet } from "../../config.ts";
 import { ConflictError, PoolExhaustedError } from "../../errors.ts";
 import type { Reservation } from "../../store/store.ts";
@@ -515,7 +516,7 @@ export class LearningRun {
 
   async #sleep(duration: Milliseconds, heardOut?: AbortSignal): Promise<void> {
     const signals = heardOut ? [this.#stop.signal, heardOut] : [this.#stop.signal];
-    await this.#context.clock.sleep(duration, AbortSignal.any(signals));
+    await sleepOut(this.#context.clock, duration, AbortSignal.any(signals)); // who asked meanwhile is heard now
     this.#checkStop();
   }
 
