@@ -15,6 +15,7 @@ export type Row = Readonly<Record<string, SQLOutputValue>>;
 
 /** A prepared statement. */
 export interface Statement {
+  /** @throws UnavailableError when the disk does not give what it holds; so does `all`. */
   get(...values: readonly SQLInputValue[]): Row | undefined;
   all(...values: readonly SQLInputValue[]): readonly Row[];
   /** @throws ConflictError when a unique column would repeat, UnavailableError when the disk is full. */
@@ -38,7 +39,15 @@ export interface Database {
 }
 
 /** SQLite result codes, https://sqlite.org/rescode.html; the last two are extended ones. */
-const resultCodes = { busy: 5, readOnly: 8, io: 10, full: 13, unique: 2067, primaryKey: 1555 };
+const resultCodes = {
+  busy: 5,
+  readOnly: 8,
+  io: 10,
+  damaged: 11,
+  full: 13,
+  unique: 2067,
+  primaryKey: 1555,
+};
 
 /** One page: what a new journal has from its first write on. */
 const leastOctets = 4096;
@@ -64,8 +73,8 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
     prepare(sql) {
       const statement = connection.prepare(sql);
       return {
-        get: (...values) => statement.get(...values),
-        all: (...values) => statement.all(...values),
+        get: (...values) => translated(() => statement.get(...values), "read"),
+        all: (...values) => translated(() => statement.all(...values), "read"),
         run: (...values) => {
           nesting.beforeWrite();
           try {
@@ -249,16 +258,16 @@ function migrate(connection: DatabaseSync, path: string, steps: readonly Migrati
   }
 }
 
-function translated<T>(work: () => T): T {
+function translated<T>(work: () => T, what: "read" | "written" = "written"): T {
   try {
     return work();
   } catch (error) {
-    throw translate(error);
+    throw translate(error, what);
   }
 }
 
 /** SQLite's result code as an error of ours; anything else unchanged. */
-function translate(error: unknown): unknown {
+function translate(error: unknown, what: "read" | "written"): unknown {
   const code = codeOf(error);
   if (code === resultCodes.unique || code === resultCodes.primaryKey) {
     return new ConflictError(`already taken: ${messageOf(error)}`, { cause: error });
@@ -268,7 +277,8 @@ function translate(error: unknown): unknown {
     case resultCodes.io:
     case resultCodes.readOnly:
     case resultCodes.busy:
-      return new UnavailableError(`the journal cannot be written: ${messageOf(error)}`, {
+    case resultCodes.damaged:
+      return new UnavailableError(`the journal cannot be ${what}: ${messageOf(error)}`, {
         cause: error,
       });
     default:

@@ -14,10 +14,18 @@ import { temporaryDirectory } from "../support/temporary.ts";
 const child = new URL("./journal-disk-child.ts", import.meta.url).pathname;
 
 /** Its lines, of which it says the last before it dies. */
-function run(path: string, fault: string): Promise<readonly string[]> {
-  const words = ["-f", "-o", "/dev/null", "-e", `inject=${fault}`, process.execPath, child, path];
+function run(
+  path: string,
+  fault: string,
+  work: "change" | "read",
+  times: number,
+): Promise<readonly string[]> {
+  const words = ["-f", "-o", "/dev/null", "-e", `inject=${fault}`, process.execPath];
+  words.push(child, path, work, String(times));
   return new Promise((resolve) => {
-    execFile("strace", words, (_error, stdout) => resolve(stdout.trim().split("\n")));
+    execFile("strace", words, { maxBuffer: 1 << 24 }, (_error, stdout) =>
+      resolve(stdout.trim().split("\n")),
+    );
   });
 }
 
@@ -33,7 +41,7 @@ const faults: readonly (readonly [title: string, fault: string])[] = [
 for (const [title, fault] of faults) {
   test(`D38: a disk that ${title}: a change of the journal is refused for good or there as a whole`, async (t) => {
     const path = join(temporaryDirectory(t), "journal.db");
-    const [opened, ...lines] = await run(path, fault);
+    const [opened, ...lines] = await run(path, fault, "change", 60);
     t.is(opened, "opened");
     t.is(lines.length, 60, "it lives through all of it");
     const numbers = (word: string) =>
@@ -52,3 +60,19 @@ for (const [title, fault] of faults) {
     t.log(`${kept.length} kept, ${refused.length} refused`);
   });
 }
+
+test("D38: a disk that does not give some of what it holds: that is refused, the rest is right", async (t) => {
+  const path = join(temporaryDirectory(t), "journal.db");
+  const store = openSqliteStore(path);
+  const count = 2000; // more than SQLite keeps in memory
+  store.transaction(() => {
+    for (let one = 1; one <= count; one++) store.settings.put(`change ${one}`, "x".repeat(3000));
+  });
+  store.close();
+  const [opened, ...lines] = await run(path, "pread64:error=EIO:when=4500+40", "read", count);
+  t.is(opened, "opened");
+  t.is(lines.length, count, "it lives through all of it");
+  const refused = lines.filter((line) => line.startsWith("refused")).length;
+  t.true(refused > 0 && refused < count, `${refused}`);
+  t.log(`${refused} of ${count} refused`);
+});
