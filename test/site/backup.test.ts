@@ -57,6 +57,7 @@ test("D44: a server restored from a backup has its nodes again, and repeats noth
     world.reboot("all").then((job) => ended(world, job)),
   ]);
   await api.send("PUT", "/api/v1/windows/after", night);
+  t.regex(await marcoboot("backup", "show", backup), /^server\.yaml\t/m, "its settings are in it");
 
   await world.restart(async () => {
     await rename(state, `${state}.lost`);

@@ -64,7 +64,7 @@ export const backupCommands: readonly Command[] = [
       );
       run.output.say(
         contents.settings === undefined
-          ? "the settings are not in it: no server was started here, or their file has gone"
+          ? "the settings are not in it: no server was started here, or their file cannot be read"
           : `the settings are in it: ${contents.settings}`,
       );
       run.output.say(
