@@ -83,8 +83,9 @@ export const moments: Readonly<Record<CutMoment, Moment>> = {
 const last: readonly CutMoment[] = ["final-message", "reboot"];
 
 /**
- * Which moments one install is cut at, one after the other, so that its attempts suffice: all
- * of them in as few installs as can be.
+ * Which moments one install is cut at, one after the other, so that its attempts suffice: all of
+ * them in as few installs as can be. Those that cost no attempt are spread, as the time that an
+ * attempt gives a node to boot has to suffice too.
  *
  * @param wanted - in the order in which they come
  * @param attempts - of a task
@@ -94,16 +95,17 @@ export function dealMoments(
   attempts: number,
 ): readonly (readonly CutMoment[])[] {
   const installs: CutMoment[][] = [];
-  for (const moment of wanted) {
-    const open = installs.findLast((install) => hasRoomFor(install, moment, attempts));
-    if (open) open.push(moment);
+  for (const moment of wanted.filter((one) => moments[one].costsAttempt)) {
+    const open = installs.at(-1);
+    if (open && open.length < attempts - 1) open.push(moment);
     else installs.push([moment]);
   }
-  return installs;
-}
-
-function hasRoomFor(install: readonly CutMoment[], moment: CutMoment, attempts: number): boolean {
-  if (install.some((one) => last.includes(one))) return false;
-  const lost = [...install, moment].filter((one) => moments[one].costsAttempt).length;
-  return lost < attempts;
+  for (const moment of wanted.filter((one) => !moments[one].costsAttempt)) {
+    const [least] = installs
+      .filter((install) => !last.includes(moment) || !install.some((one) => last.includes(one)))
+      .toSorted((one, other) => one.length - other.length);
+    if (least) least.push(moment);
+    else installs.push([moment]);
+  }
+  return installs.map((install) => wanted.filter((one) => install.includes(one)));
 }
