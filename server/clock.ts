@@ -82,6 +82,31 @@ export function wakingClock(
   return { clock: { ...clock, monotonic }, end: clock.every(pulse, monotonic) };
 }
 
+/** A clock that can be held: meanwhile it counts nothing, and who asks it again and again is slowed down. */
+export interface HoldableClock extends Clock {
+  hold(): void;
+  release(): void;
+}
+
+export function holdableClock(clock: Clock): HoldableClock {
+  let heldAt: Milliseconds | undefined;
+  let lost = 0;
+  return {
+    ...clock,
+    monotonic: () => ((heldAt ?? clock.monotonic()) - lost) as Milliseconds,
+    sleep: (duration, signal) =>
+      clock.sleep(heldAt === undefined || duration > pulse ? duration : pulse, signal),
+    hold() {
+      heldAt ??= clock.monotonic();
+    },
+    release() {
+      if (heldAt === undefined) return;
+      lost += clock.monotonic() - heldAt;
+      heldAt = undefined;
+    },
+  };
+}
+
 /** Sleeps until the clock has counted `duration`, or `signal` aborts: after a standstill a timer is due too early. Never rejects. */
 export async function sleepOut(
   clock: Pick<Clock, "monotonic" | "sleep">,

@@ -289,6 +289,8 @@ const configSchema = Type.Object(
     enrolmentMinutes: Type.Integer({ minimum: 1, maximum: 60, default: 10 }),
     /** Days a node's certificate counts; agents renew theirs when a third is left. */
     certificateDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90 }),
+    /** Silence in the middle of a job after which another attempt begins. */
+    silenceSeconds: Type.Integer({ minimum: 10, maximum: 7200, default: 180 }),
     /** Within so long a system that was installed or updated must call; after two thirds of it an update goes back by itself. */
     firstBootSeconds: Type.Integer({ minimum: 10, maximum: 7200, default: 900 }),
     /** In-rush: at most so many nodes are switched on within so many seconds. */

@@ -46,6 +46,7 @@ import { openLeaseFile } from "./lease/lease-file.ts";
 import { contains, createLeases, recordOf } from "./lease/leases.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
+import { createHearing } from "./net/hearing.ts";
 import { interfaceAddress } from "./net/interfaces.ts";
 import { neighbourOf } from "./net/neighbour-table.ts";
 import { createNeighbours } from "./net/neighbours.ts";
@@ -133,7 +134,19 @@ export async function startServer(config: Config): Promise<RunningServer> {
       events.publish({ topic: "alarm", text });
     });
     closers.push(waking.end);
-    const nodes = createNodes({ store, events, clock: waking.clock, log });
+    const hearing = createHearing({
+      segments: segments.map(({ subnet, address }) => ({
+        interfaceName: subnet.interface,
+        address,
+      })),
+      clock: waking.clock,
+      events,
+      log,
+    });
+    closers.push(hearing.close);
+    const clockOf = (address: Ipv4Address | undefined) =>
+      hearing.clockOf(reachableFrom(served, address).subnet.interface);
+    const nodes = createNodes({ store, events, clock: waking.clock, clockOf, log });
     const watching = createWatching(clock);
     const metrics = createMetrics({ store, nodes, events });
     closers.push(() => metrics.close());
@@ -173,7 +186,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       power,
       windows,
       events,
-      clock: waking.clock,
+      clock: hearing.clock,
       log,
       subnets: config.subnets,
       ...(locate && { locate }),
@@ -217,6 +230,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       nodes,
       events,
       clock: waking.clock,
+      clockOf: (node) => clockOf(node?.address),
       log,
       queue,
       power,
@@ -227,7 +241,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
       shellOf: createShells(config.ssh, sshKey),
       authorizedKeys: config.ssh.installKey ? [sshKey.publicLine] : [],
       commands: config.commands,
-      timing: { firstBoot: milliseconds(config.firstBootSeconds * 1000) },
+      timing: {
+        firstBoot: milliseconds(config.firstBootSeconds * 1000),
+        silence: milliseconds(config.silenceSeconds * 1000),
+      },
       probe: createProbe(clock, (address) => reachableFrom(served, address).address),
       metrics: metrics.jobs,
     });

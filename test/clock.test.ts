@@ -1,8 +1,9 @@
-/** D41: durations of a process that stood still. */
+/** D41, E52: durations of a process that stood still, or could hear nobody. */
 
 import test from "ava";
 import { milliseconds } from "#protocol/brand.ts";
-import { sleepOut } from "../server/clock.ts";
+import { holdableClock, sleepOut } from "../server/clock.ts";
+import { manualClock } from "./support/manual-clock.ts";
 import { stoppable } from "./support/standstill.ts";
 
 test("what the process stood still is in no duration, and is told", async (t) => {
@@ -51,4 +52,43 @@ test("a sleep ends at once when it is not wanted any more", async (t) => {
   end.abort();
   await sleep;
   t.is(Number(clock.monotonic()), 0);
+});
+
+test("E52: a clock that is held counts nothing, and goes on from there", async (t) => {
+  const real = manualClock();
+  const clock = holdableClock(real);
+  await real.advance(4000);
+  clock.hold();
+  await real.advance(600_000);
+  clock.hold();
+  t.is(Number(clock.monotonic()), 4000);
+  clock.release();
+  t.is(Number(clock.monotonic()), 4000);
+  await real.advance(1000);
+  clock.release();
+  t.is(Number(clock.monotonic()), 5000);
+});
+
+test("E52: who sleeps by a clock that is held looks once a second, not a thousand times", async (t) => {
+  const real = manualClock();
+  const clock = holdableClock(real);
+  let sleeps = 0;
+  const counted = {
+    ...clock,
+    sleep: (...given: Parameters<typeof clock.sleep>) => {
+      sleeps += 1;
+      return clock.sleep(...given);
+    },
+  };
+  clock.hold();
+  let isOver = false;
+  void sleepOut(counted, milliseconds(1)).then(() => {
+    isOver = true;
+  });
+  await real.advance(60_000);
+  t.false(isOver);
+  t.true(sleeps > 55 && sleeps < 65, `${sleeps}`);
+  clock.release();
+  await real.advance(1001);
+  t.true(isOver);
 });

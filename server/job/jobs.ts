@@ -98,6 +98,8 @@ export interface JobsContext {
   readonly nodes: Nodes;
   readonly events: EventBus;
   readonly clock: Clock;
+  /** Counts what is waited for from this node. Default: `clock`. */
+  readonly clockOf?: (node: Node | undefined) => Clock;
   readonly log: Log;
   readonly queue: Queue;
   readonly power: JobPower;
@@ -132,7 +134,7 @@ export const usualTiming: Timing = {
 };
 
 export function createJobs(context: JobsContext): Jobs {
-  const { store, nodes, events, clock, log, queue } = context;
+  const { store, nodes, events, clock, clockOf = () => clock, log, queue } = context;
   const timing = { ...usualTiming, ...context.timing };
   const journal = createTaskJournal(context);
   const gather = createGather(journal.together);
@@ -149,6 +151,7 @@ export function createJobs(context: JobsContext): Jobs {
 
   const runner = createRunner({
     ...context,
+    clockOf,
     journal,
     gather,
     assignments,

@@ -58,7 +58,8 @@ export interface JobMetrics {
 export interface RunnerContext {
   readonly store: Store;
   readonly nodes: Nodes;
-  readonly clock: Clock;
+  /** Counts what is waited for from this node. */
+  readonly clockOf: (node: Node | undefined) => Clock;
   readonly log: Log;
   readonly power: JobPower;
   readonly windows: JobWindows;
@@ -103,13 +104,14 @@ class AttemptEnded extends Error {}
 interface Running {
   readonly id: TaskId;
   readonly nodeId: NodeId;
+  readonly clock: Clock;
   readonly since: Milliseconds;
   heardAt: Milliseconds;
   wake: () => void;
 }
 
 export function createRunner(context: RunnerContext): Runner {
-  const { store, nodes, clock, log, journal, gather, assignments, timing, onTurn } = context;
+  const { store, nodes, clockOf, log, journal, gather, assignments, timing, onTurn } = context;
   /** One at most on each node. */
   const running = new Map<NodeId, Running>();
   const ended = new Set<Promise<void>>();
@@ -119,7 +121,7 @@ export function createRunner(context: RunnerContext): Runner {
     closing.signal.throwIfAborted();
     const woken = new AbortController();
     run.wake = () => woken.abort("woken"); // by default an error with its stack would be made each time
-    await clock.sleep(duration, woken.signal);
+    await run.clock.sleep(duration, woken.signal);
     closing.signal.throwIfAborted();
   };
 
@@ -128,6 +130,7 @@ export function createRunner(context: RunnerContext): Runner {
 
   /** A failed attempt is followed by the next one only after a while, doubled each time. */
   const waitBeforeNext = async ({ id, epoch }: Task, run: Running): Promise<void> => {
+    const { clock } = run;
     const deadline = clock.monotonic() + timing.retry * 2 ** (epoch - 1);
     while (clock.monotonic() < deadline && !isFinished(journal.task(id).state)) {
       await pause(run, (deadline - clock.monotonic()) as Milliseconds);
@@ -199,9 +202,10 @@ export function createRunner(context: RunnerContext): Runner {
     if (present?.id === id || isFinished(task.state)) context.metrics?.superseded("entry");
     // A run may still wait for an outlet's answer when its task is cancelled: the node's next follows it.
     if (present) return;
-    const now = clock.monotonic();
     const { nodeId } = task;
-    const run: Running = { id, nodeId, since: now, heardAt: now, wake: () => undefined };
+    const clock = clockOf(nodes.get(nodeId));
+    const now = clock.monotonic();
+    const run: Running = { id, nodeId, clock, since: now, heardAt: now, wake: () => undefined };
     running.set(nodeId, run);
     try {
       await runTask(id, run);
@@ -225,7 +229,7 @@ export function createRunner(context: RunnerContext): Runner {
     running: () => running.size,
     heard(id) {
       const run = running.get(id);
-      if (run) run.heardAt = clock.monotonic();
+      if (run) run.heardAt = run.clock.monotonic();
     },
     wake: (id) => running.get(id)?.wake(),
     async close() {
@@ -247,7 +251,8 @@ function createTaskRun(
   run: Running,
   { pause, signal }: Pausing,
 ): TaskRun {
-  const { nodes, clock, journal, assignments, tickets, timing, power, windows } = context;
+  const { nodes, journal, assignments, tickets, timing, power, windows } = context;
+  const { clock } = run;
   const { id, epoch, who } = attempt;
 
   const currentNode = (): Node => {

@@ -116,21 +116,40 @@ interface NodesContext {
   readonly store: Store;
   readonly events: EventBus;
   readonly clock: Clock;
+  /** Counts how long a node with this address is silent. Default: `clock`. */
+  readonly clockOf?: (address: Ipv4Address | undefined) => Pick<Clock, "monotonic">;
   readonly log: Log;
 }
 
-export function createNodes({ store, events, clock, log }: NodesContext): Nodes {
+/** The last sign of a node's agent, and the clock that counts its silence since. */
+interface Sign {
+  readonly at: Milliseconds;
+  readonly clock: Pick<Clock, "monotonic">;
+  /** When the journal took it, by the clock of all. */
+  readonly written: number;
+  /** For people; durations are monotonic, since wall clocks jump. */
+  readonly lastSeen?: Instant;
+}
+
+export function createNodes(context: NodesContext): Nodes {
+  const { store, events, clock, log, clockOf = () => clock } = context;
   const machines = createMachines({ store, events, clock });
   let admission: Admission = () => ({});
-  /** Monotonic milliseconds of the last sign of its agent: wall clocks jump. `lastSeen` is for people. */
-  const seen = new Map<
-    NodeId,
-    { readonly at: number; readonly written: number; readonly lastSeen?: Instant }
-  >();
+  const seen = new Map<NodeId, Sign>();
+  const sign = (address: Ipv4Address | undefined, written: number, lastSeen?: Instant): Sign => {
+    const own = clockOf(address);
+    return {
+      at: own.monotonic(),
+      clock: own,
+      written,
+      ...(lastSeen !== undefined && { lastSeen }),
+    };
+  };
+  const silenceSince = ({ at, clock }: Sign) => (clock.monotonic() - at) as Milliseconds;
   // After a start every node that was online gets the full time to call again.
   for (const node of store.nodes.list()) {
     if (node.connection === "online") {
-      seen.set(node.id, { at: clock.monotonic(), written: clock.monotonic() });
+      seen.set(node.id, sign(node.address, clock.monotonic()));
     }
   }
 
@@ -316,15 +335,15 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
       };
       const after = withChange(node, change);
       if (mayBecomeReady(after)) {
-        seen.set(id, { at: now, written: now, lastSeen: agent.lastSeen });
+        seen.set(id, sign(address, now, agent.lastSeen));
         return admit(node, after);
       }
       const onlyLastSeen = isSame(withoutLastSeen(node), withoutLastSeen(after));
       if (onlyLastSeen && now - written < lastSeenWritten) {
-        seen.set(id, { at: now, written, lastSeen: agent.lastSeen });
+        seen.set(id, sign(address, written, agent.lastSeen));
         return after;
       }
-      seen.set(id, { at: now, written: now, lastSeen: agent.lastSeen });
+      seen.set(id, sign(address, now, agent.lastSeen));
       if (!onlyLastSeen) return save({ ...after, updatedAt: clock.now() }, node);
       store.nodes.put(after);
       return after;
@@ -333,16 +352,15 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     heartbeat(id) {
       const node = existing(id);
       const written = seen.get(id)?.written ?? Number.NEGATIVE_INFINITY;
-      seen.set(id, { at: clock.monotonic(), written, lastSeen: clock.now() });
+      seen.set(id, sign(node.address, written, clock.now()));
       const change = { connection: "online", power: "on" } as const;
       if (mayBecomeReady(node)) admit(node, withChange(node, change));
       else if (node.connection !== "online" || node.power !== "on") update(id, change);
     },
 
     markOffline() {
-      const now = clock.monotonic();
-      for (const [id, { at }] of seen) {
-        if (now - at < offlineAfter) continue;
+      for (const [id, last] of seen) {
+        if (silenceSince(last) < offlineAfter) continue;
         const node = store.nodes.get(id);
         if (node?.connection !== "online") continue;
         update(id, { connection: "offline", agent: current(node).agent });
@@ -353,8 +371,8 @@ export function createNodes({ store, events, clock, log }: NodesContext): Nodes 
     quarantine: (id, reason) => update(id, { quarantined: true, reason }),
 
     silence(id) {
-      const at = seen.get(id)?.at;
-      return (at === undefined ? Number.POSITIVE_INFINITY : clock.monotonic() - at) as Milliseconds;
+      const last = seen.get(id);
+      return last ? silenceSince(last) : (Number.POSITIVE_INFINITY as Milliseconds);
     },
 
     retire(id) {

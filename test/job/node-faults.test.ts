@@ -3,6 +3,7 @@
 import test from "ava";
 import type { Report } from "#protocol/agent.ts";
 import { type Instant, parseIpv4Address } from "#protocol/brand.ts";
+import { holdableClock } from "../../server/clock.ts";
 import { AttemptSupersededError } from "../../server/errors.ts";
 import { manualClock } from "../support/manual-clock.ts";
 import { stoppable } from "../support/standstill.ts";
@@ -201,6 +202,43 @@ for (const stage of ["waiting-for-agent", "writing", "first-boot"] as const) {
     t.is(rig.verbs.length, verbs, "no second power cycle");
   });
 }
+
+for (const stage of ["waiting-for-agent", "writing", "rebooting", "first-boot"] as const) {
+  test(`E52: a server that has no link for an hour at ${stage} switches nothing, and goes on with the same attempt`, async (t) => {
+    const real = manualClock();
+    const link = holdableClock(real);
+    const clock = { ...link, advance: real.advance };
+    const rig = await bringTo(await createRig("on", { clock }), stage);
+    const before = rig.node.connection;
+    const verbs = rig.verbs.length;
+    link.hold();
+    await rig.silent(3600);
+    t.is(rig.node.connection, before);
+    t.like(rig.task(), { state: "running", stage, epoch: 1 });
+    link.release();
+    await rig.silent(20);
+    await finish(rig);
+    t.like(rig.task(), { state: "done", epoch: 1 });
+    t.is(rig.verbs.length, verbs, "no second power cycle");
+  });
+}
+
+test("E52: a node that loses its own link is given another attempt after three minutes", async (t) => {
+  const real = manualClock();
+  const link = holdableClock(real);
+  const rig = await bringTo(
+    await createRig("on", { clock: { ...link, advance: real.advance } }),
+    "writing",
+  );
+  link.hold();
+  await rig.silent(600);
+  link.release();
+  t.is(rig.task().epoch, 1);
+  await rig.silent(200);
+  t.regex(rig.attempts()[0]?.reason ?? "", /^no sign of life for 180 s while writing$/);
+  t.is(rig.task().epoch, 2);
+  t.true(rig.verbs.includes("cycle a1"));
+});
 
 test("D41: what comes of an attempt that has ended is refused, and counted", async (t) => {
   const counted: string[] = [];
