@@ -16,7 +16,7 @@ import type { Console } from "./console.ts";
 import { AgentError, ImageMismatchError, NetworkError, reasonOf, ToolError } from "./errors.ts";
 import { openCollector } from "./memory.ts";
 import { commandOf } from "./tools.ts";
-import { backOff, sleep } from "./wait.ts";
+import { backOff, machineTime, type Time } from "./wait.ts";
 
 export interface ImageSource {
   readonly url: string;
@@ -26,8 +26,10 @@ export interface ImageSource {
   readonly console: Console;
   /** First delay after a failure; default 1000. */
   readonly retryMs?: number;
-  /** Failures in a row, without one octet between them, before it gives up. Default 40, some 15 minutes. */
-  readonly tries?: number;
+  /** So long it tries on without one octet. Default 20 minutes, after which a netinst that nobody answers restarts. */
+  readonly patienceMs?: number;
+  /** Default: the machine's. */
+  readonly time?: Time;
 }
 
 const silenceMs = 30_000;
@@ -107,8 +109,9 @@ async function* download(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const total = source.manifest.storedBytes;
-  const tries = source.tries ?? 40;
+  const { patienceMs = 20 * 60_000, retryMs = 1000, time = machineTime } = source;
   let position = 0;
+  let lastAt = time.now();
   for (let failures = 0; position < total; ) {
     try {
       for await (const part of request(source, position, signal)) {
@@ -118,6 +121,7 @@ async function* download(
         }
         position += bytes.length;
         failures = 0;
+        lastAt = time.now();
         onBytes(bytes);
         yield bytes;
       }
@@ -127,9 +131,9 @@ async function* download(
       signal.throwIfAborted();
       if (error instanceof AgentError && !error.retryable) throw error;
       failures++;
-      if (failures >= tries) throw error;
+      if (time.now() - lastAt >= patienceMs) throw error;
       source.console.info(`download: ${reasonOf(error)}; going on at ${position}`);
-      await sleep(backOff(failures, source.retryMs ?? 1000, 30_000), signal);
+      await time.sleep(backOff(failures, retryMs, 30_000), signal);
       signal.throwIfAborted();
     }
   }

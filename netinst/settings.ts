@@ -115,7 +115,7 @@ export function readSettings(args: readonly string[]): Settings {
     ).toLowerCase(),
     bootId: values["boot-id"] ?? readText("/proc/sys/kernel/random/boot_id")?.trim() ?? "unknown",
     simulate: values.simulate ?? false,
-    unreachableMs: parseSeconds(values["unreachable-seconds"] ?? "900") * 1000,
+    unreachableMs: parseSeconds(values["unreachable-seconds"] ?? "1200") * 1000,
     ...present({
       address: values.address,
       bootUrl: words.get("marcoboot.url"),

@@ -14,6 +14,15 @@ export function sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** Tests pass one of their own. */
+export interface Time {
+  /** Milliseconds that never jump. */
+  now(): number;
+  readonly sleep: typeof sleep;
+}
+
+export const machineTime: Time = { now: () => performance.now(), sleep };
+
 /**
  * Delay before try number `attempt` (from 0): doubles from `firstMs` up to `mostMs`, of which the
  * second half is random, so that a rack that was cut off together does not come back together.

@@ -6,9 +6,15 @@ import test from "ava";
 import { parseImageDigest } from "#protocol/brand.ts";
 import { compressions, type ImageManifest } from "#protocol/image.ts";
 import { chooseDisk, openDisk } from "../../netinst/disk.ts";
-import { AttemptEndedError, DiskError, InstallRefusedError } from "../../netinst/errors.ts";
+import {
+  AttemptEndedError,
+  DiskError,
+  InstallRefusedError,
+  NetworkError,
+} from "../../netinst/errors.ts";
 import { growLastPartition, makeGpt, partitionTypes } from "../../netinst/partition-table.ts";
 import { installRaw } from "../../netinst/steps/install-raw.ts";
+import type { Time } from "../../netinst/wait.ts";
 import {
   compress,
   describeImage,
@@ -45,14 +51,18 @@ interface Run {
   readonly manifest?: Partial<ImageManifest>;
   readonly stored?: Buffer;
   readonly cutAfter?: number;
+  readonly isAway?: () => boolean;
+  readonly time?: Time;
   readonly ticket?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (stage: string, percent: number) => void;
 }
 
-async function run(options: Run): Promise<{ ranges: readonly (string | undefined)[] }> {
+async function run(
+  options: Run,
+): Promise<{ ranges: readonly (string | undefined)[]; sent: number }> {
   const stored = options.stored ?? image;
-  const server = await serveImage(stored, options.cutAfter);
+  const server = await serveImage(stored, options.cutAfter, options.isAway);
   try {
     await installRaw(
       {
@@ -63,7 +73,7 @@ async function run(options: Run): Promise<{ ranges: readonly (string | undefined
           manifest: { ...describeImage(image, stored, "none"), ...options.manifest },
           console: recordConsole(),
           retryMs: 1,
-          tries: 3,
+          ...(options.time && { time: options.time }),
         },
         reporter: { progress: (stage, percent) => options.onProgress?.(stage, percent) },
         console: recordConsole(),
@@ -72,7 +82,7 @@ async function run(options: Run): Promise<{ ranges: readonly (string | undefined
       },
       options.signal ?? new AbortController().signal,
     );
-    return { ranges: server.ranges };
+    return { ranges: server.ranges, sent: server.sent() };
   } finally {
     await server.close();
   }
@@ -206,6 +216,43 @@ test("a download that breaks goes on where it was", async (t) => {
   t.is(ranges[0], undefined);
   t.regex(ranges[1] ?? "", /^bytes=[1-9]\d*-$/);
   t.is(sha256(disk.bytes.subarray(mebibyte, imageSize)), sha256(image.subarray(mebibyte)));
+});
+
+/** Time that goes by only while somebody waits. */
+function waitedTime(): Time & { readonly waits: number[] } {
+  const waits: number[] = [];
+  return {
+    waits,
+    now: () => waits.reduce((sum, one) => sum + one, 0),
+    sleep: async (ms) => void waits.push(ms),
+  };
+}
+const minute = 60_000;
+
+test("E52: a server that is away for 15 minutes is asked again each half minute, for what is left and nothing else", async (t) => {
+  const disk = memoryDisk(diskSize);
+  const time = waitedTime();
+  const isAway = () => time.now() < 15 * minute;
+  const { ranges, sent } = await run({ disk, cutAfter: 2 * mebibyte, isAway, time });
+  t.is(ranges.length, 2);
+  const position = Number(/^bytes=(\d+)-$/.exec(ranges[1] ?? "")?.[1]);
+  t.true(position > 0 && position <= 2 * mebibyte);
+  t.is(sent, 2 * mebibyte + (image.length - position), "the rest, and what was under way");
+  t.true(time.waits.every((ms) => ms <= 30_000));
+  t.true(time.waits.length < 100);
+  t.is(sha256(disk.bytes.subarray(mebibyte, imageSize)), sha256(image.subarray(mebibyte)));
+});
+
+test("E52: a server that stays away is given up after 20 minutes, as something to try again", async (t) => {
+  const disk = memoryDisk(diskSize);
+  const time = waitedTime();
+  const error = await t.throwsAsync(
+    run({ disk, cutAfter: 2 * mebibyte, isAway: () => true, time }),
+    { instanceOf: NetworkError },
+  );
+  t.true(error?.retryable);
+  t.true(time.now() >= 20 * minute && time.now() <= 21 * minute);
+  t.true(isUnbootable(disk));
 });
 
 test("a refused ticket is no reason to try again", async (t) => {

@@ -78,13 +78,27 @@ export interface ImageServer {
   readonly url: string;
   /** `Range` header of each request, in order. */
   readonly ranges: (string | undefined)[];
+  /** Octets of the image that were handed out. */
+  sent(): number;
   close(): Promise<void>;
 }
 
-/** @param cutAfter - octets after which the first connection is broken */
-export async function serveImage(stored: Buffer, cutAfter?: number): Promise<ImageServer> {
+/**
+ * @param cutAfter - octets after which the first connection is broken
+ * @param isAway - from then on: whether connections are broken before anything is answered
+ */
+export async function serveImage(
+  stored: Buffer,
+  cutAfter?: number,
+  isAway: () => boolean = () => false,
+): Promise<ImageServer> {
   const ranges: (string | undefined)[] = [];
+  let sent = 0;
   const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+    if (ranges.length > 0 && isAway()) {
+      request.socket.destroy();
+      return;
+    }
     if (request.headers.authorization !== "Bearer good-ticket") {
       response.writeHead(401).end();
       return;
@@ -99,15 +113,18 @@ export async function serveImage(stored: Buffer, cutAfter?: number): Promise<Ima
         : { "content-range": `bytes ${start}-${stored.length - 1}/${stored.length}` }),
     });
     if (cutAfter !== undefined && ranges.length === 1) {
+      sent += cutAfter;
       response.write(stored.subarray(0, cutAfter), () => response.socket?.destroy());
       return;
     }
+    sent += stored.length - start;
     response.end(stored.subarray(start));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/images/x`,
     ranges,
+    sent: () => sent,
     close: () =>
       new Promise((resolve) => {
         server.closeAllConnections();
