@@ -37,6 +37,7 @@ test(`E52: the server's link is down for ${downSeconds} s while a board writes: 
     ({ what }) => void moments.push(what),
     { settings: { silenceSeconds } },
   );
+  t.teardown(() => site.close());
   await learn(site, { slotTimeoutSeconds, quietSeconds: 1, kills: 0 }, say);
   const alarms: string[] = [];
   const { api } = site.server;
@@ -76,6 +77,7 @@ test(`E52: the server's link is down for ${downSeconds} s while a board writes: 
     { state: "running", stage: "writing", epoch: 1 },
   );
   inServer("ip", "link", "set", "eth0", "up");
+  inServer("tc", "qdisc", "delete", "dev", "eth0", "root");
 
   const done = await world.until("the end of the job", 5 * minute, () =>
     task(({ state }) => state === "done" || state === "failed"),
@@ -92,5 +94,4 @@ test(`E52: the server's link is down for ${downSeconds} s while a board writes: 
   t.is(alarms.length, 2, alarms.join("\n"));
   t.regex(alarms[0] ?? "", /^the server's interface eth0 has no link: /);
   t.regex(alarms[1] ?? "", /^the server's interface eth0 is back after \d+ s: /);
-  await site.close();
 });
