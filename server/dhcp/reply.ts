@@ -64,13 +64,13 @@ export function buildReply(
   for (const { entry, sent } of subnetOptions(parts.subnet)) {
     const [code, value] = entry;
     if (sent === "with an address" && !hasAddress) continue;
-    if (sent === "when asked for" && asked?.has(code) === false) continue;
+    if (sent === "when asked for" && asked?.includes(code) === false) continue;
     options.set(code, value);
   }
-  add(options, hostname ? [option("hostName", hostname)] : []);
-  add(options, boot ? bootOptions(boot, parts.client, request) : []);
-  add(options, clientClass?.options ?? []);
-  add(options, echoed(request));
+  if (hostname) add(options, [option("hostName", hostname)]);
+  if (boot) add(options, bootOptions(boot, parts.client, request));
+  if (clientClass) add(options, clientClass.options);
+  echo(request, options);
   const packet = replyTo(request, {
     ciaddr: ciaddrOf(type, request),
     yiaddr: parts.yiaddr,
@@ -98,8 +98,8 @@ export function buildProxyReply(
     option("vendorClass", "PXEClient"),
     ...bootOptions(boot, client, request),
     ...(clientClass?.options ?? []),
-    ...echoed(request),
   ]);
+  echo(request, options);
   const packet = replyTo(request, {
     ciaddr: ciaddrOf(type, request),
     boot,
@@ -110,15 +110,16 @@ export function buildProxyReply(
 
 /** @param reason - shown by some clients; plain ASCII */
 export function buildNak(request: DhcpPacket, server: Ipv4Address, reason: string): DhcpPacket {
+  const options = new Map([
+    option("messageType", messageTypes.nak),
+    option("serverIdentifier", server),
+    option("message", reason),
+  ]);
+  echo(request, options);
   return replyTo(request, {
     // a relay must broadcast it: the client's address is wrong (RFC 2131 §4.3.2)
     flags: request.giaddr === unspecified ? request.flags : request.flags | broadcastFlag,
-    options: new Map([
-      option("messageType", messageTypes.nak),
-      option("serverIdentifier", server),
-      option("message", reason),
-      ...echoed(request),
-    ]),
+    options,
   });
 }
 
@@ -227,19 +228,20 @@ function bootOptions(boot: BootReply, client: BootClient, request: DhcpPacket): 
 }
 
 /** Client identifier (RFC 6842) and, as the last, the relay's option (RFC 3046 §2.2), octet by octet. */
-function echoed({ options }: DhcpPacket): readonly Entry[] {
-  return echoedCodes.flatMap((code): readonly Entry[] => {
+function echo({ options }: DhcpPacket, into: Map<number, Uint8Array>): void {
+  for (const code of echoedCodes) {
     const value = options.get(code);
-    return value ? [[code, value]] : [];
-  });
+    if (value) into.set(code, value);
+  }
 }
 
 const echoedCodes = (["clientIdentifier", "relayAgentInformation"] as const).map(optionCode);
 
 /** Option 55, in the client's order of preference (RFC 2132 §9.8); undefined when it sent none. */
-function requestedCodes(request: DhcpPacket): ReadonlySet<number> | undefined {
-  const list = readOption(request.options, "parameterRequestList");
-  return list && new Set(list);
+type AskedCodes = Uint8Array | undefined;
+
+function requestedCodes(request: DhcpPacket): AskedCodes {
+  return readOption(request.options, "parameterRequestList");
 }
 
 /**
@@ -247,20 +249,22 @@ function requestedCodes(request: DhcpPacket): ReadonlySet<number> | undefined {
  * at the end: EDK2 writes a NUL behind the boot file's name, where the next option
  * begins, and a relay agent takes its own off the end (RFC 3046 §2.1).
  */
-function inOrder(options: Options, asked: ReadonlySet<number> | undefined): Options {
+function inOrder(options: Options, asked: AskedCodes): Options {
   const ordered = new Map<number, Uint8Array>();
-  const take = (code: number): void => {
+  for (const code of leading) take(code, options, ordered);
+  if (asked) for (const code of asked) take(code, options, ordered);
+  for (const [code, value] of options) if (!trailing.includes(code)) ordered.set(code, value);
+  for (const code of trailing) {
     const value = options.get(code);
-    if (value) ordered.set(code, value); // one that has its place keeps it
-  };
-  const unlessTrailing = (code: number): void => {
-    if (!trailing.includes(code)) take(code);
-  };
-  leading.forEach(unlessTrailing);
-  asked?.forEach(unlessTrailing);
-  for (const code of options.keys()) unlessTrailing(code);
-  trailing.forEach(take);
+    if (value) ordered.set(code, value);
+  }
   return ordered;
+}
+
+/** One that has its place keeps it. */
+function take(code: number, options: Options, into: Map<number, Uint8Array>): void {
+  const value = options.get(code);
+  if (value && !trailing.includes(code)) into.set(code, value);
 }
 
 function clientMaximum(request: DhcpPacket): number {
@@ -271,11 +275,11 @@ function clientMaximum(request: DhcpPacket): number {
 }
 
 /** Leaves out what a client can do without until the message fits. */
-function shrink(packet: DhcpPacket, asked: ReadonlySet<number> | undefined): DhcpPacket {
+function shrink(packet: DhcpPacket, asked: AskedCodes): DhcpPacket {
   if (isWithinMaximum(packet)) return packet;
   const codes = dispensable.map(optionCode);
   let result = packet;
-  for (const code of [...codes.filter((one) => !asked?.has(one)), ...codes]) {
+  for (const code of [...codes.filter((one) => !asked?.includes(one)), ...codes]) {
     if (!result.options.has(code)) continue;
     result = { ...result, options: without(result.options, code) };
     if (isWithinMaximum(result)) return result;

@@ -28,7 +28,15 @@ import { PacketError } from "../../errors.ts";
 const framing = { pad: 0, overload: 52, end: 255 } as const;
 const operations = { request: 1, reply: 2 } as const;
 
-const offsets = { xid: 4, addresses: 12, chaddr: 28, sname: 44, file: 108, cookie: 236 } as const;
+const offsets = {
+  xid: 4,
+  secs: 8,
+  addresses: 12,
+  chaddr: 28,
+  sname: 44,
+  file: 108,
+  cookie: 236,
+} as const;
 const headerSize = 240; // 236 (BOOTP) + 4 (magic cookie)
 const magicCookie = 0x63825363; // RFC 2131 §3
 const minimumSize = 300; // RFC 951 §3: relays and ROMs drop shorter ones
@@ -129,22 +137,22 @@ export function decodePacket(bytes: Uint8Array): DhcpPacket {
 export function encodePacket(packet: DhcpPacket): Uint8Array {
   const layout = layOut(packet);
   const bytes = new Uint8Array(encodedSize(layout));
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, operations[packet.operation]);
-  view.setUint8(1, packet.hardwareType);
-  view.setUint8(2, packet.hardwareLength);
-  view.setUint8(3, packet.hops);
-  view.setUint32(offsets.xid, packet.xid);
-  view.setUint16(8, packet.secs);
-  view.setUint16(10, packet.flags);
-  view.setUint32(offsets.addresses, ipv4ToNumber(packet.ciaddr));
-  view.setUint32(offsets.addresses + 4, ipv4ToNumber(packet.yiaddr));
-  view.setUint32(offsets.addresses + 8, ipv4ToNumber(packet.siaddr));
-  view.setUint32(offsets.addresses + 12, ipv4ToNumber(packet.giaddr));
-  bytes.set(packet.chaddr.subarray(0, maximumHardwareLength), offsets.chaddr);
+  bytes[0] = operations[packet.operation];
+  bytes[1] = packet.hardwareType;
+  bytes[2] = packet.hardwareLength;
+  bytes[3] = packet.hops;
+  write32(bytes, offsets.xid, packet.xid);
+  write32(bytes, offsets.secs, packet.secs * 65536 + packet.flags);
+  write32(bytes, offsets.addresses, ipv4ToNumber(packet.ciaddr));
+  write32(bytes, offsets.addresses + 4, ipv4ToNumber(packet.yiaddr));
+  write32(bytes, offsets.addresses + 8, ipv4ToNumber(packet.siaddr));
+  write32(bytes, offsets.addresses + 12, ipv4ToNumber(packet.giaddr));
+  for (let index = 0; index < maximumHardwareLength; index++) {
+    bytes[offsets.chaddr + index] = packet.chaddr[index] ?? 0;
+  }
   writeText(bytes, packet.sname, offsets.sname, snameSize);
   writeText(bytes, packet.file, offsets.file, fileSize);
-  view.setUint32(offsets.cookie, magicCookie);
+  write32(bytes, offsets.cookie, magicCookie);
   let at = writeOptions(bytes, headerSize, layout.main);
   if (layout.overload > 0) {
     bytes.set([framing.overload, 1, layout.overload], at);
@@ -243,6 +251,13 @@ function writeOptions(bytes: Uint8Array, from: number, entries: readonly Entry[]
     }
   }
   return at;
+}
+
+function write32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
 }
 
 function operationOf(value: number): keyof typeof operations {
