@@ -4,8 +4,9 @@
  * Events of one burst are written in one transaction: their ids are the
  * stream's `Last-Event-ID`. An event is news about a state that the journal
  * holds already, so the moment before it is written can be lost. What packets
- * cause comes in hundreds and waits longer than what people do; what exceeds
- * its budget (event-budget.ts) is neither written nor streamed.
+ * cause comes in hundreds: it waits longer than what people do, and no packet
+ * waits until the disk has it; what exceeds its budget (event-budget.ts) is
+ * neither written nor streamed.
  */
 
 import { type Milliseconds, milliseconds } from "#protocol/brand.ts";
@@ -56,8 +57,8 @@ export function createEventLog(context: {
     if (waiting.length === 0) return;
     const batch = waiting;
     waiting = [];
-    const at = clock.now();
-    for (const event of store.events.append(at, batch))
+    const waitsForDisk = !batch.every(isCausedByPacket);
+    for (const event of store.events.append(clock.now(), batch, { waitsForDisk }))
       for (const listener of [...listeners]) listener(event);
   };
   const flushAfter = async (duration: Milliseconds): Promise<void> => {

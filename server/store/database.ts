@@ -1,7 +1,7 @@
 /**
  * One SQLite file, opened the way the journal needs it: WAL, an fsync per
- * commit, foreign keys on, brought to the newest schema. Knows nothing of what
- * is kept in it.
+ * commit that is not told to do without, foreign keys on, brought to the newest
+ * schema. Knows nothing of what is kept in it.
  */
 
 import { closeSync, openSync, statSync } from "node:fs";
@@ -69,6 +69,21 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
   const nesting = createNesting(connection);
   const undoListeners: (() => void)[] = [];
   const waiting: (() => void)[] = [];
+  const change = <T>(work: () => T, isWhole: boolean): T => {
+    nesting.begin(isWhole);
+    const before = waiting.length;
+    try {
+      const value = work();
+      nesting.end();
+      return value;
+    } catch (error) {
+      waiting.length = before;
+      const isUndone = nesting.undo();
+      if (nesting.depth() === 0) overwriteRefused(connection, error);
+      if (isUndone) for (const listener of undoListeners) listener();
+      throw error;
+    }
+  };
   return {
     prepare(sql) {
       const statement = connection.prepare(sql);
@@ -87,19 +102,14 @@ export function openDatabase(path: string, steps: readonly Migration[] = migrati
         },
       };
     },
-    transaction(work, { isWhole = false } = {}) {
-      nesting.begin(isWhole);
-      const before = waiting.length;
+    transaction(work, { isWhole = false, waitsForDisk = true } = {}) {
+      const isHasty = !waitsForDisk && nesting.depth() === 0;
+      if (isHasty) connection.exec("PRAGMA synchronous = NORMAL");
       let value: ReturnType<typeof work>;
       try {
-        value = work();
-        nesting.end();
-      } catch (error) {
-        waiting.length = before;
-        const isUndone = nesting.undo();
-        if (nesting.depth() === 0) overwriteRefused(connection, error);
-        if (isUndone) for (const listener of undoListeners) listener();
-        throw error;
+        value = change(work, isWhole);
+      } finally {
+        if (isHasty) connection.exec("PRAGMA synchronous = FULL");
       }
       if (nesting.depth() === 0) for (const work of waiting.splice(0)) work();
       return value;

@@ -470,7 +470,7 @@ function eventsOf(database: Database): Store["events"] {
     event: JSON.parse(bodyOf(row)) as DomainEvent,
   });
   return {
-    append: (at, events) =>
+    append: (at, events, options) =>
       database.transaction(() => {
         const stored = events.map((event) => {
           const subject = subjectOf(event) ?? null;
@@ -479,7 +479,7 @@ function eventsOf(database: Database): Store["events"] {
         });
         prune.run((stored.at(-1)?.id ?? 0) - eventLimit);
         return stored;
-      }),
+      }, options),
     since: (id, limit) => since.all(id, limit).map(fromRow),
     about: (subjects, after, limit) =>
       about.all(Math.trunc(after), JSON.stringify(subjects), limit).map(fromRow),

@@ -120,6 +120,11 @@ export interface TransactionOptions {
    * is caught. Such parts cost less.
    */
   readonly isWhole?: boolean;
+  /**
+   * Default true. False: over before it is on stable storage. A server that is killed loses nothing
+   * of it, a power cut the last half minute, unless another change followed. Says nothing about a part.
+   */
+  readonly waitsForDisk?: boolean;
 }
 
 export interface Store {
@@ -235,7 +240,11 @@ export interface Store {
   };
   readonly events: {
     /** Keeps the newest 100,000. */
-    append(at: Instant, events: readonly DomainEvent[]): readonly StoredEvent[];
+    append(
+      at: Instant,
+      events: readonly DomainEvent[],
+      options?: TransactionOptions,
+    ): readonly StoredEvent[];
     since(id: number, limit: number): readonly StoredEvent[];
     /** The newest `limit` events at or after `after` with one of these subjects (`subjectOf`), oldest first. */
     about(subjects: readonly string[], after: Instant, limit: number): readonly StoredEvent[];

@@ -25,6 +25,28 @@ storeContract("in a file", () => openSqliteStore(join(directory, `${files++}.db`
 const sealedSince = 4;
 const nextVersion = (migrations.at(-1)?.version ?? 0) + 1;
 
+test("every change waits for the disk but one that is told not to, alone", (t) => {
+  const database = openDatabase(join(temporaryDirectory(t), "journal.db"));
+  t.teardown(() => database.close());
+  const mode = () => database.prepare("PRAGMA synchronous").get()?.["synchronous"];
+  const [normal, full] = [1, 2];
+  const hasty = { waitsForDisk: false };
+  t.is(mode(), full);
+  t.is(database.transaction(mode), full);
+  t.is(database.transaction(mode, hasty), normal);
+  t.is(mode(), full);
+  const isPart = database.transaction(() => database.transaction(mode, hasty));
+  t.is(isPart, full, "the whole waits");
+  let after: unknown;
+  database.transaction(() => database.afterCommit(() => (after = mode())), hasty);
+  t.is(after, full, "what follows waits");
+  const fails = () => {
+    throw new Error("no");
+  };
+  t.throws(() => database.transaction(fails, hasty), { message: "no" });
+  t.is(mode(), full);
+});
+
 test("a journal opened again has everything, and nobody else may read it", (t) => {
   const path = join(temporaryDirectory(t), "journal.db");
   const before = openSqliteStore(path);
