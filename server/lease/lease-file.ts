@@ -119,7 +119,7 @@ class AppendedFile {
   #file: Opened | undefined;
   #appending: Promise<unknown> = Promise.resolve();
   #rewriting: Promise<unknown> | undefined;
-  /** Written beside commits; the next one of them appends `#since` and takes it. */
+  /** Open and not yet taken. Written beside commits, the next one of them appends `#since` and takes it. */
   #successor: Opened | undefined;
   /** Lines since the successor was begun. */
   #since: Buffer[] = [];
@@ -133,8 +133,10 @@ class AppendedFile {
 
   async start(found: readonly LeaseRecord[]): Promise<void> {
     try {
-      await this.#take(await writeNew(this.#temporary, found, this.#context));
+      this.#successor = await writeNew(this.#temporary, found, this.#context);
+      await this.#take(this.#successor);
     } catch (cause) {
+      await this.#drop(this.#successor);
       throw new ConfigurationError(`lease file ${this.#path} cannot be written`, { cause });
     }
   }
@@ -200,11 +202,12 @@ class AppendedFile {
   async #startAnew(line: Buffer, records: Iterable<LeaseRecord>): Promise<void> {
     await this.#rewriting;
     await this.#drop(this.#successor);
-    await this.#take(await writeNew(this.#temporary, records, this.#context), line);
+    this.#successor = await writeNew(this.#temporary, records, this.#context);
+    await this.#take(this.#successor, line);
     this.#isSuspect = false;
   }
 
-  /** Makes `next` the file. */
+  /** Makes `next`, the successor, the file; where that fails it stays the successor. */
   async #take(next: Opened, lines?: Buffer): Promise<void> {
     if (lines) await next.blocks.append(lines);
     await rename(this.#temporary, this.#path);

@@ -210,14 +210,11 @@ test("what was promised is there after a restart", async (t) => {
   leases.offer(b, subnet);
   await leases.committed(b);
   await file.close();
-  const again = createLeases({
-    store,
-    file: await openLeaseFile(path, { clock: systemClock, log: silentLog }),
-    clock,
-    events,
-  });
+  const next = await openLeaseFile(path, { clock: systemClock, log: silentLog });
+  const again = createLeases({ store, file: next, clock, events });
   t.is(String(again.addressOf(a)), "10.77.0.10");
   t.is(String(again.bind(b, subnet, ip("10.77.0.100"))?.state), "bound");
+  await next.close();
 });
 
 for (const how of ["removed", "replaced"] as const) {
