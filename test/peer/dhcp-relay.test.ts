@@ -98,5 +98,7 @@ echo "$1 $ip"
       break;
     }
   }
-  t.deepEqual(await ours.end(), { offer: 1, ack: 2 });
+  const { ack = 0, ...others } = await ours.end();
+  t.deepEqual(others, { offer: 1 });
+  t.true(ack >= 2, "once more for each time udhcpc asks again, as on a busy machine");
 });
