@@ -4,7 +4,7 @@ import { longestFirst } from "./ava.order.js";
 export default {
   files: ["test/**/*.test.ts", "!test/{lab,firmware,peer,site,e2e}/**"],
   extensions: ["ts"],
-  require: ["./test/support/uncaught.ts"],
+  require: ["./test/support/silent-ends.ts"],
   timeout: "2m",
   sortTestFiles: longestFirst([
     ...["http/authorisation", "agent/cross-product", "images/library", "netinst/update"],

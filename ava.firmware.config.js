@@ -5,7 +5,7 @@ import { longestFirst } from "./ava.order.js";
 export default {
   files: ["test/firmware/**/*.test.ts"],
   extensions: ["ts"],
-  require: ["./test/support/uncaught.ts"],
+  require: ["./test/support/silent-ends.ts"],
   timeout: "20m",
   concurrency: 2,
   sortTestFiles: longestFirst(["rack-install", "server-killed", "uefi-boot", "netinst"]),

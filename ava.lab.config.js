@@ -2,7 +2,7 @@
 export default {
   files: ["test/lab/**/*.test.ts", "test/e2e/**/*.test.ts"],
   extensions: ["ts"],
-  require: ["./test/support/uncaught.ts"],
+  require: ["./test/support/silent-ends.ts"],
   timeout: "12m",
   concurrency: 1,
   serial: true,

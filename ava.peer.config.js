@@ -6,7 +6,7 @@ import { longestFirst } from "./ava.order.js";
 export default {
   files: ["test/peer/**/*.test.ts", "test/site/**/*.test.ts"],
   extensions: ["ts"],
-  require: ["./test/support/uncaught.ts"],
+  require: ["./test/support/silent-ends.ts"],
   timeout: "12m",
   concurrency: 3,
   sortTestFiles: longestFirst([

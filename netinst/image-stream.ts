@@ -63,8 +63,11 @@ export async function streamImage(
       collect(chunk.length);
     }
   };
+  // A download that waits for its server ends with what it was for, not when its patience does.
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
   const input = Readable.from(
-    download(source, (part) => void stored.update(part), signal),
+    download(source, (part) => void stored.update(part), either),
     {
       objectMode: false,
       highWaterMark: 1 << 20,
@@ -84,6 +87,8 @@ export async function streamImage(
         cause: error,
       },
     );
+  } finally {
+    over.abort();
   }
   expectDigest("stored", stored.digest("hex"), manifest.storedDigest, manifest.name);
   if (position !== manifest.sizeBytes) {

@@ -38,6 +38,9 @@ interface Failure {
 /** Files that are run once more alone; when more failed, it was not by chance. */
 const UNSTEADY_FILES_MAX = 3;
 
+/** How many lines of AVA's standard error are repeated when it failed and named no test. */
+const LAST_ERRORS = 30;
+
 const levels = [
   { name: "quick", path: /^/, args: [] },
   { name: "peer", path: /(^|\/)test\/(peer|site)\//, args: ["--config", "ava.peer.config.js"] },
@@ -77,7 +80,7 @@ function runLevel(name: string, args: readonly string[]): Promise<Outcome> {
     const ava = join(root, "node_modules", ".bin", "ava");
     const child = spawn(process.execPath, [ava, "--tap", ...args], {
       cwd: root,
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "pipe"],
       // Each file has a thread of its own, which would compile the same modules again.
       env: { ...process.env, NODE_COMPILE_CACHE: compiled },
     });
@@ -85,7 +88,14 @@ function runLevel(name: string, args: readonly string[]): Promise<Outcome> {
     let passed = 0;
     const failed: Failure[] = [];
     let showing = false;
-    createInterface({ input: child.stdout }).on("line", (line) => {
+    const lastErrors: string[] = [];
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      process.stderr.write(`${line}\n`);
+      lastErrors.push(line);
+      if (lastErrors.length > LAST_ERRORS) lastErrors.shift();
+    });
+    const output = createInterface({ input: child.stdout });
+    output.on("line", (line) => {
       const verdict = /^(not )?ok \d+ - (.*)$/.exec(line);
       if (!verdict) {
         if (showing || /^(#|Bail out)/.test(line)) process.stdout.write(`${line}\n`);
@@ -98,11 +108,16 @@ function runLevel(name: string, args: readonly string[]): Promise<Outcome> {
       const seconds = ((performance.now() - started) / 1000).toFixed(0);
       if (showing || name !== "quick") process.stdout.write(`${seconds.padStart(5)} s  ${line}\n`);
     });
+    output.on("line", (line) => {
+      // AVA's word for a file that ended before its tests did, which is no failed test to it.
+      const remaining = /^# (\d+ tests? remaining in .*)$/.exec(line)?.[1];
+      if (remaining) failed.push({ title: remaining, lines: [] });
+    });
     child.on("close", (code) => {
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       // A crash outside any test (a broken import, an unhandled rejection) must count too.
       if (code !== 0 && failed.length === 0) {
-        failed.push({ title: `AVA ended with ${code}`, lines: [] });
+        failed.push({ title: `${name}: AVA ended with ${code}`, lines: lastErrors });
       }
       process.stdout.write(`${name}: ${passed} passed, ${failed.length} failed in ${seconds} s\n`);
       resolve({ passed, failed });

@@ -255,6 +255,33 @@ test("E52: a server that stays away is given up after 20 minutes, as something t
   t.true(isUnbootable(disk));
 });
 
+test("an install that fails ends its download, also one that waits for its server", async (t) => {
+  const { promise: waiting, resolve: waits } = Promise.withResolvers<void>();
+  const { promise: ended, resolve: ends } = Promise.withResolvers<void>();
+  const time: Time = {
+    now: () => 0,
+    sleep: (_ms, signal) => {
+      signal?.addEventListener("abort", () => ends(), { once: true });
+      waits();
+      return ended;
+    },
+  };
+  const good = memoryDisk(diskSize);
+  const disk: RecordedDisk = {
+    ...good,
+    write: async (bytes, position) => {
+      if (position < mebibyte || position > imageSize) return good.write(bytes, position);
+      await waiting;
+      throw new DiskError("write refused");
+    },
+  };
+  await t.throwsAsync(run({ disk, cutAfter: 2 * mebibyte, isAway: () => true, time }), {
+    message: "write refused",
+  });
+  await ended;
+  t.true(isUnbootable(disk));
+});
+
 test("a refused ticket is no reason to try again", async (t) => {
   const disk = memoryDisk(diskSize);
   const error = await t.throwsAsync(run({ disk, ticket: "old" }), { message: /answered 401/ });
