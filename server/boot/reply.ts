@@ -27,6 +27,8 @@ export interface BootReply {
   readonly options: readonly (readonly [code: number, value: Uint8Array])[];
   /** The answer is held back this long: some firmware hangs when it comes at once. Absent: none. */
   readonly delay?: Milliseconds;
+  /** The firmware waits for an IPv6 router even so: it is told that there is none. */
+  readonly awaitsIpv6Router?: true;
 }
 
 /** One kind of firmware: which names it has, and how each is answered. */

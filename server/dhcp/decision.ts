@@ -1,8 +1,8 @@
 /** What comes of one DHCP message, and what is needed to decide it. */
 
-import type { Ipv4Address, MacAddress, Milliseconds } from "#protocol/brand.ts";
+import type { Ipv4Address, MacAddress } from "#protocol/brand.ts";
 import type { FirmwareName } from "#protocol/firmware.ts";
-import type { Boot, BootServer } from "../boot/profile.ts";
+import type { Boot, BootReply, BootServer } from "../boot/profile.ts";
 import type { Subnet } from "../config.ts";
 import type { EventBus } from "../events.ts";
 import type { Admission } from "../lease/admission.ts";
@@ -14,17 +14,22 @@ import type { Recent } from "./recent.ts";
 import type { Sightings } from "./sightings.ts";
 
 export type Decision =
-  | {
+  | (Manner & {
       readonly kind: "reply";
       readonly type: "offer" | "ack" | "nak";
       readonly packet: DhcpPacket;
       readonly destination: Destination;
       readonly mac: MacAddress;
-      /** Held back this long before it is sent: some firmware hangs when it comes at once. */
-      readonly delay?: Milliseconds;
-    }
+    })
   /** Nothing is sent. `reason` is a metrics label: a short, closed list. */
   | { readonly kind: "silence"; readonly reason: Silence; readonly mac?: MacAddress };
+
+/** What a firmware needs beside the reply's octets. */
+export type Manner = Pick<BootReply, "delay" | "awaitsIpv6Router">;
+
+export function mannerOf({ delay, awaitsIpv6Router }: BootReply): Manner {
+  return { ...(delay && { delay }), ...(awaitsIpv6Router && { awaitsIpv6Router }) };
+}
 
 export type Silence =
   | "not-a-request"

@@ -4,12 +4,13 @@
  * wrong is logged, as the client asks again.
  */
 
-import { type Ipv4Address, unreachable } from "#protocol/brand.ts";
+import { type Ipv4Address, type MacAddress, unreachable } from "#protocol/brand.ts";
 import type { Clock } from "../clock.ts";
 import type { Leases } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
 import { type FrameSender, openFrameSender } from "../net/frame-sender.ts";
 import type { Neighbours } from "../net/neighbours.ts";
+import { encodeNoRouter } from "../net/router-advertisement.ts";
 import type { DatagramSocket } from "../net/udp.ts";
 import { encodePacket } from "./codec/packet.ts";
 import type { Decision } from "./decision.ts";
@@ -21,6 +22,8 @@ export interface DeliveryContext {
   readonly interfaceName: string;
   /** This server's own address there. */
   readonly address: Ipv4Address;
+  /** Its hardware address there; absent: nobody is told that there is no IPv6 router. */
+  readonly mac?: MacAddress | undefined;
   readonly dhcpPort: number;
   readonly socket: DatagramSocket;
   readonly leases: Pick<Leases, "committed" | "isCommitted" | "reservationOf">;
@@ -48,9 +51,15 @@ export async function openDelivery(
       "no packet socket (CAP_NET_RAW): clients without an address are answered by neighbour entries or broadcast",
     );
   }
+  const noRouter = context.mac && encodeNoRouter(context.mac);
+  const sendAll = (reply: Reply): void => {
+    transmit(reply, frames, context);
+    if (!noRouter || !reply.awaitsIpv6Router || reply.destination.kind === "relay") return;
+    frames?.sendIpv6(noRouter, reply.mac); // a lost one costs the client its wait, no more
+  };
   const sendNow = (reply: Reply): void => {
-    if (reply.delay) void clock.sleep(reply.delay).then(() => transmit(reply, frames, context));
-    else transmit(reply, frames, context);
+    if (reply.delay) void clock.sleep(reply.delay).then(() => sendAll(reply));
+    else sendAll(reply);
   };
   const withhold = (error: unknown, reply: Reply): void => {
     context.count(interfaceName, "not-durable");

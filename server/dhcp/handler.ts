@@ -26,7 +26,7 @@ import { type Asked, bootReply, isElsewhere, publishHeard, readMessage } from ".
 import { hardwareAddress, isBootClient, isBoundByOffer, takesRepliesToOthers } from "./client.ts";
 import { type MessageType, readMessageType, readOption } from "./codec/options.ts";
 import type { DhcpPacket } from "./codec/packet.ts";
-import { type Decision, type HandlerContext, silence } from "./decision.ts";
+import { type Decision, type HandlerContext, mannerOf, silence } from "./decision.ts";
 import { chooseDestination, unspecified } from "./destination.ts";
 import { answerAsProxy } from "./proxy.ts";
 import { buildNak, buildReply } from "./reply.ts";
@@ -227,7 +227,7 @@ function reply(
       { yiaddr, isNak: false },
       { mac, neverBroadcast: takesRepliesToOthers(client) },
     ),
-    ...(boot?.delay && { delay: boot.delay }),
+    ...(boot && mannerOf(boot)),
   };
 }
 

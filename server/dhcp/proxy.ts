@@ -20,7 +20,7 @@ import { type Asked, bootReply, isElsewhere, publishHeard, readMessage } from ".
 import { hardwareAddress } from "./client.ts";
 import { readMessageType, readOption } from "./codec/options.ts";
 import type { DhcpPacket } from "./codec/packet.ts";
-import { type Decision, type HandlerContext, silence } from "./decision.ts";
+import { type Decision, type HandlerContext, mannerOf, silence } from "./decision.ts";
 import { limitedBroadcast, unspecified } from "./destination.ts";
 import { buildProxyReply } from "./reply.ts";
 
@@ -91,7 +91,7 @@ function bootPart(type: "offer" | "ack", asked: Asked, context: HandlerContext):
       ...(clientClass && { clientClass }),
     }),
     destination: destinationOf(packet),
-    ...(boot.delay && { delay: boot.delay }),
+    ...mannerOf(boot),
   };
 }
 

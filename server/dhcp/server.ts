@@ -17,7 +17,7 @@ import type { Admission } from "../lease/admission.ts";
 import { contains, type Leases, within } from "../lease/leases.ts";
 import type { Log } from "../log.ts";
 import { openArpProbe } from "../net/arp-probe.ts";
-import { interfaceAddress } from "../net/interfaces.ts";
+import { interfaceAddress, interfaceMac } from "../net/interfaces.ts";
 import { neighbourOf } from "../net/neighbour-table.ts";
 import type { Neighbour, Neighbours } from "../net/neighbours.ts";
 import { type DatagramSocket, openDatagramSocket, type Sender } from "../net/udp.ts";
@@ -45,7 +45,12 @@ export type DhcpCounts = Readonly<Record<string, number>>;
 export interface DhcpContext {
   readonly config: Pick<
     Config,
-    "subnets" | "dhcpPort" | "bootPort" | "proxyPort" | "raspberryPiPrefixes"
+    | "subnets"
+    | "dhcpPort"
+    | "bootPort"
+    | "proxyPort"
+    | "raspberryPiPrefixes"
+    | "routerAdvertisements"
   >;
   readonly leases: Leases;
   readonly admission: Admission;
@@ -165,7 +170,8 @@ async function openSegment(
     const onOutcome = (outcome: string) => context.count(interfaceName, outcome);
     opened.push(await openProxyPort({ ...here, port: config.proxyPort, handler, onOutcome }));
   }
-  const delivery = await openDelivery({ ...here, dhcpPort: config.dhcpPort, socket });
+  const mac = config.routerAdvertisements ? interfaceMac(interfaceName) : undefined;
+  const delivery = await openDelivery({ ...here, mac, dhcpPort: config.dhcpPort, socket });
   opened.push(delivery);
   const probe = await openArpProbe(here);
   opened.push(probe);

@@ -11,6 +11,7 @@
 
 import { type Ipv4Address, ipv4ToNumber, type MacAddress } from "#protocol/brand.ts";
 import { linux, loadCLibrary } from "./c-library.ts";
+import { complement, sumOf } from "./checksum.ts";
 
 export interface Datagram {
   readonly from: Ipv4Address;
@@ -23,10 +24,12 @@ export interface Datagram {
 export interface FrameSender {
   /** False when the kernel did not take it: the interface is down or gone, or its queue is full. */
   send(datagram: Datagram, mac: MacAddress): boolean;
+  /** @param packet - from its IPv6 header on */
+  sendIpv6(packet: Uint8Array, mac: MacAddress): boolean;
   close(): void;
 }
 
-const internetProtocol = 0x0800; // ETH_P_IP
+const etherType = { ipv4: 0x0800, ipv6: 0x86dd } as const;
 const ethernet = 1; // ARPHRD_ETHER
 const addressSize = 20; // struct sockaddr_ll
 const headersSize = 28; // 20 (IPv4) + 8 (UDP)
@@ -46,16 +49,17 @@ export async function openFrameSender(interfaceName: string): Promise<FrameSende
   }
   const address = Buffer.alloc(addressSize);
   address.writeUInt16LE(linux.packet, 0);
-  address.writeUInt16BE(internetProtocol, 2);
   address.writeInt32LE(index, 4);
   address.writeUInt16LE(ethernet, 8);
   address.writeUInt8(6, 11);
+  const sendPacket = (type: number, packet: Uint8Array, mac: MacAddress) => {
+    address.writeUInt16BE(type, 2);
+    writeMac(address, mac);
+    return c.sendto(fd, packet, packet.length, linux.dontWait, address, addressSize) >= 0;
+  };
   return {
-    send(datagram, mac) {
-      const packet = encodeDatagram(datagram);
-      writeMac(address, mac);
-      return c.sendto(fd, packet, packet.length, linux.dontWait, address, addressSize) >= 0;
-    },
+    send: (datagram, mac) => sendPacket(etherType.ipv4, encodeDatagram(datagram), mac),
+    sendIpv6: (packet, mac) => sendPacket(etherType.ipv6, packet, mac),
     close: () => void c.close(fd),
   };
 }
@@ -80,19 +84,6 @@ export function encodeDatagram({ from, fromPort, to, toPort, payload }: Datagram
   const pseudo = sumOf(view, 12, 20) + udp + length; // both addresses, protocol, length
   view.setUint16(26, complement(pseudo + sumOf(view, 20, bytes.length)) || 0xffff); // 0 means: none
   return bytes;
-}
-
-/** Sum of the 16-bit words; an odd octet counts as the upper half of one. */
-function sumOf(view: DataView, from: number, to: number): number {
-  let sum = 0;
-  for (let offset = from; offset + 1 < to; offset += 2) sum += view.getUint16(offset);
-  return (to - from) % 2 === 1 ? sum + view.getUint8(to - 1) * 256 : sum;
-}
-
-function complement(sum: number): number {
-  let folded = sum;
-  while (folded > 0xffff) folded = (folded >>> 16) + (folded & 0xffff);
-  return ~folded & 0xffff;
 }
 
 function writeMac(address: Buffer, mac: MacAddress): void {

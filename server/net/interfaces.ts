@@ -1,7 +1,12 @@
 /** The machine's network interfaces, as far as a subnet of the configuration needs them. */
 
 import { networkInterfaces } from "node:os";
-import { type Ipv4Address, parseIpv4Address } from "#protocol/brand.ts";
+import {
+  type Ipv4Address,
+  type MacAddress,
+  parseIpv4Address,
+  parseMacAddress,
+} from "#protocol/brand.ts";
 import { ConfigurationError } from "../errors.ts";
 
 /**
@@ -20,4 +25,10 @@ export function interfaceAddress(name: string): Ipv4Address {
     `interface ${name} ${all[name] ? "has no IPv4 address" : "does not exist or is down"}; ` +
       `interfaces with an address: ${others.join(", ") || "none"}`,
   );
+}
+
+/** `undefined` when there is no such interface. */
+export function interfaceMac(name: string): MacAddress | undefined {
+  const mac = networkInterfaces()[name]?.[0]?.mac;
+  return mac === undefined ? undefined : parseMacAddress(mac);
 }

@@ -8,6 +8,8 @@
  *   destination (6) | source (6) | type (2) | ARP or IPv4 ...
  */
 
+import { complement, sumOf } from "../net/checksum.ts";
+
 const etherType = { ipv4: 0x0800, arp: 0x0806 } as const;
 const protocols = { tcp: 6, udp: 17 } as const;
 const ethernetHeader = 14;
@@ -214,7 +216,7 @@ function ipv4Packet(
   view.setUint8(23, protocol);
   view.setUint32(26, ends.source);
   view.setUint32(30, ends.destination);
-  view.setUint16(24, fold(sum(view, ethernetHeader, ethernetHeader + ipv4Header)));
+  view.setUint16(24, complement(sumOf(view, ethernetHeader, ethernetHeader + ipv4Header)));
   view.setUint16(34, ends.sourcePort);
   view.setUint16(36, ends.destinationPort);
   return { bytes, view };
@@ -223,19 +225,6 @@ function ipv4Packet(
 /** Over the pseudo header (addresses, protocol, length), the header with its checksum 0, and the payload. */
 function transportChecksum(bytes: Uint8Array, view: DataView, protocol: number): number {
   const at = ethernetHeader + ipv4Header;
-  const pseudo = sum(view, 26, 34) + protocol + (bytes.length - at);
-  return fold(pseudo + sum(view, at, bytes.length));
-}
-
-function sum(view: DataView, from: number, to: number): number {
-  let total = 0;
-  for (let at = from; at + 1 < to; at += 2) total += view.getUint16(at);
-  return (to - from) % 2 === 0 ? total : total + view.getUint8(to - 1) * 256;
-}
-
-/** One's complement of the one's complement sum (RFC 1071). */
-function fold(total: number): number {
-  let folded = total;
-  while (folded > 0xffff) folded = (folded % 65536) + Math.floor(folded / 65536);
-  return ~folded & 0xffff;
+  const pseudo = sumOf(view, 26, 34) + protocol + (bytes.length - at);
+  return complement(pseudo + sumOf(view, at, bytes.length));
 }

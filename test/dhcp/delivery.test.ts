@@ -26,6 +26,8 @@ interface Setting {
   /** What neighbour entries meet. */
   readonly entries?: "written" | "refused";
   readonly committed?: () => Promise<void>;
+  /** The setting `routerAdvertisements`. */
+  readonly tells?: boolean;
 }
 
 async function delivery(setting: Setting = {}) {
@@ -42,6 +44,7 @@ async function delivery(setting: Setting = {}) {
   const context: DeliveryContext = {
     interfaceName: "lan0",
     address: ip("10.77.0.1"),
+    mac: setting.tells === false ? undefined : mac("52:54:00:00:00:01"),
     dhcpPort: 67,
     socket: {
       boundToDevice: true,
@@ -74,6 +77,10 @@ async function delivery(setting: Setting = {}) {
       : {
           send: ({ to }: { to: Ipv4Address }) => {
             if (frames === "sent") did.push(`frame ${to}`);
+            return frames === "sent";
+          },
+          sendIpv6: (packet: Uint8Array, to: MacAddress) => {
+            did.push(`IPv6 ${packet.length} octets ${to}`);
             return frames === "sent";
           },
           close: () => undefined,
@@ -172,3 +179,32 @@ test("a firmware's reply is held back as long as it needs", async (t) => {
   await clock.advance(500);
   t.deepEqual(did, ["datagram 10.77.0.10:68"]);
 });
+
+const awaiting = { awaitsIpv6Router: true } as const;
+const told: readonly (readonly [string, Destination, Setting, readonly string[]])[] = [
+  [
+    "after its reply",
+    { kind: "unicast", address },
+    {},
+    ["datagram 10.77.0.10:68", "IPv6 56 octets 52:54:00:00:00:0a"],
+  ],
+  ["not behind a relay agent", { kind: "relay", address }, {}, ["datagram 10.77.0.10:67"]],
+  [
+    "not where the settings say so",
+    { kind: "unicast", address },
+    { tells: false },
+    ["datagram 10.77.0.10:68"],
+  ],
+  [
+    "not where frames are not allowed",
+    { kind: "unicast", address },
+    { frames: "none" },
+    ["datagram 10.77.0.10:68"],
+  ],
+];
+for (const [title, destination, setting, expected] of told) {
+  test(`a client that awaits an IPv6 router is told that there is none: ${title}`, async (t) => {
+    const { deliver } = await delivery(setting);
+    t.deepEqual(await deliver(reply(destination, awaiting)), expected);
+  });
+}

@@ -758,6 +758,18 @@ test("a class's options are sent, and replace ours", (t) => {
   t.deepEqual(readOption(options, "ntpServers"), [ip("10.77.0.99")]);
 });
 
+test("that a firmware awaits an IPv6 router is handed on", (t) => {
+  const packet = fixture("ovmf-x64-pxe", "DISCOVER");
+  const answer = {
+    nextServer: own,
+    bootFile: "a",
+    options: [],
+    awaitsIpv6Router: true as const,
+  };
+  const { context } = known(packet, { boot: { reply: () => answer } });
+  t.like(handlePacket(packet, context), { kind: "reply", awaitsIpv6Router: true });
+});
+
 test("a firmware's reply delay is handed on", (t) => {
   const packet = fixture("ovmf-x64-pxe", "DISCOVER");
   const delay = milliseconds(2000);

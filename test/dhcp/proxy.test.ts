@@ -103,7 +103,9 @@ test("UEFI HTTP boot stays HTTP boot, and iPXE gets its script as a PXE client",
   const http = answered(handlePacket(fixture("ovmf-x64-http", "DISCOVER"), context)).packet;
   t.is(readOption(http.options, "vendorClass"), "HTTPClient");
   t.regex(readOption(http.options, "bootFileName") ?? "", /^http:/);
-  const ipxe = answered(handlePacket(fixture("ipxe-2025-efi-x64", "DISCOVER"), context)).packet;
+  const decision = answered(handlePacket(fixture("ipxe-2025-efi-x64", "DISCOVER"), context));
+  t.true(decision.awaitsIpv6Router);
+  const ipxe = decision.packet;
   t.is(readOption(ipxe.options, "vendorClass"), "PXEClient");
   t.regex(readOption(ipxe.options, "bootFileName") ?? "", /boot\.ipxe$/);
 });

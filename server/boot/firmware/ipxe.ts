@@ -12,5 +12,6 @@ export const ipxe: FirmwareFamily = {
     bootFile: `${server.httpUrl}/${scriptName(client.mac)}`,
     nextServer: server.address,
     options: [[175, noProxyDhcp]],
+    awaitsIpv6Router: true,
   }),
 };
