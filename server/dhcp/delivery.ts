@@ -51,11 +51,11 @@ export async function openDelivery(
       "no packet socket (CAP_NET_RAW): clients without an address are answered by neighbour entries or broadcast",
     );
   }
-  const noRouter = context.mac && encodeNoRouter(context.mac);
   const sendAll = (reply: Reply): void => {
     transmit(reply, frames, context);
-    if (!noRouter || !reply.awaitsIpv6Router || reply.destination.kind === "relay") return;
-    frames?.sendIpv6(noRouter, reply.mac); // a lost one costs the client its wait, no more
+    if (!context.mac || !reply.awaitsIpv6Router || reply.destination.kind === "relay") return;
+    // a lost one costs the client its wait, no more
+    frames?.sendIpv6(encodeNoRouter(context.mac, reply.mac), reply.mac);
   };
   const sendNow = (reply: Reply): void => {
     if (reply.delay) void clock.sleep(reply.delay).then(() => sendAll(reply));

@@ -8,8 +8,8 @@
  *   | IPv6 header (hop limit 255)            | ICMPv6 134, all zero        |
  *   +----------------------------------------+-----------------------------+
  *
- * It is addressed to all nodes (ff02::1) and must be handed to one alone, by its hardware address
- * (RFC 6085): to any other, a router that really is there would be gone.
+ * It goes to one client alone, by the link-local address iPXE makes of its hardware address: to
+ * others, a router that really is there would be gone.
  */
 
 import type { MacAddress } from "#protocol/brand.ts";
@@ -20,8 +20,8 @@ const bodySize = 16;
 const icmpV6 = 58;
 const routerAdvertisement = 134;
 
-/** @param from - hardware address whose link-local address the advertisement comes from */
-export function encodeNoRouter(from: MacAddress): Uint8Array {
+/** Both ends are the link-local addresses of hardware addresses. */
+export function encodeNoRouter(from: MacAddress, to: MacAddress): Uint8Array {
   const bytes = new Uint8Array(headerSize + bodySize);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, 0x60); // version 6
@@ -29,8 +29,7 @@ export function encodeNoRouter(from: MacAddress): Uint8Array {
   view.setUint8(6, icmpV6);
   view.setUint8(7, 255); // hop limit: what a router would have forwarded is not believed
   bytes.set(linkLocal(from), 8);
-  bytes.set([0xff, 0x02], 24);
-  view.setUint8(39, 1); // ff02::1
+  bytes.set(linkLocal(to), 24);
   view.setUint8(headerSize, routerAdvertisement);
   const pseudo = sumOf(view, 8, headerSize) + bodySize + icmpV6; // RFC 8200 §8.1
   view.setUint16(headerSize + 2, complement(pseudo + sumOf(view, headerSize, bytes.length)));

@@ -6,7 +6,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
-import test from "ava";
+import { createInterface } from "node:readline";
+import test, { type ExecutionContext } from "ava";
 import { endProcess } from "../../scripts/lab/cleanup.ts";
 import { inNamespace, run } from "../../scripts/lab/command.ts";
 import { type Laboratory, oneNode } from "./laboratory.ts";
@@ -31,11 +32,15 @@ for (const [title, firmware] of [
     const dnsmasq = spawn(command, args, { stdio: "ignore" });
     t.teardown(() => endProcess(dnsmasq.pid));
 
+    const solicitations = await countSolicitations(t, network.switchNamespace, node.guest.mac);
+
     const outlet = connect(strip.socket);
     outlet.write(`${JSON.stringify({ verb: "on", outlet: node.outlet })}\n`);
     await once(outlet, "data");
     outlet.destroy();
     await said(laboratory, /marcoboot: starting the agent/);
+    // iPXE asks six times, with pauses of 16 s in all, for an IPv6 router of which it hears nothing.
+    t.true(solicitations() < 6, `${solicitations()} router solicitations`);
     // Nobody's outlet was switched by the server: an admin vouches for the node.
     const found = scenario.world.nodes.get(node.guest.mac);
     t.truthy(found?.firmware, "its DHCP messages made it known");
@@ -47,6 +52,32 @@ for (const [title, firmware] of [
     });
     t.regex(online.agent?.address ?? "", /^10\.77\.0\.15\d$/, "an address of the other server");
   });
+}
+
+/** Counts a node's router solicitations from now until its first HTTP request, which is iPXE's for its script. */
+async function countSolicitations(
+  t: ExecutionContext,
+  namespace: string,
+  mac: string,
+): Promise<() => number> {
+  const solicitation = "icmp6 and ip6[40] == 133";
+  const request = "dst port 8080 and tcp[tcpflags] & tcp-syn != 0";
+  const [command, args] = inNamespace(namespace, "tcpdump", [
+    ...["--immediate-mode", "-l", "-n", "-i", "br0"],
+    `ether src ${mac} and ((${solicitation}) or (${request}))`,
+  ]);
+  const dump = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+  t.teardown(() => endProcess(dump.pid));
+  let count = 0;
+  let isOver = false;
+  createInterface({ input: dump.stdout }).on("line", (line) => {
+    if (line.includes("router solicitation") && !isOver) count += 1;
+    else isOver = true;
+  });
+  for await (const line of createInterface({ input: dump.stderr })) {
+    if (line.includes("listening on")) return () => (isOver ? count : Number.NaN);
+  }
+  throw new Error("tcpdump ended");
 }
 
 /** Resolves when the node's console said it. */
