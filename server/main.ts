@@ -61,6 +61,7 @@ import { createPower } from "./power/power.ts";
 import { openSecrets } from "./power/secrets.ts";
 import { createRacks } from "./rack/racks.ts";
 import { createRules } from "./rule/rules.ts";
+import { openServiceManager } from "./service-manager.ts";
 import { openSshKey } from "./ssh/key.ts";
 import { createShells } from "./ssh/shells.ts";
 import { keepJournal } from "./store/keep-journal.ts";
@@ -424,6 +425,7 @@ export async function serve(options: {
   const { configPath, signal } = options;
   enableCompileCache();
   const config = readConfig(configPath);
+  const manager = await openServiceManager(process.env, systemClock);
   const server = await startServer(config);
   // A disk that takes no more writes is no reason to end: the note of the last start is there.
   await noteSettings(config.stateDirectory, configPath).catch(() => undefined);
@@ -432,7 +434,9 @@ export async function serve(options: {
   if (server.setupCode !== undefined) process.stdout.write(`set-up code: ${server.setupCode}\n`);
   process.on("SIGHUP", server.reload);
   process.stdout.write("ready\n");
+  manager.ready();
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  manager.stopping();
   await server.close();
 }
 

@@ -8,6 +8,7 @@
 
 /** Linux's numbers (asm-generic/socket.h, bits/socket.h, linux/udp.h, errno): equal on amd64 and arm64. */
 export const linux = {
+  unix: 1, // AF_UNIX
   internet: 2, // AF_INET
   netlink: 16, // AF_NETLINK
   packet: 17, // AF_PACKET
