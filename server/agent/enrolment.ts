@@ -77,10 +77,14 @@ export function createEnrolment(
     const change = withAsk(node, { code, address, at: clock.now() });
     if (!change) return;
     nodes.update(node.id, { asks: change.asks });
-    if (!change.isNew || !isAlarm) return;
+    if (!change.isNew || !isAlarm || isAtWork(node)) return;
     const text = `${node.name} (${node.mac}) asks to enrol from ${address}: approve it if its screen shows code ${code}`;
     events.publish({ topic: "alarm", text });
   }
+
+  /** It lost its power in the middle of a task, which goes on with a token of its own. */
+  const isAtWork = ({ id }: Node): boolean =>
+    store.tasks.unfinishedOf(id).some(({ state }) => state === "running");
 
   const discover = (mac: MacAddress, from: Ipv4Address): Node =>
     nodes.heard({ mac, ipxe: false, architectures: [] }, from);

@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from "ava";
 import { type Ipv4Address, instant } from "#protocol/brand.ts";
+import { exampleJob, exampleTask } from "../store/contract.ts";
 import { type Answer, enrolBody, macA, macB, newKey, startServer } from "./agent-peer.ts";
 
 function isRefused(t: ExecutionContext, answer: Answer): void {
@@ -111,6 +112,22 @@ test("without a token a node waits for an admin, and is not held", async (t) => 
   t.is((await call("/enrol", { body })).status, 200); // its answer may have been lost
   isRefused(t, await call("/enrol", { body: enrolBody(macA, undefined) }));
 });
+
+for (const [title, state, alarms] of [
+  ["an admin is asked to approve a key without a token", undefined, 1],
+  ["an admin is asked even while a task waits for the node", "queued", 1],
+  ["nobody is asked while a task is at work, which goes on after a power cut", "running", 0],
+] as const) {
+  test(title, async (t) => {
+    const { call, knownNode, nodes, heard, store } = await startServer(t);
+    const { id } = knownNode(macA);
+    store.jobs.put(exampleJob("job_1"));
+    if (state) store.tasks.put(exampleTask("task_1", state, id));
+    isRefused(t, await call("/enrol", { body: enrolBody(macA, undefined) }));
+    t.is(heard.filter(({ topic }) => topic === "alarm").length, alarms);
+    t.is(nodes.get(id)?.asks?.length, 1, "listed in any case");
+  });
+}
 
 test("a key that is refused uses up no token", async (t) => {
   const { call, knownNode, windows } = await startServer(t);
