@@ -53,7 +53,7 @@ npm run -s lab -- cut-stages: power is cut at every stage of an install, which m
   --only NAMES      of the moments; there are
                     ${cutMoments.slice(0, 7).join(", ")},
                     ${cutMoments.slice(7).join(", ")}
-  --nodes 4         machines at work at the same time, 9 at most; most of it is waiting
+  --nodes 4         machines at work at the same time, 9 at most
   --minutes N       after which no install begins
   --seed 1
   --json            the result as a line of JSON
