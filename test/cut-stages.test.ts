@@ -114,6 +114,13 @@ test("a disk that holds the image's files is as it says, also with more beside t
   t.is(disk.differsFromImage(), undefined);
 });
 
+test("a file system that does not start without a person is named with its damage", (t) => {
+  const { raw, path, disk } = installedFrom(t);
+  writeAt(path, 0, readFileSync(raw));
+  writeAt(path, mebibyte, Buffer.alloc(64 * 1024));
+  t.regex(disk.differsFromImage() ?? "", /e2fsck[\s\S]*superblock/i);
+});
+
 test("a file that has other words than the image's is named", (t) => {
   const { path, disk, directory } = installedFrom(t);
   const other = join(directory, "other");

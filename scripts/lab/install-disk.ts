@@ -121,6 +121,8 @@ export function openInstallDisk(path: string, octets: number, image: InstallImag
       try {
         extractTree(path, tree);
         return differences(image.tree, tree);
+      } catch (error) {
+        return (error as Error).message;
       } finally {
         rmSync(tree, { recursive: true, force: true });
       }
@@ -128,7 +130,12 @@ export function openInstallDisk(path: string, octets: number, image: InstallImag
   };
 }
 
-/** Of the largest partition. @throws Error where the disk has no partition table */
+/**
+ * Of the largest partition. A system that was cut has left its journal to whoever mounts it next:
+ * so it is copied out, and that done first.
+ *
+ * @throws Error where the disk has no partition table, or the file system is damaged
+ */
 function extractTree(disk: string, directory: string): void {
   const file = openSync(disk, "r");
   const head = Buffer.alloc(headOctets);
@@ -138,8 +145,19 @@ function extractTree(disk: string, directory: string): void {
     (one, other) => other.length - one.length,
   );
   if (!root) throw new Error(`${disk} has no partitions`);
-  mkdirSync(directory, { recursive: true });
-  run("debugfs", ["-R", `rdump /usr /boot ${directory}`, `${disk}?offset=${root.offset}`]);
+  const volume = `${directory}.volume`;
+  try {
+    run("dd", [
+      ...[`if=${disk}`, `of=${volume}`, "bs=1M", "conv=sparse", "status=none"],
+      ...["iflag=skip_bytes,count_bytes", `skip=${root.offset}`, `count=${root.length}`],
+    ]);
+    // 1: mended as a system does that starts; 4 and more: it would not start without a person
+    run("sh", ["-c", 'e2fsck -p "$0" >&2; [ $? -lt 4 ]', volume]);
+    mkdirSync(directory, { recursive: true });
+    run("debugfs", ["-R", `rdump /usr /boot ${directory}`, volume]);
+  } finally {
+    rmSync(volume, { force: true });
+  }
 }
 
 /** What is missing in `found` or differs there; more may be there. */
