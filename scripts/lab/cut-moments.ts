@@ -76,7 +76,11 @@ export const moments: Readonly<Record<CutMoment, Moment>> = {
     console: /marcoboot: installed; waiting to be restarted/,
     ...{ withinMs: 200, costsAttempt: true },
   },
-  reboot: { console: /reboot: Restarting system/, withinMs: 2000, costsAttempt: false },
+  // On a busy machine a serial line may lose octets: either of the two will do.
+  reboot: {
+    console: /reboot: Restarting system|Preparing to enter system sleep state S5/,
+    ...{ withinMs: 2000, costsAttempt: false },
+  },
 };
 
 /** After these the node may boot its disk, and nothing that comes before them comes again. */

@@ -22,6 +22,7 @@ const ipxe: BootReply = {
   bootFile: script,
   nextServer: server.address,
   options: [[175, hex("b00101")]], // boot-facts §5: no-pxedhcp
+  awaitsIpv6Router: true,
 };
 const pxe = (bootFile: string): BootReply => ({
   bootFile,
