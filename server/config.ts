@@ -208,7 +208,7 @@ const configSchema = Type.Object(
     dhcpPort: port(67),
     /** Where PXE firmware asks for its boot file in mode `proxy` (PXE 2.1). */
     proxyPort: port(4011),
-    /** iPXE is told that there is no IPv6 router, for which it would wait 16 s in every boot. */
+    /** iPXE is told that there is no IPv6 router, for which its BIOS ROM waits 16 s in every boot. */
     routerAdvertisements: Type.Boolean({ default: true }),
     /** MAC address prefixes of boards whose firmware says nothing better: `"2c:cf:67": raspberry-pi-5`. Added to those known. */
     raspberryPiPrefixes: Type.Unsafe<Readonly<Record<string, FirmwareName>>>(
