@@ -37,13 +37,20 @@ export function openSerialLog(path: string, onLine: (line: string) => void): Ser
     partial = "";
     line(text);
   };
+  /** After a standstill of this process the timer comes before the input that waited: it is read first. */
+  const flushIfQuiet = () => {
+    const seen = partial;
+    setImmediate(() => {
+      if (partial === seen) flush();
+    });
+  };
   return {
     write(chunk) {
       clearTimeout(timer);
       const lines = (partial + chunk.toString("utf8")).split("\n");
       partial = lines.pop() ?? "";
       for (const one of lines) line(one);
-      if (partial !== "") timer = setTimeout(flush, promptMs).unref();
+      if (partial !== "") timer = setTimeout(flushIfQuiet, promptMs).unref();
     },
     note: (text) => line(`-- ${text} --`),
     tail: (number) => kept.slice(-number),

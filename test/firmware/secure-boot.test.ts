@@ -1,6 +1,6 @@
 /** OVMF with Secure Boot on and Microsoft's keys enrolled; shim, GRUB and kernel as Debian signed them. */
 
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { oneReadyNode } from "./laboratory.ts";
 
 const minute = 60_000;
@@ -21,7 +21,7 @@ test("a machine that refuses iPXE gets the signed chain as its next boot entry, 
     ...securely,
     /marcoboot: enrolled as/,
   ];
-  t.deepEqual(missing(story, lines), []);
+  told(t, story, lines);
 });
 
 test("secureBoot: always, the signed chain by TFTP from the first packet on", async (t) => {
@@ -36,14 +36,17 @@ test("secureBoot: always, the signed chain by TFTP from the first packet on", as
     ...securely,
     /marcoboot: enrolled as/,
   ];
-  t.deepEqual(missing(story, lines), []);
+  told(t, story, lines);
   t.false(
     lines.some((line) => /ipxe/i.test(line)),
     "iPXE was never offered",
   );
 });
 
-/** The patterns no line matched. */
-function missing(patterns: readonly RegExp[], lines: readonly string[]): readonly string[] {
-  return patterns.filter((one) => !lines.some((line) => one.test(line))).map(String);
+/** Each pattern has its line; if not, what the kernel said first is shown. */
+function told(t: ExecutionContext, story: readonly RegExp[], lines: readonly string[]): void {
+  const missing = story.filter((one) => !lines.some((line) => one.test(line))).map(String);
+  const begin = lines.findIndex((line) => /EFI stub/.test(line));
+  if (missing.length > 0) t.log(lines.slice(begin, begin + 40).join("\n"));
+  t.deepEqual(missing, []);
 }
