@@ -73,8 +73,14 @@ export function createApi(socketPath: string): Api {
     },
     async upload(path, file) {
       const sent = open("POST", path, { "Content-Type": "application/octet-stream" });
-      const answer = answerOf(sent);
-      const [result] = await Promise.all([answer, pipeline(createReadStream(file), sent)]);
+      const broken = pipeline(createReadStream(file), sent).then(
+        () => undefined,
+        (error: Error) => error,
+      );
+      // A refusal may come before all is sent, and says more than a broken pipe.
+      const result = await answerOf(sent);
+      const error = await broken;
+      if (error) throw error;
       return result as never;
     },
     follow: (after, onEvent) => follow(open, after, onEvent),

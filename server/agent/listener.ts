@@ -132,7 +132,7 @@ export async function startAgentListener(context: AgentListenerContext): Promise
   const application = new Koa();
   application.silent = true; // koa would print to the console
   application.on("error", (error: unknown) => log.debug({ err: error }, "agent connection failed"));
-  application.use(problems((error) => log.error({ err: error }, "agent request failed")));
+  application.use(problems(clock, (error) => log.error({ err: error }, "agent request failed")));
   const credentials = createCredentials(context);
   const heartbeats = await startHeartbeats(context);
   application.use(agentRouter(context, credentials, heartbeats, closing.signal).routes());

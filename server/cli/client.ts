@@ -80,9 +80,15 @@ export function createClient(
         "Content-Length": sizeBytes,
         Accept: "application/x-ndjson",
       };
-      const response = await open({ method: "POST", path, headers, body });
-      if ((response.statusCode ?? 500) >= 400) readBody(response, await text(response));
-      for await (const line of linesOf(response)) if (line !== "") yield JSON.parse(line);
+      const refused = new AbortController(); // nobody waits for the rest of the body then
+      const ends = AbortSignal.any([signal, refused.signal]);
+      const response = await open({ method: "POST", path, headers, body, signal: ends });
+      try {
+        if ((response.statusCode ?? 500) >= 400) readBody(response, await text(response));
+        for await (const line of linesOf(response)) if (line !== "") yield JSON.parse(line);
+      } finally {
+        refused.abort();
+      }
     },
     async *events(path, signal) {
       const response = await open({ method: "GET", path, signal });

@@ -86,7 +86,9 @@ function createApp(admin: Admin): Koa {
   const app = new Koa();
   app.silent = true;
   app.on("error", (error) => admin.log.debug({ err: error }, "admin connection failed"));
-  app.use(problems((error) => admin.log.error({ err: error }, "admin request failed")));
+  app.use(
+    problems(admin.clock, (error) => admin.log.error({ err: error }, "admin request failed")),
+  );
   app.use(guard(admin.config.adminAddress));
   app.use(page(pageDirectory));
   const router = new Router();

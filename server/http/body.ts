@@ -10,7 +10,10 @@ const maxTextOctets = 1024 * 1024;
 /** A sender that is silent for so long is cut off (slow loris). */
 const idle = milliseconds(20_000);
 
-/** The chunks of a body; throws when the sender stops in the middle. */
+/** How long the rest of a refused body is still read. */
+const linger = milliseconds(30_000);
+
+/** The chunks of a body; throws when the sender stops in the middle. Who breaks off leaves the rest unread. */
 export async function* chunksOf(
   request: IncomingMessage,
   clock: Clock,
@@ -22,7 +25,7 @@ export async function* chunksOf(
     }
   });
   try {
-    for await (const chunk of request) {
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
       last = clock.monotonic();
       yield chunk as Buffer;
       last = clock.monotonic(); // time the reader took is not the sender's
@@ -30,6 +33,20 @@ export async function* chunksOf(
   } finally {
     stop();
   }
+}
+
+/**
+ * Reads and forgets the rest of a refused body, for 30 s at most: a connection closed under a
+ * sender is reset, and the answer is lost with it (RFC 9112 section 9.6).
+ */
+export async function forgetRest(request: IncomingMessage, clock: Clock): Promise<void> {
+  const end = clock.monotonic() + linger;
+  try {
+    for await (const _ of chunksOf(request, clock)) if (clock.monotonic() > end) break;
+  } catch {
+    return; // the sender left, or stopped
+  }
+  if (!request.complete) request.destroy();
 }
 
 /** @throws InvalidInputError when it is longer than `limit` octets. */

@@ -1,4 +1,5 @@
 import { request } from "node:http";
+import { connect } from "node:net";
 import test from "ava";
 import type { NodeId } from "#protocol/brand.ts";
 import type { StoredEvent } from "#protocol/events.ts";
@@ -96,6 +97,40 @@ test("a body that is no JSON, or longer than 1 MiB, is refused", async (t) => {
     t.is(response.status, 400);
   }
 });
+
+for (const [what, path, credential] of [
+  ["that is too long", "/api/v1/jobs", operator.token],
+  ["of somebody unknown", "/api/v1/jobs", "mb_nobody"],
+  ["of an image that is not taken", "/api/v1/images?name=n&architecture=mips", tokens.admin],
+] as const) {
+  test(`the sender of a body ${what} has its answer while it still sends, and is heard out`, async (t) => {
+    const server = await startTestServer();
+    t.teardown(server.close);
+    const { hostname, port } = new URL(server.url);
+    const socket = connect(Number(port), hostname).setEncoding("latin1");
+    t.teardown(() => socket.destroy());
+    const failures: unknown[] = [];
+    socket.on("error", (error) => failures.push(error));
+    const send = (data: string | Buffer) => new Promise((resolve) => socket.write(data, resolve));
+    const part = Buffer.alloc(1 << 20, 32);
+    const head = [
+      ...[`POST ${path} HTTP/1.1`, `Host: ${hostname}:${port}`, "Content-Type: application/json"],
+      ...[`Authorization: Bearer ${credential}`, `Content-Length: ${10 * part.length}`],
+    ];
+    socket.write(`${head.join("\r\n")}\r\n\r\n`);
+    for (let count = 0; count < 2; count++) await send(part);
+    let answer = "";
+    socket.on("data", (text) => {
+      answer += String(text);
+    });
+    await until(() => answer.includes('"title":'));
+    t.regex(answer, /^HTTP\/1\.1 4/);
+    for (let count = 2; count < 10; count++) await send(part);
+    socket.write(`GET /healthz HTTP/1.1\r\nHost: ${hostname}:${port}\r\n\r\n`);
+    await until(() => /HTTP\/1\.1 200/.test(answer));
+    t.deepEqual(failures, []);
+  });
+}
 
 test("a job is answered with 202 and its place", async (t) => {
   const server = await startTestServer();

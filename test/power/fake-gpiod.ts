@@ -56,8 +56,9 @@ done
 line=\${value%=*} level=$(( \${value#*=} ^ low ))
 if [ -n "$HOLDER" ]; then
   trap 'echo 0 > level-'$line'; rmdir held-'$line'; exit 0' TERM
+  mkfifo wait-$$; exec 3<>wait-$$
   echo $level > level-$line; echo $$ > holder-$line; : > ready-$line
-  while :; do sleep 0.02; done
+  while :; do read -r nothing <&3; done # as gpioset, it starts nothing: a fork would pass for another holder
 fi
 echo "gpioset $*" >> calls
 if ! mkdir held-$line 2>/dev/null; then

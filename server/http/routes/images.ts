@@ -16,7 +16,7 @@ import { createAudit, refusalOf } from "../../audit/audit.ts";
 import type { Config } from "../../config.ts";
 import { InvalidInputError, NotFoundError } from "../../errors.ts";
 import { absolutePath, check } from "../../job/parameters.ts";
-import { chunksOf } from "../body.ts";
+import { chunksOf, forgetRest } from "../body.ts";
 import { problemOf } from "../problem.ts";
 import { type Route, route } from "../route.ts";
 import { imageSchema, oneOf, pageOf } from "../schemas.ts";
@@ -100,6 +100,7 @@ function answerWithProgress(koa: Context, admin: Admin, { work, onRefused }: Upl
       admin.log.warn({ err: error }, "image not taken");
       onRefused(error);
       write({ problem: problemOf(error, koa.path) });
+      await forgetRest(koa.req, admin.clock);
     }
     lines.end();
   };
