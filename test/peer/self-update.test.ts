@@ -5,7 +5,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import type { Node } from "#protocol/node.ts";
@@ -52,8 +52,9 @@ function endAgent(start: ChildProcess): void {
   const { pid } = start;
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
   for (const child of children) {
-    const words = readFileSync(`/proc/${child}/cmdline`, "utf8");
-    if (words.includes("agent.mjs")) process.kill(Number(child));
+    const list = `/proc/${child}/cmdline`;
+    if (!existsSync(list)) continue; // what it waited with has ended
+    if (readFileSync(list, "utf8").includes("agent.mjs")) process.kill(Number(child));
   }
 }
 
