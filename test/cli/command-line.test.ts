@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
@@ -172,6 +180,18 @@ test("--wait follows the job to its end, and its outcome is the exit code", asyn
   t.is(ran.code, 3, ran.err);
   t.regex(ran.err, /lab-a-1: failed: disk too small/);
   t.regex(ran.err, /^lab-a-1: take a larger disk/m, "and what to do about it");
+});
+
+test("an image there is no room for is refused at once, with the figures", async (t) => {
+  const server = await startTestServer();
+  t.teardown(server.close);
+  const path = join(server.directory, "huge.img");
+  writeFileSync(path, "x");
+  truncateSync(path, 2 ** 42); // octets: nobody waits until they are sent
+  const ran = await run(["image", "push", path], server, { token: tokens.admin });
+  t.is(ran.code, 1);
+  t.regex(ran.err, /image not taken: no room for 8796093022208 octets/);
+  t.deepEqual(server.calls, []);
 });
 
 test("an image is pushed with progress and named after its file", async (t) => {
