@@ -18,6 +18,7 @@ import { decompress, detectCompression, magicBytes } from "./compression.ts";
 import type { FormatCheck } from "./formats/format.ts";
 import { detectFormat, formatHeadBytes, formats } from "./formats/registry.ts";
 import { extractPiBoot } from "./pi-boot-files.ts";
+import { startRootSearch } from "./root-search.ts";
 
 export interface IngestRequest {
   readonly path: string;
@@ -94,7 +95,7 @@ async function stream(
   const stored = createHash("sha256");
   let storedBytes = 0;
   let percent = -1;
-  const plain = createPlainSide(request.format);
+  const plain = createPlainSide(request);
   async function* copied(): AsyncGenerator<Buffer, void> {
     const chunks = source.createReadStream({
       start: 0,
@@ -116,11 +117,11 @@ async function stream(
 }
 
 /** What is learned from the plain bytes: digest, length, and that the format is right. */
-function createPlainSide(wanted: ImageFormat | undefined) {
+function createPlainSide({ format: wanted, isOurs }: IngestRequest) {
   const digest: Hash = createHash("sha256");
   let sizeBytes = 0;
   let held: Buffer[] = []; // until the format is known
-  let known: { readonly format: ImageFormat; readonly check: FormatCheck } | undefined;
+  let known: { readonly format: ImageFormat; readonly checks: readonly FormatCheck[] } | undefined;
 
   const decide = () => {
     const head = Buffer.concat(held);
@@ -131,8 +132,11 @@ function createPlainSide(wanted: ImageFormat | undefined) {
         "neither a disk image (no boot signature 55aa in sector 0) nor a tar archive",
       );
     }
-    known = { format, check: formats[format].startCheck() };
-    known.check.write(head);
+    const checks = [formats[format].startCheck()];
+    // The copy of a node's disk is kept, whatever is on it.
+    if (format === "raw" && !isOurs) checks.push(startRootSearch());
+    for (const check of checks) check.write(head);
+    known = { format, checks };
     return known;
   };
 
@@ -143,14 +147,16 @@ function createPlainSide(wanted: ImageFormat | undefined) {
       if (sizeBytes > maxPlainBytes) {
         throw new ImageInvalidError(`unpacks to more than ${maxPlainBytes} octets`);
       }
-      if (known) return known.check.write(chunk);
+      if (known) {
+        for (const check of known.checks) check.write(chunk);
+        return;
+      }
       held.push(chunk);
       if (sizeBytes >= formatHeadBytes) decide();
-      return undefined;
     },
     end() {
-      const { format, check } = known ?? decide();
-      check.end();
+      const { format, checks } = known ?? decide();
+      for (const check of checks) check.end();
       return { format, digest: digest.digest("hex"), sizeBytes };
     },
   };

@@ -94,6 +94,8 @@ interface Memory {
   /** `<task>:<epoch>:<action>` of the last assignment taken: the server holds it back from then on. */
   known: string | undefined;
   heardAt: number;
+  /** When the server last refused to enrol this node. */
+  refusedAt: number;
   /** The connection of the moment. */
   connection: Connection | undefined;
   /** The assignment at work: it outlives a lost connection (downloads and reports try again). */
@@ -109,6 +111,8 @@ interface Memory {
 }
 
 const longPollSeconds = 25;
+/** Whoever is refused asks again within four minutes (enrol.ts). */
+const refusalMs = 5 * 60_000;
 /** Between two check-ins while beats are answered: they say all but what changes with a boot. */
 const restfulCheckInMs = 15 * 60_000;
 
@@ -120,6 +124,7 @@ export async function runAgent(context: AgentContext, signal: AbortSignal): Prom
     epochs: new Map(),
     known: undefined,
     heardAt: performance.now(),
+    refusedAt: Number.NEGATIVE_INFINITY,
     connection: undefined,
     acting: undefined,
     telling: undefined,
@@ -158,7 +163,7 @@ async function serve(
 ): Promise<void> {
   const { settings, console } = context;
   const server = await findServer(context, key, signal);
-  const identity = await identify(context, key, server, signal);
+  const identity = await identify(context, key, { server, memory }, signal);
   keepAuthority(settings.identityDirectory, server.authority, console);
   const connection = connect(server.url, server.authority, identity);
   const lost = new AbortController();
@@ -243,13 +248,18 @@ async function findServer(
 async function identify(
   context: AgentContext,
   key: PinnedKey,
-  server: Server,
+  { server, memory }: { readonly server: Server; readonly memory: Memory },
   signal: AbortSignal,
 ): Promise<ClientCredential> {
   const { identityDirectory } = context.settings;
   const stored = loadIdentity(identityDirectory);
   if (stored !== undefined) return stored;
-  const identity = await asStranger(context, key, server, (asking) => enrol(asking, signal));
+  const onRefused = () => {
+    memory.refusedAt = performance.now();
+  };
+  const identity = await asStranger(context, key, server, (asking) =>
+    enrol({ ...asking, onRefused }, signal),
+  );
   saveIdentity(identityDirectory, identity);
   return identity;
 }
@@ -761,7 +771,13 @@ async function watchSilence(
   while (!signal.aborted) {
     const left = memory.heardAt + settings.unreachableMs - performance.now();
     if (left <= 0) {
-      console.warn(`no server for ${settings.unreachableMs / 1000} s: restarting`);
+      const seconds = settings.unreachableMs / 1000;
+      const isRefused = performance.now() - memory.refusedAt < refusalMs;
+      console.warn(
+        isRefused
+          ? `nobody approved this node for ${seconds} s: restarting, to ask with another code`
+          : `no server for ${seconds} s: restarting`,
+      );
       await context.power("reboot", 0, signal);
       return;
     }

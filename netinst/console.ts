@@ -16,7 +16,7 @@ export interface Console {
   take(): readonly string[];
 }
 
-const mostKeptLines = 200;
+export const mostKeptLines = 200;
 
 /** Consoles beside stderr: `/dev/console` is only the last `console=` of the kernel line. */
 const screens = ["/dev/console", "/dev/tty1"];
@@ -28,9 +28,14 @@ export function openConsole(
 ): Console {
   const others = toScreens ? screens.filter((path) => !isStderr(path)) : [];
   let kept: string[] = [];
+  let left = 0;
   const say = (text: string) => {
     const line = text.replaceAll(/[^\P{Cc}\t]/gu, "?");
-    kept = [...kept, line].slice(-mostKeptLines);
+    kept.push(line);
+    if (kept.length > mostKeptLines) {
+      kept.shift();
+      left += 1;
+    }
     write(`marcoboot: ${line}\n`);
     return line;
   };
@@ -41,8 +46,9 @@ export function openConsole(
       for (const path of others) appendLine(path, `marcoboot: ${line}\r\n`);
     },
     take: () => {
-      const lines = kept;
+      const lines = left === 0 ? kept : [`(${left + 1} lines left out)`, ...kept.slice(1)];
       kept = [];
+      left = 0;
       return lines;
     },
   };

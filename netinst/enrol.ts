@@ -33,6 +33,8 @@ export interface EnrolContext {
   readonly hardware: Hardware;
   readonly connection: Connection;
   readonly console: Console;
+  /** The server has answered, and refuses. */
+  readonly onRefused?: () => void;
 }
 
 /** Undefined if this machine has none yet. */
@@ -92,6 +94,7 @@ export async function enrol(context: EnrolContext, signal: AbortSignal): Promise
       return await enrolOnce(context, token, signal);
     } catch (error) {
       if (!(error instanceof ProblemError) || signal.aborted) throw error;
+      context.onRefused?.();
       context.console.warn(`enrolment refused: ${reasonOf(error)}`);
       // a refused token stays refused, and repeating it raises alarms: from now on an admin must help
       if (!error.retryable) token = undefined;

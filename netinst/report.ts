@@ -8,7 +8,7 @@
 import type { Assignment, Report, ReportAnswer } from "#protocol/agent.ts";
 import type { Stage } from "#protocol/job.ts";
 import type { Connection } from "./connection.ts";
-import type { Console } from "./console.ts";
+import { type Console, mostKeptLines } from "./console.ts";
 import { AttemptEndedError, CancelledError, ProblemError, reasonOf } from "./errors.ts";
 import { backOff, sleep } from "./wait.ts";
 
@@ -57,6 +57,8 @@ export function startReporter(context: ReportContext, signal: AbortSignal): Repo
   /** The request under way: the last report may not overtake it. */
   let inFlight: Promise<unknown> = Promise.resolve();
   let finished = false;
+  /** Lines of a report that was not answered: what explains a failure is often said then. */
+  let untold: readonly string[] = [];
 
   const base = () => ({
     taskId: assignment.taskId,
@@ -66,11 +68,13 @@ export function startReporter(context: ReportContext, signal: AbortSignal): Repo
     percent: lastPercent,
   });
   const send = async (report: Report): Promise<void> => {
-    const log = console.take();
+    const log = [...untold, ...console.take()].slice(-mostKeptLines);
     const body: Report = log.length === 0 ? report : { ...report, log };
+    untold = log;
     const answer = (await context.connection().post("/agent/v1/report", body, stop)) as
       | ReportAnswer
       | undefined;
+    untold = [];
     if (answer?.cancelled === true) attempt.abort(new CancelledError("the job was cancelled"));
   };
   const end = (reason: string) => attempt.abort(new AttemptEndedError(reason));

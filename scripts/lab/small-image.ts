@@ -32,6 +32,7 @@ export function makeSmallImage(directory: string, name: string): SmallImage {
   bytes.writeUInt32LE(mebibyte / sectorOctets, 446 + 8);
   bytes.writeUInt32LE((imageOctets - mebibyte) / sectorOctets, 446 + 12);
   bytes.writeUInt16LE(0xaa55, 510);
+  bytes.writeUInt16LE(0xef53, mebibyte + 1080); // looks like ext4 to the library
   const path = join(directory, `${name}.img`);
   writeFileSync(path, bytes);
   return { name, path, digest: digestOf(bytes.subarray(mebibyte)) };

@@ -60,11 +60,12 @@ async function startNetinst(run: TaskRun): Promise<TaskRun["timing"]["boot"]> {
 }
 
 /**
- * Returns when the agent has reported `done`; at once when it had before.
+ * Returns when the agent has reported `done`; at once when it had before. However long that takes:
+ * a large disk needs its hours, and a burn-in may last a day.
  *
  * @param isAtWork - whether the task is still at one of the agent's stages
  * @param again - whether another attempt may follow one that broke off
- * @throws AttemptError when the node restarted, fell silent, or took too long
+ * @throws AttemptError when the node restarted, fell silent, or came no further
  */
 export async function agentsWork(
   run: TaskRun,
@@ -72,20 +73,30 @@ export async function agentsWork(
   again = true,
 ): Promise<void> {
   const { work, silence } = run.timing;
-  const done = await run.until(() => {
-    const { task, node } = run;
-    if (!isAtWork()) return true;
-    const isAnother = node.agent && node.agent.bootId !== task.bootIdBefore;
-    if (isAnother || asksAnew(node)) {
-      throw new AttemptError(`the node restarted while ${task.stage}`, again);
+  for (;;) {
+    const before = progressOf(run);
+    const ended = await run.until(() => {
+      const { task, node } = run;
+      if (!isAtWork()) return "done";
+      const isAnother = node.agent && node.agent.bootId !== task.bootIdBefore;
+      if (isAnother || asksAnew(node)) {
+        throw new AttemptError(`the node restarted while ${task.stage}`, again);
+      }
+      if (run.silence() >= silence) {
+        const seconds = silence / 1000;
+        throw new AttemptError(`no sign of life for ${seconds} s while ${task.stage}`, again);
+      }
+      return progressOf(run) === before ? undefined : "further";
+    }, work);
+    if (ended === "done") return;
+    if (ended === undefined) {
+      throw new AttemptError(`no progress for ${work / 60_000} minutes: ${run.task.stage}`, again);
     }
-    if (run.silence() >= silence) {
-      throw new AttemptError(`no sign of life for ${silence / 1000} s while ${task.stage}`, again);
-    }
-    return undefined;
-  }, work);
-  if (done) return;
-  throw new AttemptError(`not finished after ${work / 60_000} minutes: ${run.task.stage}`, again);
+  }
+}
+
+function progressOf({ task }: TaskRun): string {
+  return `${task.stage} ${task.percent}`;
 }
 
 /**

@@ -50,6 +50,9 @@ interface Ear {
 
 export function createHearing(context: HearingContext): Hearing {
   const { clock, events, log, live = networkInterfaces } = context;
+  /** So that each such loss is told, not one a day (notify/occasions.ts). */
+  const timeText = (since: Milliseconds) =>
+    new Date(clock.now() - (clock.monotonic() - since)).toISOString().slice(0, 19);
   const ears = context.segments.map(
     (segment): Ear => ({
       ...segment,
@@ -84,9 +87,10 @@ export function createHearing(context: HearingContext): Hearing {
     const [lack, remedy] = addresses
       ? [`has lost its address ${address}`, "give it back"]
       : ["has no link", "look at its cable and at the switch"];
+    const since = `since ${timeText(ear.deafSince)}Z`;
     log.warn({ interface: interfaceName, address }, "no node can be heard there");
     alarm(
-      `the server's interface ${interfaceName} ${lack}: no node can be heard there; their jobs wait meanwhile, and none is taken for silent (${remedy})`,
+      `the server's interface ${interfaceName} ${lack} ${since}: no node can be heard there; their jobs wait meanwhile, and none is taken for silent (${remedy})`,
     );
   };
   const hear = (ear: Ear, now: Milliseconds): void => {

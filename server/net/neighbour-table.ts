@@ -16,6 +16,7 @@ import {
 
 const table = "/proc/self/net/arp"; // also where /proc/net is hidden from a service
 const complete = 0x2; // ATF_COM: the neighbour has answered
+const ethernet = "0x1"; // ARPHRD_ETHER: others have longer addresses (InfiniBand)
 
 /** `undefined` for an address nobody answered for, and where the table cannot be read. */
 export function neighbourOf(address: Ipv4Address): MacAddress | undefined {
@@ -23,11 +24,11 @@ export function neighbourOf(address: Ipv4Address): MacAddress | undefined {
 }
 
 /** Everybody who answered lately, on any interface. */
-export function readNeighbours(): ReadonlyMap<Ipv4Address, MacAddress> {
+export function readNeighbours(text = readTable()): ReadonlyMap<Ipv4Address, MacAddress> {
   const found = new Map<Ipv4Address, MacAddress>();
-  for (const line of readTable().split("\n").slice(1)) {
-    const [address = "", , flags, mac = ""] = line.split(/ +/);
-    if ((Number(flags) & complete) !== 0) {
+  for (const line of text.split("\n").slice(1)) {
+    const [address = "", type, flags, mac = ""] = line.split(/ +/);
+    if (type === ethernet && (Number(flags) & complete) !== 0) {
       found.set(parseIpv4Address(address), parseMacAddress(mac));
     }
   }
@@ -44,8 +45,8 @@ function readTable(): string {
 
 export function findNeighbour(text: string, address: Ipv4Address): MacAddress | undefined {
   for (const line of text.split("\n")) {
-    const [one, , flags, mac = ""] = line.split(/ +/);
-    if (one !== address || (Number(flags) & complete) === 0) continue;
+    const [one, type, flags, mac = ""] = line.split(/ +/);
+    if (one !== address || type !== ethernet || (Number(flags) & complete) === 0) continue;
     return parseMacAddress(mac);
   }
   return undefined;

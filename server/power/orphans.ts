@@ -29,9 +29,10 @@ export async function endOrphans({
 }): Promise<void> {
   const deadline = clock.monotonic() + endWithin;
   const told = new Set<number>();
+  const groups = new Set<number>();
   for (;;) {
     const orphans = orphansNow();
-    if (orphans.length === 0) return;
+    if (orphans.length === 0 && !groupsRun(groups)) return;
     if (clock.monotonic() >= deadline) {
       log.error({ processes: orphans }, "power programs of an earlier run do not end");
       return;
@@ -40,7 +41,9 @@ export async function endOrphans({
       if (!told.has(pid)) log.warn({ pid }, "ending a power program of an earlier run");
       told.add(pid);
       // Its group too: what it started may have an environment of its own.
-      killGroup(groupOf(pid) ?? pid);
+      const group = groupOf(pid) ?? pid;
+      groups.add(group);
+      killGroup(group);
     }
     await clock.sleep(lookPeriod);
   }
@@ -78,6 +81,14 @@ function ownerOf(pid: number): string | undefined {
 function isRunning(owner: string): boolean {
   const [pid, start] = owner.split(" ");
   return startOf(Number(pid)) === start;
+}
+
+function groupsRun(groups: ReadonlySet<number>): boolean {
+  if (groups.size === 0) return false;
+  return readdirSync("/proc").some((name) => {
+    const stat = /^\d+$/.test(name) ? statOf(Number(name)) : undefined;
+    return stat !== undefined && stat[0] !== "Z" && groups.has(Number(stat[2]));
+  });
 }
 
 /** In clock ticks since the machine's start, proc(5) `starttime`; undefined when it has ended. */

@@ -105,8 +105,8 @@ const remedies: readonly (readonly [reason: RegExp, remedy: string])[] = [
     "look at its console; `marcoboot power off SLOT --force` cuts it at once",
   ],
   [
-    /not finished after|no word of|not ended within/,
-    "`marcoboot job log TASK` tells where it stood; give it more time, or find what holds it",
+    /no progress for|no word of|not ended within/,
+    "`marcoboot job log TASK` tells where it stood; find what holds it",
   ],
   // power
   [

@@ -48,6 +48,7 @@ export async function open(
   const page = await browser.newPage({
     viewport: { width: options.width ?? 1360, height: 900 },
     reducedMotion: "reduce",
+    timezoneId: "UTC",
   });
   page.setDefaultTimeout(15_000);
   const complaints: string[] = [];

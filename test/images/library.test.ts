@@ -14,6 +14,7 @@ import {
 } from "#protocol/brand.ts";
 import { createLibrary, type Library } from "../../images/library.ts";
 import { signedManifestText } from "../../images/manifest.ts";
+import { makeMbr } from "../../netinst/partition-table.ts";
 import { pinKey } from "../../netinst/trust.ts";
 import { openSite } from "../../server/enrol/authority.ts";
 import {
@@ -32,7 +33,8 @@ import { temporaryDirectory } from "../support/temporary.ts";
 import { goodEntries, tarOf } from "./tar.ts";
 
 const disk = randomBytes(3 * 1024 * 1024);
-disk.set([0x55, 0xaa], 510);
+makeMbr(disk.length, 1, [{ name: "root", type: "83", offset: 1 << 20 }]).head.copy(disk);
+disk.writeUInt16LE(0xef53, (1 << 20) + 1080); // ext4
 const archive = tarOf(goodEntries);
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 const xz = (bytes: Uint8Array) =>

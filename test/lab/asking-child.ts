@@ -1,6 +1,6 @@
 /**
  * Asks one address for everything our server answers, and its network by multicast:
- * `<server address>`. Prints the names of what came back.
+ * `<server address> <seconds to wait for an answer>`. Prints the names of what came back.
  */
 
 import { createSocket } from "node:dgram";
@@ -11,8 +11,8 @@ import { connect } from "node:tls";
 import { discoveryGroup, discoveryPort, installService } from "#protocol/discovery.ts";
 import { decodePacket, encodePacket } from "../../server/tftp/codec.ts";
 
-const [server = ""] = process.argv.slice(2);
-const patience = () => AbortSignal.timeout(2000);
+const [server = "", seconds = "2"] = process.argv.slice(2);
+const patience = () => AbortSignal.timeout(Number(seconds) * 1000);
 const own = Object.values(networkInterfaces())
   .flatMap((addresses) => addresses ?? [])
   .find(({ family, internal }) => family === "IPv4" && !internal);

@@ -31,14 +31,14 @@ test.serial("two interfaces, one served: not one packet leaves by the other", as
   const [here, there] = await Promise.all([capture(served), capture(other)]);
 
   // The network that is served: it works, and the capture sees it.
-  t.is(udhcpc(served).status, 0);
+  t.is(udhcpc(served, 30).status, 0);
   ip("-n", served.name, "address", "add", "10.77.0.100/24", "dev", "eth0");
-  t.is(ask(served, "10.77.0.1"), "http 404 tftp not-found agent tls discovery");
+  t.is(ask(served, "10.77.0.1", 20), "http 404 tftp not-found agent tls discovery");
   // The other one asks the same, of both our addresses, and as a relay agent would.
-  t.is(udhcpc(other).status, 1);
+  t.is(udhcpc(other, 3).status, 1);
   ip("-n", other.name, "address", "add", "10.78.0.100/24", "dev", "eth0");
   ip("-n", other.name, "route", "add", "10.77.0.1/32", "dev", "eth0");
-  for (const address of ["10.77.0.1", "10.78.0.1"]) t.is(ask(other, address), "");
+  for (const address of ["10.77.0.1", "10.78.0.1"]) t.is(ask(other, address, 2), "");
 
   t.true((await here()).length > 0);
   t.deepEqual(await there(), []);
@@ -100,16 +100,16 @@ async function capture(where: Namespace): Promise<() => Promise<readonly string[
   };
 }
 
-function udhcpc(where: Namespace): { readonly status: number | null } {
+function udhcpc(where: Namespace, tries: number): { readonly status: number | null } {
   return spawnSync("ip", [
     ...["netns", "exec", where.name, "udhcpc", "-i", "eth0", "-f", "-n", "-q"],
-    ...["-t", "3", "-T", "1", "-A", "1", "-s", "/bin/true"],
+    ...["-t", String(tries), "-T", "1", "-A", "1", "-s", "/bin/true"],
   ]);
 }
 
 /** Everything a client can ask for; the names of what was answered. */
-function ask(where: Namespace, address: string): string {
-  return where
-    .run(process.execPath, new URL("asking-child.ts", import.meta.url).pathname, address)
-    .trim();
+/** @param seconds - how long an answer is waited for */
+function ask(where: Namespace, address: string, seconds: number): string {
+  const child = new URL("asking-child.ts", import.meta.url).pathname;
+  return where.run(process.execPath, child, address, String(seconds)).trim();
 }

@@ -81,6 +81,15 @@ test("an e-mail has its notices, a subject of one line, and no reply is wanted",
   t.true(body.join().includes(notice.text));
 });
 
+test("a recipient whom the mail server refuses is named, and the notice is not taken for sent", async (t) => {
+  const inbox = await startMailServer(t, { unknown: "night@example.org" });
+  const channel = createEmail({ ...inbox.settings, security: "none" });
+  await t.throwsAsync(channel.send([notice], "id", signal()), {
+    message: /^mail server 127\.0\.0\.1:\d+: it refuses night@example\.org$/,
+  });
+  t.deepEqual(inbox.mails[0]?.to, ["ops@example.org"], "the other has it");
+});
+
 test("a wrong password, and a server without the encryption asked for, are refused in words", async (t) => {
   const inbox = await startMailServer(t, { password: "right" });
   const wrong = { ...inbox.settings, security: "none", user: "u", password: "wrong" } as const;
@@ -119,7 +128,7 @@ interface Mail {
 
 async function startMailServer(
   t: { teardown(work: () => void): void },
-  { password }: { readonly password?: string },
+  { password, unknown }: { readonly password?: string; readonly unknown?: string },
 ) {
   const mails: Mail[] = [];
   const server = new SMTPServer({
@@ -128,6 +137,8 @@ async function startMailServer(
     allowInsecureAuth: true,
     onAuth: ({ password: given }, _session, done) =>
       given === password ? done(null, { user: "u" }) : done(new Error("Invalid login")),
+    onRcptTo: ({ address }, _session, done) =>
+      done(address === unknown ? new Error("no such person") : null),
     onData(stream, { envelope }, done) {
       text(stream).then((body) => {
         mails.push({ to: envelope.rcptTo.map(({ address }) => address), body });

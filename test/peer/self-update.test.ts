@@ -5,7 +5,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import type { Node } from "#protocol/node.ts";
@@ -47,14 +47,21 @@ async function makePrograms(t: ExecutionContext, words: readonly string[]) {
   };
 }
 
+/** Empty for what has ended meanwhile. */
+function wordsOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
 /** Ends the agent that `start` runs at the moment; it is started again. */
 function endAgent(start: ChildProcess): void {
   const { pid } = start;
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
   for (const child of children) {
-    const list = `/proc/${child}/cmdline`;
-    if (!existsSync(list)) continue; // what it waited with has ended
-    if (readFileSync(list, "utf8").includes("agent.mjs")) process.kill(Number(child));
+    if (wordsOf(child).includes("agent.mjs")) process.kill(Number(child));
   }
 }
 

@@ -71,7 +71,9 @@ test("the program of a server that was killed is ended with all it started", asy
   const running = await startServer(t);
   await kill(running);
   await endOrphans({ clock: systemClock, log });
-  t.deepEqual(running.pids.filter(runs), []);
+  // another test of this file may have been quicker with it: then it is still ending
+  await until(() => !running.pids.some(runs));
+  t.pass();
 });
 
 test("the program of a server that runs goes on", async (t) => {

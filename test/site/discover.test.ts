@@ -45,7 +45,7 @@ lab("server and nodes are found, by service, mesh and address family, on both si
   await until(async () => (await discover(["--timeout", "0.5"])).filter(hasIpv6).length === 3);
   const all = ["server", "was node node_1", "was node node_2"];
   t.deepEqual(who(await discover(wait(3))), all);
-  t.deepEqual(who(await discover(["marcoboot"])), ["server"]);
+  t.deepEqual(who(await discover(["marcoboot", "--timeout", "8"])), ["server"]);
   t.deepEqual(who(await discover(["marcoboot-node", ...wait(1)])).length, 1);
 
   // Meshes: the first node's service is offered in blue only.

@@ -34,7 +34,7 @@ async function startRack(t: ExecutionContext) {
     cleanup,
     say,
     (moment) => void moments.push(moment),
-    { settings: { firstBootSeconds: 24 } },
+    { settings: { firstBootSeconds: 60 } },
   );
   const { api } = site.server;
   const push = async (

@@ -98,7 +98,8 @@ export const imageCommands: readonly Command[] = [
   {
     noun: "image",
     verb: "push",
-    about: "upload an image: raw disk or root file system as tar, plain or .gz .xz .zst",
+    about:
+      "upload an image: raw disk with an ext4 root, or root file system as tar; plain or .gz .xz .zst",
     positionals: ["FILE"],
     options: {
       name: { type: "string", value: "NAME", about: "default: the file's name" },

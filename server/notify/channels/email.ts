@@ -41,7 +41,7 @@ export function createEmail(settings: EmailSettings): Channel {
       if (!first) return;
       const more = notices.length > 1 ? ` (and ${notices.length - 1} more)` : "";
       try {
-        await transport.sendMail({
+        const { rejected } = await transport.sendMail({
           from,
           to: [...to],
           subject: `[marcoboot ${server}] ${first.subject}${more}`,
@@ -49,6 +49,8 @@ export function createEmail(settings: EmailSettings): Channel {
           messageId: `<${id}@${server}>`,
           headers: { "Auto-Submitted": "auto-generated" }, // RFC 3834: nobody's holiday answers it
         });
+        // The others get it again: twice is better than never.
+        if (rejected.length > 0) throw new Error(`it refuses ${rejected.map(String).join(", ")}`);
       } catch (cause) {
         const reason = cause instanceof Error ? cause.message : String(cause);
         throw new UnavailableError(`mail server ${host}:${port}: ${reason}`, { cause });
