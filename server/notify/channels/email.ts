@@ -35,22 +35,29 @@ export function createEmail(settings: EmailSettings): Channel {
     disableFileAccess: true,
     disableUrlAccess: true,
   });
+  /** `<key of a notice> <address>`, while somebody else is still to get it. */
+  const taken = new Set<string>();
   return {
     async send(notices, id) {
       const [first] = notices;
       if (!first) return;
+      const marks = (address: string) => notices.map(({ key }) => `${key} ${address}`);
+      const due = to.filter((address) => marks(address).some((mark) => !taken.has(mark)));
       const more = notices.length > 1 ? ` (and ${notices.length - 1} more)` : "";
       try {
         const { rejected } = await transport.sendMail({
           from,
-          to: [...to],
+          to: due,
           subject: `[marcoboot ${server}] ${first.subject}${more}`,
           text: notices.map(textOf).join("\n\n"),
           messageId: `<${id}@${server}>`,
           headers: { "Auto-Submitted": "auto-generated" }, // RFC 3834: nobody's holiday answers it
         });
-        // The others get it again: twice is better than never.
-        if (rejected.length > 0) throw new Error(`it refuses ${rejected.map(String).join(", ")}`);
+        const refused = due.filter((address) => rejected.some((one) => String(one) === address));
+        for (const mark of due.flatMap(marks)) taken.add(mark);
+        for (const mark of refused.flatMap(marks)) taken.delete(mark);
+        if (refused.length > 0) throw new Error(`it refuses ${refused.join(", ")}`);
+        for (const mark of to.flatMap(marks)) taken.delete(mark);
       } catch (cause) {
         const reason = cause instanceof Error ? cause.message : String(cause);
         throw new UnavailableError(`mail server ${host}:${port}: ${reason}`, { cause });
