@@ -4,13 +4,9 @@
  * agent, after the disk was written. The bytes are seen once, in order, as they stream by.
  */
 
-import { headOctets, parsePartitionTable } from "../netinst/partition-table.ts";
+import { extMagic, headOctets, parsePartitionTable } from "../netinst/partition-table.ts";
 import { ImageInvalidError } from "../server/errors.ts";
 import type { FormatCheck } from "./formats/format.ts";
-
-/** Of the superblock's magic number, from the start of the partition (ext4 on-disk layout). */
-const magicAt = 1024 + 0x38;
-const magic = 0xef53;
 
 export function startRootSearch(): FormatCheck {
   const head = Buffer.alloc(headOctets);
@@ -21,9 +17,7 @@ export function startRootSearch(): FormatCheck {
   let isFound = false;
 
   const readTable = (): readonly number[] => {
-    const partitions = parsePartitionTable(
-      head.subarray(0, Math.min(length, headOctets)),
-    )?.partitions;
+    const partitions = parsePartitionTable(head)?.partitions;
     if (partitions) {
       described = partitions.map(({ number, type }) => `${number} (type ${type})`).join(", ");
     }
@@ -39,11 +33,12 @@ export function startRootSearch(): FormatCheck {
       length += bytes.length;
       if (length >= headOctets) wanted ??= readTable();
       for (const start of wanted ?? []) {
-        const at = start + magicAt;
+        const at = start + extMagic.at;
         low = octetAt(bytes, from, at) ?? low; // the two may come in two pieces
         const high = octetAt(bytes, from, at + 1);
-        if (high !== undefined && low !== undefined && ((high << 8) | low) === magic)
+        if (high !== undefined && low !== undefined && ((high << 8) | low) === extMagic.value) {
           isFound = true;
+        }
       }
     },
     end() {

@@ -17,6 +17,9 @@ export const headOctets = 1 << 20;
 /** Backup entries and header of a GPT, at the very end of the disk. */
 export const backupOctets = 33 * sectorOctets;
 
+/** Magic number of ext2, 3 and 4, and where it is from the start of the partition (ext4 on-disk layout). */
+export const extMagic = { at: 1024 + 0x38, value: 0xef53 } as const;
+
 const entriesOctets = 128 * 128;
 const alignment = 2048; // sectors: 1 MiB, as every partitioner of today aligns
 

@@ -7,7 +7,7 @@ import type { CaptureAssignment } from "#protocol/agent.ts";
 import type { Console } from "../console.ts";
 import { AgentError, DiskError } from "../errors.ts";
 import { withLoop, withMount } from "../loop.ts";
-import { headOctets, type Partition, parsePartitionTable } from "../partition-table.ts";
+import { extMagic, headOctets, type Partition, parsePartitionTable } from "../partition-table.ts";
 import type { Settings } from "../settings.ts";
 import { identityDefault } from "../settings.ts";
 import { readSystem } from "./installed-system.ts";
@@ -24,9 +24,8 @@ export interface ExtPartition extends Partition {
   readonly isUnclean: boolean;
 }
 
-/** Octets into a file system: its superblock, and the magic, state and feature words in that. */
+/** Octets into a file system: its superblock, and the feature words in that. */
 const superblockAt = 1024;
-const magicAt = superblockAt + 0x38;
 const incompatibleAt = superblockAt + 0x60;
 const needsRecovery = 0x4;
 
@@ -39,7 +38,7 @@ export async function extPartitions(path: string): Promise<readonly ExtPartition
   const found: ExtPartition[] = [];
   for (const partition of partitions) {
     const block = await readAt(disk, partition.offset, 4096);
-    if (block.readUInt16LE(magicAt) !== 0xef53) continue;
+    if (block.readUInt16LE(extMagic.at) !== extMagic.value) continue;
     const isUnclean = (block.readUInt32LE(incompatibleAt) & needsRecovery) !== 0;
     found.push({ ...partition, isUnclean });
   }

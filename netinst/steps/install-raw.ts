@@ -12,6 +12,7 @@ import { type ImageSource, streamImage } from "../image-stream.ts";
 import { withLoop, withMount } from "../loop.ts";
 import {
   backupOctets,
+  extMagic,
   growLastPartition,
   headOctets,
   type Partition,
@@ -154,8 +155,6 @@ async function verify(install: RawInstall, held: HeldBack, signal: AbortSignal):
   }
 }
 
-const extMagicAt = 1024 + 56;
-
 /** Finds the largest ext file system of the image, checks it, lets it fill its partition, configures it. */
 async function configureRoot(
   install: RawInstall,
@@ -183,7 +182,7 @@ async function findRoot(disk: TargetDisk, head: Buffer): Promise<Partition> {
   for (const one of partitions.toSorted((a, b) => b.length - a.length)) {
     if (one.offset < headOctets || one.offset + one.length > disk.sizeBytes) continue;
     const block = await disk.read(one.offset, 4096);
-    if (block.readUInt16LE(extMagicAt) === 0xef53) return one;
+    if (block.readUInt16LE(extMagic.at) === extMagic.value) return one;
   }
   throw new InstallRefusedError(
     `no ext4 root file system in the image; its partitions: ${
